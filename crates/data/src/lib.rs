@@ -1,0 +1,1 @@
+//! Few-shot image data: sources, splits, archives, transforms and a deterministic parallel loader

@@ -1,0 +1,1 @@
+//! Evaluates a few-shot checkpoint on episodes of unseen classes

@@ -1,0 +1,1 @@
+//! Checked configurations, run folders and checkpoints of a few-shot experiment

@@ -1,0 +1,1 @@
+//! Trains a few-shot backbone with a margin classifier

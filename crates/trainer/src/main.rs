@@ -1,0 +1,2 @@
+//! Trains a few-shot backbone.
+fn main() {}
