@@ -1,1 +1,7 @@
-//! Margin classifiers for few-shot learning on candle: softmax, cosine, neg-softmax and neg-cosine
+//! Margin classifiers for few-shot learning on candle: softmax, cosine, neg-softmax and neg-cosine.
+
+mod error;
+mod kind;
+
+pub use error::Error;
+pub use kind::ClassifierKind;

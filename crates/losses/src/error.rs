@@ -1,0 +1,26 @@
+use thiserror::Error;
+
+/// What can go wrong with a classifier.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No classifier has this name.
+    #[error("unknown classifier `{got}`: expected softmax, cosine, neg-softmax or neg-cosine")]
+    UnknownKind {
+        /// What was asked for.
+        got: String,
+    },
+    /// Scale or margin is out of range.
+    #[error("{what} is {got}: expected {expected}")]
+    Parameter {
+        /// `scale` or `margin`.
+        what: &'static str,
+        /// The value.
+        got: f64,
+        /// The range of values that are taken.
+        expected: &'static str,
+    },
+    /// A tensor operation failed, as for shapes that do not fit.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+}
