@@ -1,1 +1,58 @@
-//! Differentiable kernels for candle that training a ResNet needs: convolution, batch normalisation, pooling, activations, cross entropy
+//! Differentiable kernels that candle lacks or does slowly, enough of them to train a ResNet.
+//!
+//! candle 0.11 has no gradient for max pooling with overlapping windows, writes the
+//! gradients of a convolution as transposed convolutions, and composes batch normalisation
+//! from a chain of small operations. The functions here take and return candle tensors, sit
+//! on candle's tape, and bring their own forward and backward kernels:
+//!
+//! * [`conv2d`]: any stride and padding, gradients for input, kernel and bias;
+//! * [`batch_norm`]: training and evaluation form, with the activation and the residual
+//!   addition that follow it in a ResNet done in the same pass;
+//! * [`max_pool2d`] (overlapping windows, padding) and [`global_avg_pool`];
+//! * [`activate`] (ReLU, leaky ReLU), [`linear`], [`l2_normalize`], [`cross_entropy`].
+//!
+//! Everything works in `f32`, and in `f64` for gradient checks. Results do not depend on the
+//! number of threads: work is cut into pieces by the problem's size alone, and sums are
+//! taken in a fixed order. [`mod@reference`] holds naive loops that every fast path is
+//! tested against.
+//!
+//! ```
+//! use candle_core::{Device, Tensor, Var};
+//! use fewshot_ops::{Activation, BatchStatistics, Conv2dOptions, batch_norm, conv2d};
+//!
+//! # fn main() -> candle_core::Result<()> {
+//! let x = Tensor::ones((2, 3, 8, 8), candle_core::DType::F32, &Device::Cpu)?;
+//! let kernel = Var::randn(0f32, 0.1, (4, 3, 3, 3), &Device::Cpu)?;
+//! let (scale, shift) = (Var::ones(4, x.dtype(), x.device())?, Var::zeros(4, x.dtype(), x.device())?);
+//!
+//! let y = conv2d(&x, &kernel, None, Conv2dOptions { stride: 2, padding: 1 })?;
+//! let statistics = BatchStatistics::of(&y, 1e-5)?;
+//! let y = batch_norm(&y, &scale, &shift, &statistics, Activation::Relu, None)?;
+//! let gradients = y.sum_all()?.backward()?;
+//! assert_eq!(gradients.get(&kernel).unwrap().dims(), [4, 3, 3, 3]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Only the CPU is served so far: a tensor of another device is refused by name. The
+//! kernels live in `cpu`, one slice function each, so that another device's stand beside.
+
+mod activation;
+mod batch_norm;
+mod conv;
+mod cpu;
+mod cross_entropy;
+mod linear;
+mod normalize;
+mod pool;
+pub mod reference;
+mod tensor;
+
+pub use activation::{Activation, activate};
+pub use batch_norm::{BatchStatistics, batch_norm};
+pub use conv::{Conv2dOptions, conv2d};
+pub use cross_entropy::cross_entropy;
+pub use linear::linear;
+pub use normalize::l2_normalize;
+pub use pool::{PoolOptions, global_avg_pool, max_pool2d};
+pub use tensor::with_slice;

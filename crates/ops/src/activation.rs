@@ -1,0 +1,64 @@
+//! ReLU and leaky ReLU.
+
+use crate::cpu::elementwise;
+use crate::tensor::{dispatch, slice, with_slice};
+use candle_core::backend::BackendStorage as _;
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDType};
+
+/// What is applied elementwise after a normalisation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Activation {
+    /// The value itself.
+    Identity,
+    /// `max(x, 0)`.
+    Relu,
+    /// `x` where positive, else `slope · x`; the slope must be positive.
+    LeakyRelu(f64),
+}
+
+impl Activation {
+    /// The factor of negative values.
+    pub(crate) fn slope(self) -> f64 {
+        match self {
+            Self::Identity => 1.0,
+            Self::Relu => 0.0,
+            Self::LeakyRelu(slope) => slope,
+        }
+    }
+}
+
+/// Applies an activation to a tensor of any shape. At zero the gradient is that of the
+/// negative side, as PyTorch's.
+///
+/// # Errors
+/// A number type other than `f32` and `f64`.
+pub fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
+    match activation {
+        Activation::Identity => Ok(x.clone()),
+        activation => x.contiguous()?.apply_op1(Activate(activation)),
+    }
+}
+
+struct Activate(Activation);
+
+impl CustomOp1 for Activate {
+    fn name(&self) -> &'static str {
+        "activate"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        dispatch!("activate", x.dtype(), T => {
+            let y = elementwise::activate(slice::<T>(x, layout)?, self.0);
+            Ok((T::to_cpu_storage_owned(y), layout.shape().clone()))
+        })
+    }
+
+    fn bwd(&self, x: &Tensor, y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        dispatch!("activate", x.dtype(), T => {
+            let dx = with_slice::<T, _>(y, |y| {
+                with_slice::<T, _>(dy, |dy| elementwise::activation_gradient(y, dy, self.0))
+            })??;
+            Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))
+        })
+    }
+}

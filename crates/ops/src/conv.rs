@@ -1,0 +1,145 @@
+//! Two-dimensional convolution.
+
+use crate::cpu::conv::{Geometry, bias_gradient, forward, input_gradient, kernel_gradient};
+use crate::tensor::{check_same, dispatch, slice, with_slice};
+use candle_core::backend::BackendStorage as _;
+use candle_core::{
+    CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, WithDType, bail,
+};
+
+/// Stride and zero padding, the same along both axes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conv2dOptions {
+    /// Step between output positions, at least 1.
+    pub stride: usize,
+    /// Zeros added on each side.
+    pub padding: usize,
+}
+
+/// Convolves `x [B, C, H, W]` with `kernel [O, C, kh, kw]` and adds `bias [O]`.
+///
+/// Gives `[B, O, (H + 2·padding - kh) / stride + 1, (W + 2·padding - kw) / stride + 1]`.
+/// As in deep learning throughout, the kernel is not flipped (cross-correlation).
+///
+/// # Errors
+/// Shapes that do not fit, a kernel larger than the padded input, stride 0, mixed number
+/// types or devices.
+pub fn conv2d(
+    x: &Tensor,
+    kernel: &Tensor,
+    bias: Option<&Tensor>,
+    options: Conv2dOptions,
+) -> Result<Tensor> {
+    let op = Conv2d {
+        geometry: Geometry::new(x.dims(), kernel.dims(), options.stride, options.padding)?,
+        needs_input_gradient: x.track_op(),
+    };
+    let (x, kernel) = (x.contiguous()?, kernel.contiguous()?);
+    match bias {
+        None => {
+            check_same("conv2d", &[&x, &kernel])?;
+            x.apply_op2(&kernel, op)
+        }
+        Some(bias) => {
+            check_same("conv2d", &[&x, &kernel, bias])?;
+            if bias.dims() != [op.geometry.out_channels] {
+                bail!("conv2d: bias {:?}, expected [{}]", bias.dims(), op.geometry.out_channels)
+            }
+            x.apply_op3(&kernel, &bias.contiguous()?, op)
+        }
+    }
+}
+
+struct Conv2d {
+    geometry: Geometry,
+    /// Images from the loader need no gradient, and theirs would be the costliest.
+    needs_input_gradient: bool,
+}
+
+impl Conv2d {
+    fn gradients(&self, x: &Tensor, kernel: &Tensor, dy: &Tensor) -> Result<[Option<Tensor>; 2]> {
+        let g = &self.geometry;
+        dispatch!("conv2d", x.dtype(), T => {
+            let kernel_gradient = with_slice::<T, _>(x, |x| {
+                with_slice::<T, _>(dy, |dy| kernel_gradient(g, x, dy))
+            })??;
+            let dw = Tensor::from_vec(kernel_gradient, kernel.shape(), x.device())?;
+            if !self.needs_input_gradient {
+                return Ok([None, Some(dw)]);
+            }
+            let input_gradient = with_slice::<T, _>(dy, |dy| {
+                with_slice::<T, _>(kernel, |kernel| input_gradient(g, dy, kernel))
+            })??;
+            Ok([Some(Tensor::from_vec(input_gradient, x.shape(), x.device())?), Some(dw)])
+        })
+    }
+}
+
+impl CustomOp2 for Conv2d {
+    fn name(&self) -> &'static str {
+        "conv2d"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        kernel: &CpuStorage,
+        kernel_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        dispatch!("conv2d", x.dtype(), T => {
+            let (x, kernel) = (slice::<T>(x, x_layout)?, slice(kernel, kernel_layout)?);
+            let y = forward(&self.geometry, x, kernel, None);
+            Ok((T::to_cpu_storage_owned(y), Shape::from(&self.geometry.out_shape()[..])))
+        })
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        kernel: &Tensor,
+        _: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let [dx, dw] = self.gradients(x, kernel, dy)?;
+        Ok((dx, dw))
+    }
+}
+
+impl CustomOp3 for Conv2d {
+    fn name(&self) -> &'static str {
+        "conv2d"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        kernel: &CpuStorage,
+        kernel_layout: &Layout,
+        bias: &CpuStorage,
+        bias_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        dispatch!("conv2d", x.dtype(), T => {
+            let (x, kernel) = (slice::<T>(x, x_layout)?, slice(kernel, kernel_layout)?);
+            let y = forward(&self.geometry, x, kernel, Some(slice(bias, bias_layout)?));
+            Ok((T::to_cpu_storage_owned(y), Shape::from(&self.geometry.out_shape()[..])))
+        })
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        kernel: &Tensor,
+        bias: &Tensor,
+        _: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let [dx, dw] = self.gradients(x, kernel, dy)?;
+        let db = dispatch!("conv2d", x.dtype(), T => {
+            let db = with_slice::<T, _>(dy, |dy| bias_gradient(&self.geometry, dy))?;
+            Tensor::from_vec(db, bias.shape(), bias.device())?
+        });
+        Ok((dx, dw, Some(db)))
+    }
+}

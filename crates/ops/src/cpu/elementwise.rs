@@ -1,0 +1,31 @@
+//! Activations.
+
+use crate::{Activation, tensor::Real};
+use rayon::prelude::*;
+
+/// Elements a task.
+const CHUNK: usize = 1 << 14;
+
+/// `activation(x)`.
+pub fn activate<T: Real>(x: &[T], activation: Activation) -> Vec<T> {
+    let slope = T::from_f64(activation.slope());
+    let mut y = vec![T::zero(); x.len()];
+    y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| {
+        y.iter_mut().zip(x).for_each(|(y, &x)| *y = if x > T::zero() { x } else { x * slope })
+    });
+    y
+}
+
+/// Gradient of the input from that of the output; the output's sign tells the branch.
+pub fn activation_gradient<T: Real>(y: &[T], dy: &[T], activation: Activation) -> Vec<T> {
+    let slope = T::from_f64(activation.slope());
+    let mut dx = vec![T::zero(); y.len()];
+    dx.par_chunks_mut(CHUNK).zip(y.par_chunks(CHUNK)).zip(dy.par_chunks(CHUNK)).for_each(
+        |((dx, y), dy)| {
+            for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
+                *dx = if y > T::zero() { dy } else { dy * slope };
+            }
+        },
+    );
+    dx
+}

@@ -1,0 +1,9 @@
+//! Kernels on slices. Tensors are row-major, images `[batch, channel, height, width]`.
+
+pub mod batch_norm;
+pub mod conv;
+pub mod elementwise;
+mod gemm;
+pub mod pool;
+
+pub use gemm::{Matrix, multiply};

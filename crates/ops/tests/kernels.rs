@@ -1,0 +1,282 @@
+//! Every kernel against the naive reference on a table of shapes, in `f32` and `f64`, and
+//! its gradients against finite differences.
+
+mod common;
+
+use candle_core::{DType, Device, Result, Tensor};
+use common::{assert_close, check_gradients, random, values};
+use fewshot_ops::{
+    Activation, BatchStatistics, Conv2dOptions, PoolOptions, activate, batch_norm, conv2d,
+    cross_entropy, global_avg_pool, l2_normalize, linear, max_pool2d, reference,
+};
+
+/// Batch, channels, height, width; outputs, kernel height and width; stride, padding.
+const CONVOLUTIONS: &[([usize; 4], [usize; 3], usize, usize)] = &[
+    ([1, 1, 1, 1], [1, 1, 1], 1, 0),
+    ([1, 3, 5, 7], [2, 3, 3], 1, 1),
+    ([2, 3, 9, 8], [4, 3, 3], 2, 1),
+    ([3, 4, 6, 5], [5, 1, 1], 1, 0),
+    ([3, 4, 7, 5], [5, 1, 1], 2, 0),
+    ([2, 3, 13, 15], [4, 7, 7], 2, 3),
+    ([5, 2, 3, 3], [3, 3, 3], 1, 1),
+    ([2, 2, 4, 4], [3, 3, 3], 3, 2),
+    ([2, 2, 2, 2], [3, 3, 3], 1, 2),
+    ([2, 3, 6, 4], [2, 2, 4], 1, 0),
+    ([1, 2, 1, 5], [2, 1, 3], 2, 1),
+    ([9, 8, 10, 10], [33, 3, 3], 1, 1),
+    ([2, 1, 3, 3], [1, 5, 5], 4, 3),
+];
+
+/// Planes, height, width; window, stride, padding.
+const POOLS: &[([usize; 3], usize, usize, usize)] = &[
+    ([1, 1, 1], 1, 1, 0),
+    ([2, 4, 4], 2, 2, 0),
+    ([3, 5, 7], 2, 2, 0),
+    ([2, 7, 6], 3, 2, 1),
+    ([4, 9, 9], 3, 1, 1),
+    ([2, 5, 5], 3, 3, 0),
+    ([1, 2, 2], 3, 2, 1),
+];
+
+fn in_both_types(check: impl Fn(DType, f64)) {
+    check(DType::F32, 2e-6);
+    check(DType::F64, 1e-13);
+}
+
+#[test]
+fn conv2d_is_the_naive_one() {
+    for &(x_shape, kernel_shape, stride, padding) in CONVOLUTIONS {
+        let options = Conv2dOptions { stride, padding };
+        let [out, kh, kw] = kernel_shape;
+        let (x, kernel) = (random("x", &x_shape), random("kernel", &[out, x_shape[1], kh, kw]));
+        let bias = random("bias", &[out]);
+        let plain =
+            reference::conv2d(&values(&x), x_shape, &values(&kernel), kernel_shape, options);
+        in_both_types(|dtype, tolerance| {
+            let cast = |t: &Tensor| t.to_dtype(dtype).unwrap();
+            let name = format!("{dtype:?} {x_shape:?} {kernel_shape:?} {stride} {padding}");
+            let y = conv2d(&cast(&x), &cast(&kernel), None, options).unwrap();
+            assert_close(&name, &values(&y), &plain, 4.0 * tolerance);
+            let biased = conv2d(&cast(&x), &cast(&kernel), Some(&cast(&bias)), options).unwrap();
+            let expected = Tensor::from_vec(plain.clone(), y.dims(), &Device::Cpu)
+                .unwrap()
+                .broadcast_add(&bias.reshape((1, out, 1, 1)).unwrap())
+                .unwrap();
+            assert_close(&name, &values(&biased), &values(&expected), 4.0 * tolerance);
+        });
+    }
+}
+
+#[test]
+fn conv2d_gradients() {
+    for &(x_shape, kernel_shape, stride, padding) in CONVOLUTIONS {
+        let [out, kh, kw] = kernel_shape;
+        let options = Conv2dOptions { stride, padding };
+        let inputs = [
+            random("x", &x_shape),
+            random("kernel", &[out, x_shape[1], kh, kw]),
+            random("bias", &[out]),
+        ];
+        let name = format!("conv2d {x_shape:?} {kernel_shape:?} {stride} {padding}");
+        check_gradients(&name, &inputs[..2], |t| conv2d(&t[0], &t[1], None, options));
+        check_gradients(&name, &inputs, |t| conv2d(&t[0], &t[1], Some(&t[2]), options));
+    }
+}
+
+/// Weight gradients in `f32` sum over many groups at real sizes.
+#[test]
+fn conv2d_at_real_size_agrees_between_number_types() {
+    let x = random("x", &[24, 64, 21, 21]);
+    let kernel = random("kernel", &[64, 64, 3, 3]);
+    let gradients = |dtype| -> Result<[Vec<f64>; 2]> {
+        let x = candle_core::Var::from_tensor(&x.to_dtype(dtype)?)?;
+        let kernel = candle_core::Var::from_tensor(&kernel.to_dtype(dtype)?)?;
+        let y = conv2d(&x, &kernel, None, Conv2dOptions { stride: 1, padding: 1 })?;
+        let g = y.sqr()?.sum_all()?.backward()?;
+        Ok([values(g.get(&x).unwrap()), values(g.get(&kernel).unwrap())])
+    };
+    let (single, double) = (gradients(DType::F32).unwrap(), gradients(DType::F64).unwrap());
+    for (single, double) in single.iter().zip(&double) {
+        assert_close("f32 against f64", single, double, 2e-5);
+    }
+}
+
+#[test]
+fn max_pool2d_is_the_naive_one_and_its_gradient_follows() {
+    for &([planes, height, width], window, stride, padding) in POOLS {
+        let options = PoolOptions { window, stride, padding };
+        let x = random("x", &[1, planes, height, width]);
+        let expected = reference::max_pool2d(&values(&x), [planes, height, width], options);
+        in_both_types(|dtype, tolerance| {
+            let y = max_pool2d(&x.to_dtype(dtype).unwrap(), options).unwrap();
+            assert_close(&format!("{options:?}"), &values(&y), &expected, tolerance);
+        });
+        check_gradients(&format!("{options:?}"), &[x], |t| max_pool2d(&t[0], options));
+    }
+}
+
+#[test]
+fn max_pool2d_gradient_goes_to_the_first_maximum() {
+    let x = candle_core::Var::ones((1, 1, 2, 2), DType::F32, &Device::Cpu).unwrap();
+    let options = PoolOptions { window: 2, stride: 2, padding: 0 };
+    let g = max_pool2d(&x, options).unwrap().sum_all().unwrap().backward().unwrap();
+    assert_eq!(values(g.get(&x).unwrap()), [1.0, 0.0, 0.0, 0.0]);
+}
+
+/// Batch norm of a table of shapes, with and without a residual, each activation.
+#[test]
+fn batch_norm_is_the_naive_one_and_its_gradients_follow() {
+    let activations = [Activation::Identity, Activation::Relu, Activation::LeakyRelu(0.1)];
+    for shape in [[2, 1, 1, 1], [1, 3, 2, 3], [3, 4, 5, 7], [2, 2, 6, 9], [4, 5, 1, 1]] {
+        let [batch, channels, height, width] = shape;
+        let sizes = [batch, channels, height * width];
+        let (x, residual) = (random("x", &shape), random("residual", &shape));
+        let (weight, bias) = (random("weight", &[channels]), random("bias", &[channels]));
+        let (mean, variance) = reference::moments(&values(&x), sizes);
+        for activation in activations {
+            let slope = match activation {
+                Activation::Identity => 1.0,
+                Activation::Relu => 0.0,
+                Activation::LeakyRelu(slope) => slope,
+            };
+            let normalised = reference::batch_norm(
+                &values(&x),
+                sizes,
+                [&mean, &variance, &values(&weight), &values(&bias)],
+                1e-5,
+            );
+            let sums = normalised.iter().zip(values(&residual)).map(|(n, r)| n + r);
+            let expected: Vec<f64> = sums.map(|v| if v > 0.0 { v } else { slope * v }).collect();
+            in_both_types(|dtype, tolerance| {
+                let cast = |t: &Tensor| t.to_dtype(dtype).unwrap();
+                let statistics = BatchStatistics::of(&cast(&x), 1e-5).unwrap();
+                let (w, b, r) = (cast(&weight), cast(&bias), cast(&residual));
+                let y = batch_norm(&cast(&x), &w, &b, &statistics, activation, Some(&r)).unwrap();
+                assert_close("batch norm", &values(&y), &expected, 100.0 * tolerance);
+            });
+            // Two values a channel normalise to ±1 whatever they are: differences are noise.
+            if batch * height * width > 2 {
+                let inputs = [x.clone(), weight.clone(), bias.clone(), residual.clone()];
+                let name = format!("batch norm {shape:?} {activation:?}");
+                check_gradients(&name, &inputs[..3], |t| {
+                    let s = BatchStatistics::of(&t[0], 1e-5)?;
+                    batch_norm(&t[0], &t[1], &t[2], &s, activation, None)
+                });
+                check_gradients(&name, &inputs, |t| {
+                    let s = BatchStatistics::of(&t[0], 1e-5)?;
+                    batch_norm(&t[0], &t[1], &t[2], &s, activation, Some(&t[3]))
+                });
+            }
+        }
+        let fixed = BatchStatistics::running(
+            &random("mean", &[channels]),
+            &random("variance", &[channels]).abs().unwrap(),
+            1e-5,
+        )
+        .unwrap();
+        check_gradients("evaluation form", &[x, weight, bias], |t| {
+            batch_norm(&t[0], &t[1], &t[2], &fixed, Activation::Relu, None)
+        });
+    }
+}
+
+#[test]
+fn batch_statistics_are_the_naive_ones() {
+    let x = random("x", &[3, 4, 5, 7]);
+    let (mean, variance) = reference::moments(&values(&x), [3, 4, 35]);
+    let statistics = BatchStatistics::of(&x, 1e-5).unwrap();
+    assert_close("mean", statistics.mean(), &mean, 1e-12);
+    let unbiased: Vec<f64> = variance.iter().map(|v| v * 105.0 / 104.0).collect();
+    assert_close("variance", &statistics.unbiased_variance(), &unbiased, 1e-12);
+}
+
+#[test]
+fn small_layers() {
+    let x = random("x", &[3, 4, 5, 7]);
+    let pooled = global_avg_pool(&x).unwrap();
+    assert_close("mean", &values(&pooled), &values(&x.mean((2, 3)).unwrap()), 1e-12);
+    check_gradients("global average", &[x.clone()], |t| global_avg_pool(&t[0]));
+    for activation in [Activation::Relu, Activation::LeakyRelu(0.1)] {
+        check_gradients("activation", &[x.clone()], |t| activate(&t[0], activation));
+    }
+    let relu = values(&activate(&x, Activation::Relu).unwrap());
+    assert_close("relu", &relu, &values(&x.relu().unwrap()), 0.0);
+
+    let (x, w, b) = (random("x", &[3, 5]), random("w", &[4, 5]), random("b", &[4]));
+    let expected = x.matmul(&w.t().unwrap()).unwrap().broadcast_add(&b).unwrap();
+    assert_close("linear", &values(&linear(&x, &w, Some(&b)).unwrap()), &values(&expected), 1e-13);
+    check_gradients("linear", &[x.clone(), w, b], |t| linear(&t[0], &t[1], Some(&t[2])));
+    check_gradients("l2", &[x.clone()], |t| l2_normalize(&t[0]));
+    let lengths = l2_normalize(&x).unwrap().sqr().unwrap().sum(1).unwrap();
+    assert_close("length", &values(&lengths), &[1.0; 3], 1e-13);
+}
+
+#[test]
+fn a_zero_row_normalises_to_zero_with_a_finite_gradient() {
+    let x = candle_core::Var::zeros((1, 3), DType::F32, &Device::Cpu).unwrap();
+    let y = l2_normalize(&x).unwrap();
+    assert_eq!(values(&y), [0.0; 3]);
+    let gradient = y.sum_all().unwrap().backward().unwrap();
+    assert!(values(gradient.get(&x).unwrap()).iter().all(|v| v.is_finite()));
+}
+
+#[test]
+fn cross_entropy_is_the_naive_one_and_its_gradient_follows() {
+    let scores = (random("scores", &[6, 5]) * 4.0).unwrap();
+    let labels = [0u32, 3, 4, 1, 2, 2];
+    let tensor = Tensor::new(&labels, &Device::Cpu).unwrap();
+    let expected = reference::cross_entropy(&values(&scores), 5, &labels);
+    in_both_types(|dtype, tolerance| {
+        let loss = cross_entropy(&scores.to_dtype(dtype).unwrap(), &tensor).unwrap();
+        assert_close("cross entropy", &values(&loss), &[expected], tolerance);
+    });
+    check_gradients("cross entropy", &[scores], |t| cross_entropy(&t[0], &tensor));
+    let huge = Tensor::new(&[[1e4f32, -1e4]], &Device::Cpu).unwrap();
+    let loss = cross_entropy(&huge, &Tensor::new(&[1u32], &Device::Cpu).unwrap()).unwrap();
+    assert_eq!(values(&loss), [2e4]);
+}
+
+#[test]
+fn results_do_not_depend_on_the_number_of_threads() {
+    let run = |threads: usize| {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| {
+            let x = random("x", &[13, 8, 11, 9]).to_dtype(DType::F32).unwrap();
+            let x = candle_core::Var::from_tensor(&x).unwrap();
+            let kernel = random("kernel", &[70, 8, 3, 3]).to_dtype(DType::F32).unwrap();
+            let kernel = candle_core::Var::from_tensor(&kernel).unwrap();
+            let y = conv2d(&x, &kernel, None, Conv2dOptions { stride: 1, padding: 1 }).unwrap();
+            let statistics = BatchStatistics::of(&y, 1e-5).unwrap();
+            let ones = Tensor::ones(70, DType::F32, &Device::Cpu).unwrap();
+            let y = batch_norm(&y, &ones, &ones, &statistics, Activation::Relu, None).unwrap();
+            let pool = PoolOptions { window: 3, stride: 2, padding: 1 };
+            let y = global_avg_pool(&max_pool2d(&y, pool).unwrap()).unwrap();
+            let g = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+            [values(&y), values(g.get(&x).unwrap()), values(g.get(&kernel).unwrap())]
+        })
+    };
+    let one = run(1);
+    for threads in [2, 3, 8] {
+        assert_eq!(one, run(threads), "{threads} threads");
+    }
+}
+
+#[test]
+fn impossible_arguments_are_refused() {
+    let x = random("x", &[1, 2, 4, 4]);
+    let options = |stride, padding| Conv2dOptions { stride, padding };
+    let message = |r: Result<Tensor>| r.unwrap_err().to_string();
+    let kernel = |c: usize, k: usize| random("kernel", &[3, c, k, k]);
+    assert!(message(conv2d(&x, &kernel(3, 3), None, options(1, 1))).contains("2 channels"));
+    assert!(message(conv2d(&x, &kernel(2, 5), None, options(1, 0))).contains("exceeds"));
+    assert!(message(conv2d(&x, &kernel(2, 3), None, options(0, 1))).contains("positive"));
+    let bias = random("bias", &[2]);
+    assert!(message(conv2d(&x, &kernel(2, 3), Some(&bias), options(1, 1))).contains("[3]"));
+    let pool = PoolOptions { window: 2, stride: 2, padding: 2 };
+    assert!(message(max_pool2d(&x, pool)).contains("half the window"));
+    let label = Tensor::new(&[5u32], &Device::Cpu).unwrap();
+    assert!(message(cross_entropy(&random("s", &[1, 5]), &label)).contains("label 5"));
+    let lone = random("x", &[1, 2, 1, 1]);
+    assert!(BatchStatistics::of(&lone, 1e-5).unwrap_err().to_string().contains("2 or more"));
+    let whole = Tensor::ones((1, 2, 4, 4), DType::U32, &Device::Cpu).unwrap();
+    assert!(message(activate(&whole, Activation::Relu)).contains("f32 or f64"));
+}
