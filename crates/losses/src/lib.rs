@@ -1,7 +1,48 @@
-//! Margin classifiers for few-shot learning on candle: softmax, cosine, neg-softmax and neg-cosine.
+//! Margin classifiers for few-shot learning on candle.
+//!
+//! A [`MarginHead`] turns a backbone's features into scores over classes. Four kinds share
+//! one interface ([`ClassifierKind`]); the two with a margin subtract it from the label's
+//! score while training, which a *negative* margin turns into a bonus: base classes are
+//! separated less sharply, and novel classes more easily ("Negative Margin Matters", ECCV
+//! 2020).
+//!
+//! | kind | training score of class c |
+//! |---|---|
+//! | `softmax` | `w_c·f + b_c` |
+//! | `cosine` | `scale · cos(w_c, f)` |
+//! | `neg-softmax` | `scale · (z_c - min z - margin·[c = label])`, `z = W f` |
+//! | `neg-cosine` | `scale · (cos(w_c, f) - margin·[c = label])` |
+//!
+//! In a training loop of your own:
+//!
+//! ```
+//! use candle_core::{DType, Device, Tensor};
+//! use candle_nn::{Optimizer, SGD, VarBuilder, VarMap};
+//! use fewshot_losses::{ClassifierKind, Margin, MarginHead, cross_entropy};
+//!
+//! # fn main() -> Result<(), fewshot_losses::Error> {
+//! let variables = VarMap::new();
+//! let parameters = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
+//! let features = Tensor::new(&[[1f32, 0.1], [0.2, 1.0], [0.9, 0.0]], &Device::Cpu)?;
+//! let labels = Tensor::new(&[0u32, 1, 0], &Device::Cpu)?;
+//!
+//! let head = MarginHead::new(ClassifierKind::NegCosine, 2, 2, Margin::new(30.0, -0.02)?, parameters)?;
+//! let mut optimiser = SGD::new(variables.all_vars(), 0.1)?;
+//! for _ in 0..20 {
+//!     let loss = cross_entropy(&head.training_scores(&features, &labels)?, &labels)?;
+//!     optimiser.backward_step(&loss)?;
+//! }
+//! let predicted = head.scores(&features)?.argmax(1)?.to_vec1::<u32>()?;
+//! assert_eq!(predicted, [0, 1, 0]);
+//! # Ok(())
+//! # }
+//! ```
 
 mod error;
 mod kind;
+mod margin_head;
 
 pub use error::Error;
+pub use fewshot_ops::cross_entropy;
 pub use kind::ClassifierKind;
+pub use margin_head::{Margin, MarginHead};

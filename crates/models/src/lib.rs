@@ -1,1 +1,42 @@
-//! Few-shot backbones on candle: Conv4, ResNet-10/12/18 and WRN-28-10 with DropBlock
+//! Few-shot backbones on candle: Conv4, ResNet-10, ResNet-12, ResNet-18 and WRN-28-10.
+//!
+//! A [`Backbone`] maps images `[B, 3, S, S]` to features `[B, D]`. Parameters carry the names
+//! of the published PyTorch implementation (`layer1.0.C1.weight`), so that its checkpoints
+//! need no translation, and start from its initialisation. Any image size works: the
+//! residual networks pool globally, Conv4 flattens.
+//!
+//! A pass is either [`Pass::Eval`] (running statistics, no dropping) or [`Pass::Train`],
+//! which names the random stream and the step, so that dropped units are a function of both.
+//!
+//! [`Parameters`] keeps what a model is made of, drawn from one seed by name; any other
+//! [`candle_nn::VarBuilder`] serves as well.
+//!
+//! ```
+//! use candle_core::{DType, Device, Tensor};
+//! use fewshot_models::{Backbone, BackboneKind, DropOptions, Parameters, Pass};
+//!
+//! # fn main() -> candle_core::Result<()> {
+//! let parameters = Parameters::new(0);
+//! let builder = parameters.builder(DType::F32, &Device::Cpu);
+//! let backbone = Backbone::new(BackboneKind::Conv4, DropOptions::default(), builder)?;
+//! let images = Tensor::zeros((2, 3, 32, 32), DType::F32, &Device::Cpu)?;
+//! let features = backbone.forward(&images, Pass::Eval)?;
+//! assert_eq!(features.dims(), [2, BackboneKind::Conv4.features(32).unwrap()]);
+//! # Ok(())
+//! # }
+//! ```
+
+mod backbone;
+mod conv4;
+mod drop;
+mod kind;
+mod layers;
+mod parameters;
+mod resnet;
+mod resnet12;
+mod wide_resnet;
+
+pub use backbone::{Backbone, Pass};
+pub use drop::DropOptions;
+pub use kind::{BackboneKind, UnknownBackbone};
+pub use parameters::Parameters;

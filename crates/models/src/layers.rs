@@ -1,0 +1,112 @@
+//! The layers that all backbones share.
+
+use crate::backbone::Pass;
+use candle_core::{Result, Tensor, Var};
+use candle_nn::{Init, VarBuilder};
+use fewshot_ops::{Activation, BatchStatistics, Conv2dOptions, batch_norm, conv2d};
+
+/// Added to variances, PyTorch's default.
+const EPS: f64 = 1e-5;
+/// Weight of the newest batch in running statistics, PyTorch's default.
+const MOMENTUM: f64 = 0.1;
+
+/// A convolution without bias and its sizes.
+#[derive(Clone, Copy)]
+pub struct ConvSizes {
+    pub from: usize,
+    pub to: usize,
+    pub kernel: usize,
+    pub stride: usize,
+    pub padding: usize,
+}
+
+impl ConvSizes {
+    /// 3×3 that keeps the image size at stride 1.
+    pub fn three(from: usize, to: usize, stride: usize) -> Self {
+        Self { from, to, kernel: 3, stride, padding: 1 }
+    }
+
+    /// 1×1, as in shortcuts.
+    pub fn one(from: usize, to: usize, stride: usize) -> Self {
+        Self { from, to, kernel: 1, stride, padding: 0 }
+    }
+}
+
+/// A convolution.
+#[derive(Clone)]
+pub struct Conv {
+    kernel: Tensor,
+    bias: Option<Tensor>,
+    options: Conv2dOptions,
+}
+
+impl Conv {
+    /// Kernel from N(0, 2 / (out·k·k)), the published initialisation (fan-out).
+    pub fn new(sizes: ConvSizes, parameters: VarBuilder) -> Result<Self> {
+        let ConvSizes { from, to, kernel, stride, padding } = sizes;
+        let stdev = (2.0 / (to * kernel * kernel) as f64).sqrt();
+        let init = Init::Randn { mean: 0.0, stdev };
+        let kernel = parameters.get_with_hints((to, from, kernel, kernel), "weight", init)?;
+        Ok(Self { kernel, bias: None, options: Conv2dOptions { stride, padding } })
+    }
+
+    /// The same with a bias from U(-1/√fan-in, 1/√fan-in), PyTorch's default.
+    pub fn with_bias(sizes: ConvSizes, parameters: VarBuilder) -> Result<Self> {
+        let fan_in = sizes.from * sizes.kernel * sizes.kernel;
+        let bound = 1.0 / (fan_in as f64).sqrt();
+        let init = Init::Uniform { lo: -bound, up: bound };
+        let bias = Some(parameters.get_with_hints(sizes.to, "bias", init)?);
+        Ok(Self { bias, ..Self::new(sizes, parameters)? })
+    }
+
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        conv2d(x, &self.kernel, self.bias.as_ref(), self.options)
+    }
+}
+
+/// Batch normalisation with what follows it.
+#[derive(Clone)]
+pub struct BatchNorm {
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Var,
+    running_var: Var,
+}
+
+impl BatchNorm {
+    pub fn new(channels: usize, parameters: VarBuilder) -> Result<Self> {
+        let get = |name, value| parameters.get_with_hints(channels, name, Init::Const(value));
+        Ok(Self {
+            weight: get("weight", 1.0)?,
+            bias: get("bias", 0.0)?,
+            running_mean: Var::from_tensor(&get("running_mean", 0.0)?)?,
+            running_var: Var::from_tensor(&get("running_var", 1.0)?)?,
+        })
+    }
+
+    /// `activation(norm(x) + residual)`. Training passes update the running statistics.
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        pass: Pass,
+        activation: Activation,
+        residual: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let statistics = match pass {
+            Pass::Eval => BatchStatistics::running(&self.running_mean, &self.running_var, EPS)?,
+            Pass::Train { .. } => {
+                let statistics = BatchStatistics::of(x, EPS)?;
+                update(&self.running_mean, statistics.mean())?;
+                update(&self.running_var, &statistics.unbiased_variance())?;
+                statistics
+            }
+        };
+        batch_norm(x, &self.weight, &self.bias, &statistics, activation, residual)
+    }
+}
+
+/// `running = 0.9·running + 0.1·newest`.
+fn update(running: &Var, newest: &[f64]) -> Result<()> {
+    let newest = Tensor::new(newest, running.device())?.to_dtype(running.dtype())?;
+    running.set(&((running.as_tensor() * (1.0 - MOMENTUM))? + (newest * MOMENTUM)?)?)
+}

@@ -1,0 +1,87 @@
+//! ResNet-10 and ResNet-18, published `lib/backbone/resnet18.py`.
+
+use crate::DropOptions;
+use crate::backbone::Pass;
+use crate::drop::Drop;
+use crate::layers::{BatchNorm, Conv, ConvSizes};
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+use fewshot_ops::{Activation, PoolOptions, global_avg_pool, max_pool2d};
+
+/// A 7×7 stem and four stages of 64, 128, 256 and 512 channels.
+#[derive(Clone)]
+pub struct ResNet {
+    stem: (Conv, BatchNorm),
+    blocks: Vec<Block>,
+}
+
+impl ResNet {
+    /// `depth` blocks a stage: 1 makes ResNet-10, 2 ResNet-18.
+    pub fn new(depth: usize, drop: DropOptions, parameters: VarBuilder) -> Result<Self> {
+        let stem = ConvSizes { from: 3, to: 64, kernel: 7, stride: 2, padding: 3 };
+        let trunk = parameters.pp("trunk");
+        let stem = (Conv::new(stem, trunk.pp(0))?, BatchNorm::new(64, trunk.pp(1))?);
+        let mut blocks = Vec::new();
+        let mut from = 64;
+        for (stage, to) in [64, 128, 256, 512].into_iter().enumerate() {
+            let drop = Drop::for_stage(drop, stage >= 2);
+            let parameters = parameters.pp(format!("layer{}", stage + 1));
+            for index in 0..depth {
+                let stride = if stage > 0 && index == 0 { 2 } else { 1 };
+                blocks.push(Block::new(from, to, stride, drop, parameters.pp(index))?);
+                from = to;
+            }
+        }
+        Ok(Self { stem, blocks })
+    }
+
+    pub fn forward(&self, images: &Tensor, pass: Pass) -> Result<Tensor> {
+        let (conv, norm) = &self.stem;
+        let mut x = norm.forward(&conv.forward(images)?, pass, Activation::Relu, None)?;
+        x = max_pool2d(&x, PoolOptions { window: 3, stride: 2, padding: 1 })?;
+        for (layer, block) in self.blocks.iter().enumerate() {
+            x = block.forward(&x, pass, layer as u64)?;
+        }
+        global_avg_pool(&x)
+    }
+}
+
+/// Two 3×3 convolutions around a shortcut.
+#[derive(Clone)]
+struct Block {
+    first: (Conv, BatchNorm),
+    second: (Conv, BatchNorm),
+    shortcut: Option<(Conv, BatchNorm)>,
+    drop: Drop,
+}
+
+impl Block {
+    fn new(from: usize, to: usize, stride: usize, drop: Drop, p: VarBuilder) -> Result<Self> {
+        let first = Conv::new(ConvSizes::three(from, to, stride), p.pp("C1"))?;
+        let second = Conv::new(ConvSizes::three(to, to, 1), p.pp("C2"))?;
+        let shortcut = || -> Result<_> {
+            let conv = Conv::new(ConvSizes::one(from, to, stride), p.pp("shortcut"))?;
+            Ok((conv, BatchNorm::new(to, p.pp("BNshortcut"))?))
+        };
+        Ok(Self {
+            first: (first, BatchNorm::new(to, p.pp("BN1"))?),
+            second: (second, BatchNorm::new(to, p.pp("BN2"))?),
+            shortcut: (from != to).then(shortcut).transpose()?,
+            drop,
+        })
+    }
+
+    fn forward(&self, x: &Tensor, pass: Pass, layer: u64) -> Result<Tensor> {
+        let short = match &self.shortcut {
+            None => x.clone(),
+            Some((conv, norm)) => {
+                norm.forward(&conv.forward(x)?, pass, Activation::Identity, None)?
+            }
+        };
+        let (conv, norm) = &self.first;
+        let y = norm.forward(&conv.forward(x)?, pass, Activation::Relu, None)?;
+        let (conv, norm) = &self.second;
+        let y = norm.forward(&conv.forward(&y)?, pass, Activation::Relu, Some(&short))?;
+        self.drop.forward(&y, pass, layer)
+    }
+}

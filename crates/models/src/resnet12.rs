@@ -1,0 +1,79 @@
+//! ResNet-12, published `lib/backbone/resnet12.py`.
+
+use crate::DropOptions;
+use crate::backbone::Pass;
+use crate::drop::Drop;
+use crate::layers::{BatchNorm, Conv, ConvSizes};
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+use fewshot_ops::{Activation, PoolOptions, global_avg_pool, max_pool2d};
+
+const LEAKY: Activation = Activation::LeakyRelu(0.1);
+
+/// Four stages of 64, 160, 320 and 640 channels, each halving the image.
+#[derive(Clone)]
+pub struct ResNet12 {
+    stages: Vec<Stage>,
+}
+
+impl ResNet12 {
+    pub fn new(drop: DropOptions, parameters: VarBuilder) -> Result<Self> {
+        let mut from = 3;
+        let mut stages = Vec::new();
+        for (index, to) in [64, 160, 320, 640].into_iter().enumerate() {
+            let drop = Drop::for_stage(drop, index >= 2);
+            let parameters = parameters.pp(format!("layer{}", index + 1)).pp(0);
+            stages.push(Stage::new(from, to, drop, parameters)?);
+            from = to;
+        }
+        Ok(Self { stages })
+    }
+
+    pub fn forward(&self, images: &Tensor, pass: Pass) -> Result<Tensor> {
+        let mut x = images.clone();
+        for (layer, stage) in self.stages.iter().enumerate() {
+            x = stage.forward(&x, pass, layer as u64)?;
+        }
+        global_avg_pool(&x)
+    }
+}
+
+/// Three 3×3 convolutions around a 1×1 shortcut, then max pooling.
+#[derive(Clone)]
+struct Stage {
+    layers: Vec<(Conv, BatchNorm)>,
+    shortcut: (Conv, BatchNorm),
+    drop: Drop,
+}
+
+impl Stage {
+    fn new(from: usize, to: usize, drop: Drop, parameters: VarBuilder) -> Result<Self> {
+        let layer = |(i, from): (usize, usize)| {
+            let conv =
+                Conv::new(ConvSizes::three(from, to, 1), parameters.pp(format!("C{}", i + 1)))?;
+            Ok((conv, BatchNorm::new(to, parameters.pp(format!("BN{}", i + 1)))?))
+        };
+        let shortcut = parameters.pp("downsample");
+        Ok(Self {
+            layers: [from, to, to].into_iter().enumerate().map(layer).collect::<Result<_>>()?,
+            shortcut: (
+                Conv::new(ConvSizes::one(from, to, 1), shortcut.pp(0))?,
+                BatchNorm::new(to, shortcut.pp(1))?,
+            ),
+            drop,
+        })
+    }
+
+    fn forward(&self, x: &Tensor, pass: Pass, layer: u64) -> Result<Tensor> {
+        let (conv, norm) = &self.shortcut;
+        let short = norm.forward(&conv.forward(x)?, pass, Activation::Identity, None)?;
+        let last = self.layers.len() - 1;
+        let mut y = x.clone();
+        for (i, (conv, norm)) in self.layers.iter().enumerate() {
+            let residual = (i == last).then_some(&short);
+            y = norm.forward(&conv.forward(&y)?, pass, LEAKY, residual)?;
+        }
+        let y = max_pool2d(&y, PoolOptions { window: 2, stride: 2, padding: 0 })?;
+        self.drop.forward(&y, pass, layer)
+    }
+}

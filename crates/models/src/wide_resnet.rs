@@ -1,0 +1,86 @@
+//! WRN-28-10, published `lib/backbone/wrn.py`.
+
+use crate::DropOptions;
+use crate::backbone::Pass;
+use crate::drop::Drop;
+use crate::layers::{BatchNorm, Conv, ConvSizes};
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+use fewshot_ops::{Activation, global_avg_pool};
+
+/// Blocks a stage: (28 - 4) / 6.
+const DEPTH: usize = 4;
+
+/// A 3×3 stem of 16 channels and three stages of 160, 320 and 640.
+#[derive(Clone)]
+pub struct WideResNet {
+    stem: Conv,
+    blocks: Vec<Block>,
+    norm: BatchNorm,
+}
+
+impl WideResNet {
+    pub fn new(drop: DropOptions, parameters: VarBuilder) -> Result<Self> {
+        let stem = Conv::new(ConvSizes::three(3, 16, 1), parameters.pp("conv1"))?;
+        let mut blocks = Vec::new();
+        let mut from = 16;
+        for (stage, to) in [160, 320, 640].into_iter().enumerate() {
+            let parameters = parameters.pp(format!("layer{}", stage + 1));
+            for index in 0..DEPTH {
+                let stride = if stage > 0 && index == 0 { 2 } else { 1 };
+                blocks.push(Block::new(from, to, stride, drop, parameters.pp(index))?);
+                from = to;
+            }
+        }
+        Ok(Self { stem, blocks, norm: BatchNorm::new(from, parameters.pp("bn1"))? })
+    }
+
+    pub fn forward(&self, images: &Tensor, pass: Pass) -> Result<Tensor> {
+        let mut x = self.stem.forward(images)?;
+        for (layer, block) in self.blocks.iter().enumerate() {
+            x = block.forward(&x, pass, layer as u64)?;
+        }
+        global_avg_pool(&self.norm.forward(&x, pass, Activation::Relu, None)?)
+    }
+}
+
+/// Normalisation and activation before each convolution, dropout between the two.
+#[derive(Clone)]
+struct Block {
+    norms: [BatchNorm; 2],
+    convs: [Conv; 2],
+    shortcut: Option<Conv>,
+    drop: Drop,
+}
+
+impl Block {
+    fn new(
+        from: usize,
+        to: usize,
+        stride: usize,
+        drop: DropOptions,
+        p: VarBuilder,
+    ) -> Result<Self> {
+        let shortcut = || Conv::new(ConvSizes::one(from, to, stride), p.pp("convShortcut"));
+        Ok(Self {
+            norms: [BatchNorm::new(from, p.pp("BN1"))?, BatchNorm::new(to, p.pp("BN2"))?],
+            convs: [
+                Conv::new(ConvSizes::three(from, to, stride), p.pp("C1"))?,
+                Conv::new(ConvSizes::three(to, to, 1), p.pp("C2"))?,
+            ],
+            shortcut: (from != to).then(shortcut).transpose()?,
+            drop: Drop::Units { rate: drop.rate },
+        })
+    }
+
+    fn forward(&self, x: &Tensor, pass: Pass, layer: u64) -> Result<Tensor> {
+        let relu = |norm: &BatchNorm, x: &Tensor| norm.forward(x, pass, Activation::Relu, None);
+        let active = relu(&self.norms[0], x)?;
+        let y = relu(&self.norms[1], &self.convs[0].forward(&active)?)?;
+        let y = self.convs[1].forward(&self.drop.forward(&y, pass, layer)?)?;
+        match &self.shortcut {
+            Some(conv) => y + conv.forward(&active)?,
+            None => y + x,
+        }
+    }
+}
