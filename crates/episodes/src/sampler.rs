@@ -1,0 +1,107 @@
+use crate::Error;
+use fewshot_seed::stream;
+use rand::seq::index;
+use std::collections::BTreeMap;
+
+/// How large an episode is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EpisodeShape {
+    /// Classes.
+    pub way: usize,
+    /// Labelled images of each class.
+    pub shot: usize,
+    /// Images of each class to be classified.
+    pub query: usize,
+}
+
+/// One few-shot task: which classes, and which images of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Episode {
+    /// The classes, `[way]`; an image's label in the episode is its class's position here.
+    pub classes: Vec<u32>,
+    /// Indices of the labelled images, `[way · shot]`, class after class.
+    pub support: Vec<usize>,
+    /// Indices of the images to be classified, `[way · query]`, class after class; none is
+    /// in `support`.
+    pub query: Vec<usize>,
+}
+
+/// Draws episodes from labels alone: no image is opened and no feature needed.
+#[derive(Clone, Debug)]
+pub struct Sampler {
+    shape: EpisodeShape,
+    seed: u64,
+    images: usize,
+    /// Each class with its images, in the order of their labels.
+    classes: Vec<(u32, Vec<usize>)>,
+}
+
+impl Sampler {
+    /// A sampler of episodes over images of which image `i` shows class `labels[i]`.
+    ///
+    /// # Errors
+    ///
+    /// If way, shot or query is 0, if there are fewer classes than `way`, or if any class
+    /// has fewer images than `shot + query`.
+    pub fn new(labels: &[u32], shape: EpisodeShape, seed: u64) -> Result<Self, Error> {
+        for (what, size) in [("way", shape.way), ("shot", shape.shot), ("query", shape.query)] {
+            if size == 0 {
+                return Err(Error::Parameter { what, got: 0.0, expected: "at least 1" });
+            }
+        }
+        let mut classes = BTreeMap::<u32, Vec<usize>>::new();
+        for (image, &class) in labels.iter().enumerate() {
+            classes.entry(class).or_default().push(image);
+        }
+        if classes.len() < shape.way {
+            return Err(Error::TooFewClasses { way: shape.way, classes: classes.len() });
+        }
+        let smallest = classes.iter().min_by_key(|(_, images)| images.len());
+        if let Some((&class, images)) = smallest
+            && images.len() < shape.shot.saturating_add(shape.query)
+        {
+            return Err(Error::TooFewImages {
+                class,
+                images: images.len(),
+                shot: shape.shot,
+                query: shape.query,
+            });
+        }
+        Ok(Self { shape, seed, images: labels.len(), classes: classes.into_iter().collect() })
+    }
+
+    /// The size of the episodes.
+    pub fn shape(&self) -> EpisodeShape {
+        self.shape
+    }
+
+    /// Episode `n`: classes, and images of each class, uniformly without replacement.
+    ///
+    /// A function of the seed and `n` alone, from `stream(seed, "episode", &[n])`.
+    pub fn episode(&self, n: u64) -> Episode {
+        let EpisodeShape { way, shot, query } = self.shape;
+        let mut rng = stream(self.seed, "episode", &[n]);
+        let mut episode = Episode {
+            classes: Vec::with_capacity(way),
+            support: Vec::with_capacity(way * shot),
+            query: Vec::with_capacity(way * query),
+        };
+        for class in index::sample(&mut rng, self.classes.len(), way) {
+            let (label, images) = &self.classes[class];
+            let mut drawn =
+                index::sample(&mut rng, images.len(), shot + query).into_iter().map(|i| images[i]);
+            episode.classes.push(*label);
+            episode.support.extend(drawn.by_ref().take(shot));
+            episode.query.extend(drawn);
+        }
+        episode
+    }
+
+    /// Whether these are the labels that the sampler was made for.
+    pub(crate) fn is_of(&self, labels: &[u32]) -> bool {
+        let agree = |(class, images): &(u32, Vec<usize>)| {
+            images.iter().all(|&image| labels[image] == *class)
+        };
+        labels.len() == self.images && self.classes.iter().all(agree)
+    }
+}
