@@ -1,1 +1,43 @@
-//! Checked configurations, run folders and checkpoints of a few-shot experiment
+//! Checked configurations, run folders and checkpoints of a few-shot experiment.
+//!
+//! * [`Config`] is the one checked form of an experiment's settings; [`RawConfig`] gathers
+//!   them from TOML and from `key=value` arguments and turns into it, or into an error that
+//!   names the key, what it got and what it takes.
+//! * [`Model`] is the backbone and the margin head that a configuration describes, with their
+//!   parameters; [`open_split`] its data.
+//! * [`Checkpoint`] carries a model, how far its training had come, and its configuration,
+//!   so that evaluating needs nothing else.
+//! * [`RunFolder`] is where a run keeps its files; each is written beside and renamed, so
+//!   that a kill at any moment leaves a run that can be resumed.
+//!
+//! ```
+//! use fewshot_experiment::RawConfig;
+//!
+//! let mut raw = RawConfig::from_toml("[method]\nbackbone = \"conv4\"\nimage_size = 32").unwrap();
+//! raw.set("method.margin=-0.02").unwrap();
+//! let config = raw.check().unwrap();
+//! assert_eq!(config.method.margin, -0.02);
+//!
+//! raw.set("method.marign=-0.02").unwrap();
+//! let error = raw.check().unwrap_err().to_string();
+//! assert!(error.contains("did you mean `method.margin`"), "{error}");
+//! ```
+
+mod build;
+mod checkpoint;
+mod config;
+mod error;
+mod model;
+mod progress;
+mod run;
+
+pub use build::{device, open_loader, open_optional, open_split, sampler};
+pub use checkpoint::{Checkpoint, TrainingState};
+pub use config::{
+    Augment, Config, Dataset, LoaderConfig, Method, Optimizer, RawConfig, Schedule, SplitConfig,
+    Test, Train, Validation,
+};
+pub use error::Error;
+pub use model::Model;
+pub use progress::Progress;
+pub use run::{RunFolder, write_atomically};

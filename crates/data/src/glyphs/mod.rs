@@ -1,10 +1,10 @@
 //! Glyphs: a few-shot image set that needs no download.
 //!
-//! A class is a [`program`] of one to four strokes, as a handwritten character is. An image
-//! is one drawing of it: an unsteady [`hand`] traces the strokes, a pen [`raster`]ises them,
-//! and [`paint`] colours ink and paper. Image `(class, index)` is a function of the seed and
-//! of these two numbers, so there is neither a file nor a state, and any image can be drawn
-//! at any time, by any thread.
+//! A class is a `program` of one to four strokes, as a handwritten character is. An image
+//! is one drawing of it: an unsteady `hand` traces the strokes, a pen (`raster`) turns them
+//! into pixels, and `paint` colours ink and paper. Image `(class, index)` is a function of the
+//! seed and of these two numbers, so there is neither a file nor a state, and any image can be
+//! drawn at any time, by any thread.
 //!
 //! Ink and paper take random colours, light on dark as often as dark on light: comparing
 //! pixels says little about the class, which is left in the shape of the strokes alone.

@@ -1,0 +1,143 @@
+use std::iter::FusedIterator;
+use std::ops::Range;
+use std::sync::Arc;
+
+use fewshot_seed::stream;
+
+use super::pipeline::{Done, Pipeline, Plan};
+use super::{Loader, OnBroken};
+use crate::transform::normalise_into;
+use crate::{Dataset, Error};
+
+/// Transformed images with their labels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// Normalised samples, row-major `[len, 3, size, size]`.
+    pub images: Vec<f32>,
+    /// The side of the images, in pixels.
+    pub size: usize,
+    /// The class of each image, `[len]`.
+    pub labels: Vec<u32>,
+    /// The index of each image in the dataset, `[len]`.
+    pub indices: Vec<usize>,
+}
+
+/// The batches of one epoch, in order. Ends after the first error.
+pub struct Epoch {
+    dataset: Dataset,
+    order: Arc<Vec<usize>>,
+    size: usize,
+    on_broken: OnBroken,
+    skipped: usize,
+    /// Gone at the end, and with it the workers.
+    pipeline: Option<Pipeline>,
+    /// Why the workers could not be started.
+    start_error: Option<Error>,
+}
+
+impl Epoch {
+    pub(super) fn start(loader: &Loader, epoch: u64, order: Vec<usize>) -> Self {
+        let order = Arc::new(order);
+        let started = Pipeline::start(plan(loader), loader.threads, {
+            let (dataset, order) = (loader.dataset.clone(), Arc::clone(&order));
+            let (transform, seed) = (loader.transform.clone(), loader.options.seed);
+            move |position, samples: &mut [f32]| {
+                let index = order[position];
+                let image = dataset.load(index)?;
+                let mut rng = stream(seed, "augment", &[epoch, index as u64]);
+                normalise_into(&transform.apply(&image, &mut rng)?, samples);
+                Ok(())
+            }
+        });
+        let (pipeline, start_error) = match started {
+            Ok(pipeline) => (Some(pipeline), None),
+            Err(error) => (None, Some(error)),
+        };
+        Self {
+            dataset: loader.dataset.clone(),
+            order,
+            size: loader.transform.size(),
+            on_broken: loader.options.on_broken,
+            skipped: 0,
+            pipeline,
+            start_error,
+        }
+    }
+
+    /// Images skipped as broken in the batches that were handed out so far.
+    pub fn skipped(&self) -> usize {
+        self.skipped
+    }
+
+    fn next_batch(&mut self) -> Result<Option<Batch>, Error> {
+        if let Some(error) = self.start_error.take() {
+            return Err(error);
+        }
+        let Some(pipeline) = &mut self.pipeline else {
+            return Ok(None);
+        };
+        while let Some(done) = pipeline.next()? {
+            let Done { items, samples, failures } = done;
+            let mut broken = Vec::with_capacity(failures.len());
+            for (position, error) in failures {
+                let skip = self.on_broken == OnBroken::Skip;
+                if !(skip && matches!(error, Error::Image { .. })) {
+                    return Err(error);
+                }
+                broken.push(position);
+            }
+            self.skipped += broken.len();
+            if broken.len() < items.len() {
+                return Ok(Some(self.gather(items, samples, &broken)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A batch of the items that are not broken.
+    fn gather(&self, items: Range<usize>, mut samples: Vec<f32>, broken: &[usize]) -> Batch {
+        let row = samples.len() / items.len().max(1);
+        let first = items.start;
+        let whole: Vec<_> = items.filter(|position| !broken.contains(position)).collect();
+        for (kept, position) in whole.iter().enumerate() {
+            let from = (position - first) * row;
+            if from != kept * row {
+                samples.copy_within(from..from + row, kept * row);
+            }
+        }
+        samples.truncate(whole.len() * row);
+        let indices: Vec<_> = whole.iter().map(|&position| self.order[position]).collect();
+        Batch {
+            images: samples,
+            size: self.size,
+            labels: indices.iter().map(|&index| self.dataset.labels()[index]).collect(),
+            indices,
+        }
+    }
+}
+
+impl Iterator for Epoch {
+    type Item = Result<Batch, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = self.next_batch().transpose();
+        if !matches!(next, Some(Ok(_))) {
+            self.pipeline = None;
+        }
+        next
+    }
+}
+
+impl FusedIterator for Epoch {}
+
+fn plan(loader: &Loader) -> Plan {
+    let samples = 3 * loader.transform.size().pow(2);
+    let batch_size = loader.options.batch_size.min(loader.len());
+    let batch_bytes = batch_size * samples * size_of::<f32>();
+    Plan {
+        items: loader.len(),
+        batch_size,
+        samples,
+        ahead: (loader.options.prefetch_bytes / batch_bytes).max(1),
+    }
+}

@@ -1,0 +1,129 @@
+//! Decodes and transforms on worker threads; hands out batches in order.
+
+mod epoch;
+mod pipeline;
+
+use std::thread;
+
+use fewshot_seed::stream;
+use rand::seq::SliceRandom;
+
+pub use self::epoch::{Batch, Epoch};
+use crate::{Dataset, Error, Transform};
+
+/// What to do about an image that cannot be decoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnBroken {
+    /// End the epoch with the error, which names the image.
+    #[default]
+    Error,
+    /// Leave it out of its batch and count it.
+    Skip,
+}
+
+/// How a [`Loader`] makes batches.
+#[derive(Clone, Debug)]
+pub struct LoaderOptions {
+    /// Images of a batch; the last of an epoch may have fewer.
+    pub batch_size: usize,
+    /// Whether each epoch has an order of its own, rather than the dataset's.
+    pub shuffle: bool,
+    /// The seed of the order and of the transform's draws.
+    pub seed: u64,
+    /// What to do about an image that cannot be decoded.
+    pub on_broken: OnBroken,
+    /// How far to work ahead: bytes of the batches that are begun or waiting, of which one
+    /// is always allowed.
+    pub prefetch_bytes: usize,
+    /// Worker threads; as many as there are cores where not given.
+    pub threads: Option<usize>,
+}
+
+impl Default for LoaderOptions {
+    fn default() -> Self {
+        Self {
+            batch_size: 256,
+            shuffle: false,
+            seed: 0,
+            on_broken: OnBroken::Error,
+            prefetch_bytes: 256 << 20,
+            threads: None,
+        }
+    }
+}
+
+/// Gives the batches of any epoch of a dataset.
+///
+/// They are a function of the dataset, the transform, the seed and the epoch: the order is
+/// drawn from the stream `("shuffle", [epoch])`, the transform of an image from
+/// `("augment", [epoch, image index])`.
+#[derive(Clone, Debug)]
+pub struct Loader {
+    dataset: Dataset,
+    transform: Transform,
+    options: LoaderOptions,
+    threads: usize,
+}
+
+impl Loader {
+    /// Checks the options.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] where there is no image, no thread, an empty or impossibly
+    /// large batch, or where [`Transform::check`] fails.
+    pub fn new(
+        dataset: Dataset,
+        transform: Transform,
+        options: LoaderOptions,
+    ) -> Result<Self, Error> {
+        transform.check()?;
+        if dataset.is_empty() {
+            return Err(Error::parameter("number of images", 0, "at least 1"));
+        }
+        let image_samples = 3 * transform.size().pow(2);
+        let batch_bytes = image_samples
+            .checked_mul(size_of::<f32>())
+            .and_then(|bytes| bytes.checked_mul(options.batch_size.min(dataset.len())));
+        if options.batch_size == 0 || batch_bytes.is_none_or(|bytes| bytes > isize::MAX as usize) {
+            let expected = "at least 1 and no more than fits into memory";
+            return Err(Error::parameter("batch size", options.batch_size, expected));
+        }
+        let threads = match options.threads {
+            None => thread::available_parallelism().map_or(1, usize::from),
+            Some(threads @ 1..=1024) => threads,
+            Some(threads) => return Err(Error::parameter("loader threads", threads, "1 to 1024")),
+        };
+        Ok(Self { dataset, transform, options, threads })
+    }
+
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.dataset.len()
+    }
+
+    /// Always false: a loader has at least one image.
+    pub fn is_empty(&self) -> bool {
+        self.dataset.is_empty()
+    }
+
+    /// Number of batches of an epoch, where no image is skipped.
+    pub fn batches_per_epoch(&self) -> usize {
+        self.len().div_ceil(self.options.batch_size)
+    }
+
+    /// Starts the workers on an epoch's batches. Dropping the iterator stops them.
+    pub fn epoch(&self, epoch: u64) -> Epoch {
+        self.epoch_from(epoch, 0)
+    }
+
+    /// The same without its first `batches` batches, which are not even decoded: what a
+    /// training that was interrupted within an epoch goes on with.
+    pub fn epoch_from(&self, epoch: u64, batches: usize) -> Epoch {
+        let mut order: Vec<_> = (0..self.len()).collect();
+        if self.options.shuffle {
+            order.shuffle(&mut stream(self.options.seed, "shuffle", &[epoch]));
+        }
+        order.drain(..self.len().min(batches.saturating_mul(self.options.batch_size)));
+        Epoch::start(self, epoch, order)
+    }
+}

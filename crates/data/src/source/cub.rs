@@ -1,0 +1,126 @@
+use std::collections::HashMap;
+
+use super::{Classes, SourceSpec, by_cub_rule};
+use crate::dataset::Image;
+use crate::tree::Tree;
+use crate::{Error, Split};
+
+const PUBLISHED_CLASSES: usize = 200;
+const PUBLISHED_IMAGES: usize = 11_788;
+
+pub(super) fn classes(spec: &SourceSpec, tree: &Tree, split: Split) -> Result<Classes, Error> {
+    let folder = published_folder(spec, tree, split)?;
+    let names = Table::read(tree, &folder, "classes.txt")?;
+    let files = Table::read(tree, &folder, "images.txt")?;
+    let labels = Table::read(tree, &folder, "image_class_labels.txt")?;
+
+    let mut classes = Classes::new();
+    for (number, name) in names.numbered_from_one()? {
+        let slot = number - 1;
+        classes.resize_with(classes.len().max(slot + 1), Default::default);
+        classes[slot].0 = name.to_owned();
+    }
+    let labels = labels.by_id()?;
+    for (id, file) in files.by_id()? {
+        let class = labels.get(id).ok_or_else(|| {
+            files.fault(format!("image {id} has no class in image_class_labels.txt"))
+        })?;
+        let slot = class.parse::<usize>().ok().and_then(|n| n.checked_sub(1));
+        let images = slot
+            .and_then(|slot| classes.get_mut(slot))
+            .filter(|(name, _)| !name.is_empty())
+            .ok_or_else(|| {
+                files.fault(format!("image {id} is of class {class}, which classes.txt lacks"))
+            })?;
+        let path = format!("{folder}images/{file}");
+        if let Some(stored) = tree.get(&path) {
+            images.1.push(Image::stored(&path, stored));
+        }
+    }
+    check_complete(spec, &classes)?;
+    by_cub_rule(spec, classes, split)
+}
+
+/// Where the index files lie, with a final `/`; empty at the root.
+fn published_folder(spec: &SourceSpec, tree: &Tree, split: Split) -> Result<String, Error> {
+    let index = tree
+        .shallowest("image_class_labels.txt")
+        .and_then(|(path, _)| path.strip_suffix("image_class_labels.txt"));
+    index.map(str::to_owned).ok_or_else(|| {
+        spec.no_split(
+            split,
+            "supply CUB_200_2011 with images.txt, classes.txt, image_class_labels.txt and images/, \
+             or its archive",
+        )
+    })
+}
+
+fn check_complete(spec: &SourceSpec, classes: &Classes) -> Result<(), Error> {
+    let present: usize = classes.iter().map(|(_, images)| images.len()).sum();
+    let with_images = classes.iter().filter(|(_, images)| !images.is_empty()).count();
+    if spec.allow_partial || (present >= PUBLISHED_IMAGES && with_images >= PUBLISHED_CLASSES) {
+        return Ok(());
+    }
+    Err(Error::Incomplete {
+        root: spec.root.clone(),
+        missing_classes: PUBLISHED_CLASSES.saturating_sub(with_images),
+        classes: PUBLISHED_CLASSES,
+        missing_images: PUBLISHED_IMAGES.saturating_sub(present),
+        images: PUBLISHED_IMAGES,
+    })
+}
+
+/// A text file of lines `KEY VALUE`.
+struct Table {
+    file: String,
+    text: String,
+}
+
+impl Table {
+    fn read(tree: &Tree, folder: &str, name: &str) -> Result<Self, Error> {
+        let path = format!("{folder}{name}");
+        let stored = tree.get(&path).ok_or_else(|| Error::index(&path, "is absent; add it"))?;
+        let file = stored.full_name(&path);
+        let text = String::from_utf8(stored.read()?).map_err(|e| Error::index(&file, e))?;
+        Ok(Self { file, text })
+    }
+
+    fn rows(&self) -> impl Iterator<Item = Result<(&str, &str), Error>> {
+        let lines = self.text.lines().enumerate();
+        lines.filter(|(_, line)| !line.trim().is_empty()).map(|(number, line)| {
+            let row = line.trim().split_once(' ');
+            row.map(|(key, value)| (key, value.trim())).ok_or_else(|| {
+                self.fault(format!("line {}: `{line}` is not `NUMBER VALUE`", number + 1))
+            })
+        })
+    }
+
+    fn by_id(&self) -> Result<HashMap<&str, &str>, Error> {
+        let mut table = HashMap::new();
+        for row in self.rows() {
+            let (id, value) = row?;
+            if table.insert(id, value).is_some() {
+                return Err(self.fault(format!("number {id} is there twice")));
+            }
+        }
+        Ok(table)
+    }
+
+    /// Rows by their number, which is at least 1 and at most ten times what is published.
+    fn numbered_from_one(&self) -> Result<Vec<(usize, &str)>, Error> {
+        let table = self.by_id()?;
+        let number =
+            |id: &str| id.parse().ok().filter(|n| (1..=10 * PUBLISHED_CLASSES).contains(n));
+        table
+            .into_iter()
+            .map(|(id, value)| {
+                let fault = || self.fault(format!("`{id}` is not a class number"));
+                Ok((number(id).ok_or_else(fault)?, value))
+            })
+            .collect()
+    }
+
+    fn fault(&self, reason: String) -> Error {
+        Error::index(&self.file, reason)
+    }
+}

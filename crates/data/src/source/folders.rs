@@ -1,0 +1,100 @@
+use std::collections::BTreeMap;
+
+use super::{Classes, SourceSpec, by_cub_rule};
+use crate::dataset::Image;
+use crate::tree::{Stored, Tree};
+use crate::{Error, Split};
+
+pub(super) fn classes(spec: &SourceSpec, tree: &Tree, split: Split) -> Result<Classes, Error> {
+    if let Some(classes) = split_folders(spec, tree, split)? {
+        return Ok(classes);
+    }
+    let outer = outer_folder(tree);
+    let classes = tree.images().filter_map(|(path, stored)| {
+        let (class, file) = path.strip_prefix(&outer)?.split_once('/')?;
+        (!file.contains('/')).then_some((class, path, stored))
+    });
+    by_cub_rule(spec, group(classes), split)
+}
+
+/// The split's classes where folders are the splits; nothing where no folder is one.
+pub(super) fn split_folders(
+    spec: &SourceSpec,
+    tree: &Tree,
+    split: Split,
+) -> Result<Option<Classes>, Error> {
+    let outer = outer_folder(tree);
+    let below_split = |(path, stored)| -> Option<(Split, &str, &str, &str, &Stored)> {
+        let inner = str::strip_prefix(path, &outer)?;
+        let (folder, inner) = inner.split_once('/')?;
+        let (class, file) = inner.split_once('/')?;
+        let known = split_of_folder(folder).filter(|_| !file.contains('/'))?;
+        Some((known, folder, class, path, stored))
+    };
+    let images: Vec<_> = tree.images().filter_map(below_split).collect();
+    if images.is_empty() {
+        return Ok(None);
+    }
+    let mut folders = BTreeMap::new();
+    for &(known, folder, ..) in &images {
+        let first = *folders.entry(known).or_insert(folder);
+        if first != folder {
+            return Err(Error::Duplicate {
+                name: known.to_string(),
+                first: format!("{outer}{first}/"),
+                second: format!("{outer}{folder}/"),
+            });
+        }
+    }
+    let parts = split.parts();
+    if !folders.keys().any(|known| parts.contains(known)) {
+        let remedy = format!("add the folder `{outer}{}`", folder_names(split)[0]);
+        return Err(spec.no_split(split, remedy));
+    }
+    let wanted = images.into_iter().filter(|image| parts.contains(&image.0));
+    let wanted = wanted.map(|(_, _, class, path, stored)| (class, path, stored));
+    Ok(Some(group(wanted)))
+}
+
+fn group<'a>(images: impl Iterator<Item = (&'a str, &'a str, &'a Stored)>) -> Classes {
+    let mut classes = BTreeMap::<_, Vec<_>>::new();
+    for (class, path, stored) in images {
+        let images = classes.entry(class.to_owned()).or_default();
+        images.push(Image::stored(path, stored));
+    }
+    classes.into_iter().collect()
+}
+
+/// The folders around everything, with a final `/`: those that all images share and that
+/// are neither a split nor a class.
+fn outer_folder(tree: &Tree) -> String {
+    let paths: Vec<_> = tree.images().map(|(path, _)| path).collect();
+    let mut outer = 0;
+    while let Some((folder, _)) = paths.first().and_then(|first| first[outer..].split_once('/')) {
+        let next = outer + folder.len() + 1;
+        let shared = &paths[0][..next];
+        let passed_over = split_of_folder(folder).is_none()
+            && paths
+                .iter()
+                .all(|path| path.strip_prefix(shared).is_some_and(|rest| rest.contains('/')));
+        if !passed_over {
+            break;
+        }
+        outer = next;
+    }
+    paths.first().map_or("", |first| &first[..outer]).to_owned()
+}
+
+fn folder_names(split: Split) -> &'static [&'static str] {
+    match split {
+        Split::Base => &["base", "train"],
+        Split::BaseVal => &["base_val", "base-val"],
+        Split::Val => &["val"],
+        Split::Novel => &["novel", "test"],
+        Split::All => &["base"],
+    }
+}
+
+fn split_of_folder(folder: &str) -> Option<Split> {
+    Split::VARIANTS.into_iter().find(|split| folder_names(*split).contains(&folder))
+}

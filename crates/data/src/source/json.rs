@@ -1,0 +1,124 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::missing::Missing;
+use super::{Classes, SourceSpec};
+use crate::dataset::Image;
+use crate::tree::{Stored, Tree};
+use crate::{Error, Split};
+
+/// Images by number and name of their class.
+type Numbered = BTreeMap<(usize, String), Vec<Image>>;
+
+pub(super) fn classes(spec: &SourceSpec, split: Split) -> Result<Classes, Error> {
+    let mut classes = Numbered::new();
+    if is_json_file(&spec.root) {
+        let stem = spec.root.file_stem().unwrap_or_default();
+        if split != Split::All && list_stem(split) != stem {
+            return Err(spec.no_split(split, "open `all`, or the folder of the lists"));
+        }
+        let stored = Stored::Disk(spec.root.clone());
+        add_list(spec, None, "", &stored, &mut classes)?;
+    } else {
+        let tree = Tree::open(&spec.root)?;
+        let paths = split.parts().into_iter().map(|part| format!("{}.json", list_stem(part)));
+        let lists: Vec<_> =
+            paths.filter_map(|path| tree.get(&path).map(|stored| (path, stored))).collect();
+        if lists.is_empty() {
+            return Err(spec.no_split(split, format!("supply {}.json", list_stem(split))));
+        }
+        for (path, stored) in lists {
+            add_list(spec, Some(&tree), &path, stored, &mut classes)?;
+        }
+    }
+    let classes = classes.into_iter();
+    Ok(classes.map(|((_, name), images)| (name, images)).collect())
+}
+
+fn is_json_file(root: &Path) -> bool {
+    let extension = root.extension().unwrap_or_default();
+    extension.eq_ignore_ascii_case("json") && !root.is_dir()
+}
+
+fn list_stem(split: Split) -> &'static str {
+    match split {
+        Split::BaseVal => "base_val",
+        Split::All => "base",
+        one => one.as_str(),
+    }
+}
+
+#[derive(Deserialize)]
+struct List {
+    label_names: Vec<String>,
+    image_names: Vec<String>,
+    image_labels: Vec<usize>,
+}
+
+fn add_list(
+    spec: &SourceSpec,
+    tree: Option<&Tree>,
+    path: &str,
+    stored: &Stored,
+    classes: &mut Numbered,
+) -> Result<(), Error> {
+    let file = stored.full_name(path);
+    let list = parse_list(&stored.read()?, &file)?;
+    let mut missing = Missing::from(file.clone(), list.image_names.len());
+    for (name, &label) in list.image_names.iter().zip(&list.image_labels) {
+        let class = list.label_names.get(label).ok_or_else(|| {
+            let reason = format!("image `{name}` has label {label}, beyond label_names");
+            Error::index(&file, reason)
+        })?;
+        let images = classes.entry((label, class.clone())).or_default();
+        match find(tree, stored, name) {
+            Some(found) => images.push(Image::stored(name, &found)),
+            None => missing.note(name),
+        }
+    }
+    missing.check(spec.allow_partial)
+}
+
+fn parse_list(bytes: &[u8], file: &str) -> Result<List, Error> {
+    let list: List = serde_json::from_slice(bytes).map_err(|e| Error::index(file, e))?;
+    let (names, labels) = (list.image_names.len(), list.image_labels.len());
+    if names != labels {
+        let reason = format!("{names} image_names but {labels} image_labels");
+        return Err(Error::index(file, reason));
+    }
+    Ok(list)
+}
+
+/// A list inside an archive reaches only what is packed with it.
+fn find(tree: Option<&Tree>, list: &Stored, name: &str) -> Option<Stored> {
+    let relative = name.strip_prefix("./").unwrap_or(name);
+    if let Some(packed) = tree.and_then(|tree| tree.get(relative)) {
+        return Some(packed.clone());
+    }
+    let Stored::Disk(list) = list else { return None };
+    let path = list.parent()?.join(name);
+    path.is_file().then_some(Stored::Disk(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_list;
+
+    #[test]
+    fn lists_are_checked() {
+        let good = r#"{"label_names":["a"],"image_names":["x.jpg"],"image_labels":[0]}"#;
+        assert!(parse_list(good.as_bytes(), "base.json").is_ok());
+        for bad in [
+            "",
+            "[]",
+            r#"{"label_names":["a"],"image_names":["x.jpg"]}"#,
+            r#"{"label_names":["a"],"image_names":["x.jpg"],"image_labels":[]}"#,
+            r#"{"label_names":["a"],"image_names":["x.jpg"],"image_labels":[-1]}"#,
+        ] {
+            let error = parse_list(bad.as_bytes(), "base.json").err().unwrap();
+            assert!(error.to_string().contains("base.json"), "{error}");
+        }
+    }
+}

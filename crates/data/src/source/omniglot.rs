@@ -1,0 +1,44 @@
+use std::collections::BTreeMap;
+
+use super::{Classes, SourceSpec, by_cub_rule};
+use crate::dataset::Image;
+use crate::tree::{Stored, Tree};
+use crate::{Error, Split};
+
+pub(super) fn classes(spec: &SourceSpec, tree: &Tree, split: Split) -> Result<Classes, Error> {
+    let mut characters = BTreeMap::<String, BTreeMap<&str, (Image, &Stored)>>::new();
+    for (path, stored) in tree.images() {
+        let mut parts = path.rsplit('/');
+        let (Some(file), Some(character), Some(alphabet)) =
+            (parts.next(), parts.next(), parts.next())
+        else {
+            continue;
+        };
+        if !character.starts_with("character") {
+            continue;
+        }
+        let class = format!("{alphabet}/{character}");
+        let images = characters.entry(class.clone()).or_default();
+        let image = Image::stored(path, stored);
+        // The published archives overlap: an alphabet may be in several of them.
+        if let Some((first, same)) = images.get(file) {
+            if same.read()? == stored.read()? {
+                continue;
+            }
+            return Err(Error::Duplicate {
+                name: format!("{class}/{file}"),
+                first: first.full_name(),
+                second: image.full_name(),
+            });
+        }
+        images.insert(file, (image, stored));
+    }
+    if characters.is_empty() {
+        let remedy = "supply ALPHABET/characterNN/*.png or the published zips";
+        return Err(spec.no_split(split, remedy));
+    }
+    let classes = characters.into_iter();
+    let classes = classes
+        .map(|(class, images)| (class, images.into_values().map(|(image, _)| image).collect()));
+    by_cub_rule(spec, classes.collect(), split)
+}

@@ -1,0 +1,100 @@
+//! From an image of any size to `size`×`size` pixels, to the pixel as torchvision does it
+//! on Pillow images.
+
+mod color;
+mod geometry;
+mod train;
+
+use image::RgbImage;
+use rand::Rng;
+
+pub use self::color::{adjust_brightness, adjust_contrast, adjust_saturation};
+pub use self::geometry::{center_crop, resize, resized_crop};
+pub use self::train::TrainTransform;
+use crate::Error;
+
+/// The mean of each channel of normalised images, of samples from 0 to 1.
+pub const MEAN: [f32; 3] = [0.507, 0.487, 0.441];
+/// The standard deviation of each channel of normalised images, of samples from 0 to 1.
+pub const STD: [f32; 3] = [0.267, 0.257, 0.276];
+
+const MAX_SIZE: usize = 4096;
+
+/// What happens to an image between decoding and the batch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Transform(Kind);
+
+#[derive(Clone, Debug, PartialEq)]
+enum Kind {
+    Train(TrainTransform),
+    Eval { size: usize },
+}
+
+impl Transform {
+    /// Random crop, colour jitter and flip. Its parameters are checked by [`Self::check`].
+    pub fn train(options: TrainTransform) -> Self {
+        Self(Kind::Train(options))
+    }
+
+    /// Resizes to a square of ⌊1.15 `size`⌋ pixels, whatever the image's shape, and crops the
+    /// central `size`×`size`.
+    pub fn eval(size: usize) -> Self {
+        Self(Kind::Eval { size })
+    }
+
+    /// The side of transformed images, in pixels.
+    pub fn size(&self) -> usize {
+        match &self.0 {
+            Kind::Train(options) => options.size,
+            Kind::Eval { size } => *size,
+        }
+    }
+
+    /// Whether the parameters make sense.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] names the parameter that does not.
+    pub fn check(&self) -> Result<(), Error> {
+        if !(1..=MAX_SIZE).contains(&self.size()) {
+            return Err(Error::parameter("image size", self.size(), "1 to 4096 pixels"));
+        }
+        match &self.0 {
+            Kind::Train(options) => options.check(),
+            Kind::Eval { .. } => Ok(()),
+        }
+    }
+
+    /// Transforms an image, up to but without [`normalise`]. Evaluation draws nothing from
+    /// `rng`.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] where [`Self::check`] fails or the image has no pixels.
+    pub fn apply(&self, image: &RgbImage, rng: &mut impl Rng) -> Result<RgbImage, Error> {
+        self.check()?;
+        match &self.0 {
+            Kind::Train(options) => options.apply(image, rng),
+            Kind::Eval { size } => geometry::resized_center(image, *size as u32),
+        }
+    }
+}
+
+/// Scales samples to 0…1, subtracts [`MEAN`] and divides by [`STD`]: row-major
+/// `[3, height, width]`.
+pub fn normalise(image: &RgbImage) -> Vec<f32> {
+    let mut normalised = vec![0.0; image.len()];
+    normalise_into(image, &mut normalised);
+    normalised
+}
+
+/// [`normalise`] into a slice of as many samples as the image has.
+pub(crate) fn normalise_into(image: &RgbImage, normalised: &mut [f32]) {
+    let plane = normalised.len() / 3;
+    let pixels = image.as_raw().as_chunks::<3>().0;
+    for (channel, plane) in normalised.chunks_exact_mut(plane.max(1)).enumerate() {
+        let (mean, std) = (MEAN[channel], STD[channel]);
+        let table: [f32; 256] = std::array::from_fn(|level| (level as f32 / 255.0 - mean) / std);
+        for (out, pixel) in plane.iter_mut().zip(pixels) {
+            *out = table[usize::from(pixel[channel])];
+        }
+    }
+}

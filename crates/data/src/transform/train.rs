@@ -1,0 +1,173 @@
+use image::{RgbImage, imageops};
+use rand::Rng;
+use rand::seq::SliceRandom;
+
+use super::geometry::resized_crop;
+use super::{adjust_brightness, adjust_contrast, adjust_saturation};
+use crate::Error;
+
+/// The random part of training: torchvision's `RandomResizedCrop`, `ColorJitter` and
+/// `RandomHorizontalFlip`, in this order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainTransform {
+    /// The side of transformed images, in pixels.
+    pub size: usize,
+    /// Least and largest share of the image's area that a crop takes.
+    pub area: (f64, f64),
+    /// Least and largest ratio of a crop's width to its height.
+    pub ratio: (f64, f64),
+    /// Brightness, contrast and saturation each get a factor from 1 - `jitter` to
+    /// 1 + `jitter`, in random order. 0 leaves colours alone.
+    pub jitter: f64,
+    /// Whether one image in two is mirrored.
+    pub flip: bool,
+}
+
+impl TrainTransform {
+    /// Crops of 8 % to 100 % of the area, 3:4 to 4:3; jitter of 0.4; flips.
+    pub fn new(size: usize) -> Self {
+        Self { size, area: (0.08, 1.0), ratio: (3.0 / 4.0, 4.0 / 3.0), jitter: 0.4, flip: true }
+    }
+
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let (least, most) = self.area;
+        if !(0.0 < least && least <= most && most <= 1.0) {
+            return Err(Error::parameter("crop area", self.area, "0 < least ≤ most ≤ 1"));
+        }
+        let (least, most) = self.ratio;
+        if !(0.0 < least && least <= most && most.is_finite()) {
+            return Err(Error::parameter("crop ratio", self.ratio, "0 < least ≤ most"));
+        }
+        if !(0.0..=1.0).contains(&self.jitter) {
+            return Err(Error::parameter("jitter", self.jitter, "0 to 1"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn apply(&self, image: &RgbImage, rng: &mut impl Rng) -> Result<RgbImage, Error> {
+        let crop = self.draw_crop(image.width(), image.height(), rng);
+        let size = self.size as u32;
+        let mut image = resized_crop(image, crop.top, crop.left, crop.height, crop.width, size)?;
+        self.jitter(&mut image, rng);
+        if self.flip && rng.random_bool(0.5) {
+            imageops::flip_horizontal_in_place(&mut image);
+        }
+        Ok(image)
+    }
+
+    fn jitter(&self, image: &mut RgbImage, rng: &mut impl Rng) {
+        if self.jitter == 0.0 {
+            return;
+        }
+        let adjustments: [fn(&mut RgbImage, f64); 3] =
+            [adjust_brightness, adjust_contrast, adjust_saturation];
+        let mut drawn = adjustments
+            .map(|adjust| (adjust, rng.random_range(1.0 - self.jitter..=1.0 + self.jitter)));
+        drawn.shuffle(rng);
+        for (adjust, factor) in drawn {
+            adjust(image, factor);
+        }
+    }
+
+    /// Ten attempts at a crop of a random area and ratio; the central crop of a ratio that
+    /// is allowed where none of them fits.
+    fn draw_crop(&self, width: u32, height: u32, rng: &mut impl Rng) -> Crop {
+        let area = f64::from(width) * f64::from(height);
+        let log_ratio = (self.ratio.0.ln(), self.ratio.1.ln());
+        for _ in 0..10 {
+            let target = area * rng.random_range(self.area.0..=self.area.1);
+            let ratio = rng.random_range(log_ratio.0..=log_ratio.1).exp();
+            let crop_width = (target * ratio).sqrt().round_ties_even() as u32;
+            let crop_height = (target / ratio).sqrt().round_ties_even() as u32;
+            if (1..=width).contains(&crop_width) && (1..=height).contains(&crop_height) {
+                return Crop {
+                    top: rng.random_range(0..=height - crop_height),
+                    left: rng.random_range(0..=width - crop_width),
+                    height: crop_height,
+                    width: crop_width,
+                };
+            }
+        }
+        self.central_crop(width, height)
+    }
+
+    fn central_crop(&self, width: u32, height: u32) -> Crop {
+        let (least, most) = self.ratio;
+        let ratio = f64::from(width) / f64::from(height);
+        let side =
+            |length: f64, limit: u32| (length.round_ties_even() as u32).clamp(1, limit.max(1));
+        let (crop_width, crop_height) = if ratio < least {
+            (width, side(f64::from(width) / least, height))
+        } else if ratio > most {
+            (side(f64::from(height) * most, width), height)
+        } else {
+            (width, height)
+        };
+        Crop {
+            top: (height.saturating_sub(crop_height)) / 2,
+            left: (width.saturating_sub(crop_width)) / 2,
+            height: crop_height,
+            width: crop_width,
+        }
+    }
+}
+
+#[derive(Debug, PartialEq)]
+struct Crop {
+    top: u32,
+    left: u32,
+    height: u32,
+    width: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fewshot_seed::stream;
+
+    #[test]
+    fn crops_are_of_the_area_and_ratio_asked_for() {
+        let options = TrainTransform::new(84);
+        for index in 0..2_000 {
+            let crop = options.draw_crop(200, 160, &mut stream(0, "augment", &[0, index]));
+            let share = f64::from(crop.width * crop.height) / (200.0 * 160.0);
+            let ratio = f64::from(crop.width) / f64::from(crop.height);
+            assert!((0.075..=1.0).contains(&share), "{crop:?}");
+            assert!((0.72..=1.39).contains(&ratio), "{crop:?}");
+            assert!(crop.left + crop.width <= 200 && crop.top + crop.height <= 160);
+        }
+    }
+
+    #[test]
+    fn images_too_long_for_any_attempt_are_cropped_centrally() {
+        let options = TrainTransform { area: (1.0, 1.0), ..TrainTransform::new(84) };
+        let draw = |w, h| options.draw_crop(w, h, &mut stream(0, "augment", &[]));
+        let wide = Crop { top: 0, left: 93, height: 10, width: 13 };
+        assert_eq!(draw(200, 10), wide);
+        let tall = Crop { top: 93, left: 0, height: 13, width: 10 };
+        assert_eq!(draw(10, 200), tall);
+    }
+
+    #[test]
+    fn one_pixel_is_enough() {
+        let image = RgbImage::from_pixel(1, 1, image::Rgb([9, 8, 7]));
+        let options = TrainTransform { jitter: 0.0, ..TrainTransform::new(4) };
+        let image = options.apply(&image, &mut stream(0, "augment", &[])).unwrap();
+        assert!(image.pixels().all(|pixel| pixel.0 == [9, 8, 7]));
+    }
+
+    #[test]
+    fn senseless_parameters_are_refused() {
+        let good = TrainTransform::new(84);
+        assert!(good.check().is_ok());
+        for bad in [
+            TrainTransform { area: (0.0, 1.0), ..good.clone() },
+            TrainTransform { area: (0.5, f64::NAN), ..good.clone() },
+            TrainTransform { ratio: (2.0, 1.0), ..good.clone() },
+            TrainTransform { jitter: -0.1, ..good.clone() },
+            TrainTransform { jitter: f64::NAN, ..good.clone() },
+        ] {
+            assert!(bad.check().is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Small datasets in every form that a source may have.
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use std::fs;
+use std::io::{Cursor, Write};
+use std::path::Path;
+
+use fewshot_data::Dataset;
+use image::{ImageFormat, RgbImage};
+
+/// Paths and contents.
+pub type Files = Vec<(String, Vec<u8>)>;
+
+pub fn picture(tag: u8) -> RgbImage {
+    RgbImage::from_fn(24, 16, |x, y| image::Rgb([tag, (x * 10) as u8, (y * 15) as u8]))
+}
+
+pub fn encoded(image: &RgbImage, format: ImageFormat) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    image.write_to(&mut Cursor::new(&mut bytes), format).unwrap();
+    bytes
+}
+
+pub fn jpeg(tag: u8) -> Vec<u8> {
+    encoded(&picture(tag), ImageFormat::Jpeg)
+}
+
+pub fn png(tag: u8) -> Vec<u8> {
+    encoded(&picture(tag), ImageFormat::Png)
+}
+
+/// `classes` folders of `images` PNGs each, no two alike.
+pub fn class_folders(classes: &[&str], images: u8) -> Files {
+    let mut files = Files::new();
+    for (c, class) in (0u8..).zip(classes) {
+        // Backwards, as a disk might have them.
+        for i in (0..images).rev() {
+            files.push((format!("{class}/{i:02}.png"), png(c * images + i)));
+        }
+    }
+    files
+}
+
+pub fn files(listed: &[(&str, &[u8])]) -> Files {
+    let owned = |&(path, bytes): &(&str, &[u8])| (path.to_owned(), bytes.to_owned());
+    listed.iter().map(owned).collect()
+}
+
+pub fn write_folder(root: &Path, files: &Files) {
+    for (path, bytes) in files {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+}
+
+pub fn tar_of(files: &Files) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (path, bytes) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        builder.append_data(&mut header, path, &bytes[..]).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+/// A tar with one entry whose name is written as it is, whatever it is.
+pub fn tar_of_raw_name(name: &str, kind: tar::EntryType, bytes: &[u8]) -> Vec<u8> {
+    let mut header = tar::Header::new_gnu();
+    header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+    header.set_entry_type(kind);
+    header.set_size(bytes.len() as u64);
+    if kind.is_symlink() || kind.is_hard_link() {
+        header.set_link_name("/etc/passwd").unwrap();
+    }
+    header.set_cksum();
+    let mut builder = tar::Builder::new(Vec::new());
+    builder.append(&header, bytes).unwrap();
+    builder.into_inner().unwrap()
+}
+
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+pub fn zip_of(files: &Files) -> Vec<u8> {
+    let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default()
+        .compression_method(zip::CompressionMethod::Deflated);
+    for (path, bytes) in files {
+        writer.start_file(path.as_str(), options).unwrap();
+        writer.write_all(bytes).unwrap();
+    }
+    writer.finish().unwrap().into_inner()
+}
+
+/// Everything that a dataset says of itself, but where it keeps its images.
+pub fn content(dataset: &Dataset) -> Vec<(String, String, Vec<u8>)> {
+    (0..dataset.len())
+        .map(|i| {
+            let class = &dataset.class_names()[dataset.labels()[i] as usize];
+            let name = dataset.image_name(i);
+            let path = name.rsplit('!').next().unwrap().to_owned();
+            (class.clone(), path, dataset.load(i).unwrap().into_raw())
+        })
+        .collect()
+}

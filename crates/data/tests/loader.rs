@@ -1,0 +1,168 @@
+//! The same batches whatever the number of threads; broken images; early ends.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::*;
+use fewshot_data::{
+    Batch, Dataset, Error, Loader, LoaderOptions, OnBroken, SourceKind, SourceSpec, Split,
+    TrainTransform, Transform,
+};
+
+/// 23 images, of which those in `broken` are cut JPEGs.
+fn dataset(folder: &tempfile::TempDir, broken: &[usize]) -> Dataset {
+    let tree = (0..23).map(|i| {
+        let mut bytes = jpeg(i as u8 * 10);
+        if broken.contains(&i) {
+            bytes.truncate(bytes.len() / 2);
+        }
+        (format!("class{}/{i:02}.jpg", i / 6), bytes)
+    });
+    let folder = folder.path();
+    std::fs::write(folder.join("a.tar"), tar_of(&tree.collect())).unwrap();
+    SourceSpec::new(SourceKind::Folders, folder).open(Split::All).unwrap()
+}
+
+fn options() -> LoaderOptions {
+    LoaderOptions { batch_size: 5, shuffle: true, seed: 7, ..LoaderOptions::default() }
+}
+
+fn train() -> Transform {
+    Transform::train(TrainTransform::new(12))
+}
+
+fn batches(loader: &Loader, epoch: u64) -> Vec<Batch> {
+    loader.epoch(epoch).collect::<Result<_, _>>().unwrap()
+}
+
+#[test]
+fn threads_and_prefetch_change_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(&folder, &[]);
+    let run = |threads, prefetch_bytes, epoch| {
+        let options = LoaderOptions { threads: Some(threads), prefetch_bytes, ..options() };
+        batches(&Loader::new(dataset.clone(), train(), options).unwrap(), epoch)
+    };
+    let expected = run(1, 0, 3);
+    for threads in [1, 2, 5] {
+        for prefetch in [0, 20_000, usize::MAX] {
+            assert_eq!(run(threads, prefetch, 3), expected, "{threads} threads");
+        }
+    }
+    assert_ne!(run(2, 0, 4), expected);
+}
+
+#[test]
+fn an_epoch_has_every_image_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(&folder, &[]);
+    let loader = Loader::new(dataset.clone(), train(), options()).unwrap();
+    assert_eq!((loader.len(), loader.batches_per_epoch()), (23, 5));
+    let batches = batches(&loader, 0);
+    let sizes: Vec<_> = batches.iter().map(|batch| batch.labels.len()).collect();
+    assert_eq!(sizes, [5, 5, 5, 5, 3]);
+    let mut indices = Vec::new();
+    for batch in &batches {
+        assert_eq!(batch.images.len(), batch.indices.len() * 3 * 12 * 12);
+        for (&index, &label) in batch.indices.iter().zip(&batch.labels) {
+            assert_eq!(dataset.labels()[index], label);
+            indices.push(index);
+        }
+    }
+    assert!(!indices.is_sorted());
+    indices.sort();
+    assert_eq!(indices, (0..23).collect::<Vec<_>>());
+}
+
+#[test]
+fn evaluation_keeps_the_order_and_each_row_its_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(&folder, &[]);
+    let options = LoaderOptions { shuffle: false, ..options() };
+    let loader = Loader::new(dataset.clone(), Transform::eval(12), options).unwrap();
+    let mut rng = fewshot_seed::stream(0, "augment", &[]);
+    let mut next = 0;
+    for batch in batches(&loader, 0) {
+        for (row, &index) in batch.images.chunks(3 * 12 * 12).zip(&batch.indices) {
+            assert_eq!(index, next);
+            next += 1;
+            let image = dataset.load(index).unwrap();
+            let image = Transform::eval(12).apply(&image, &mut rng).unwrap();
+            assert_eq!(row, fewshot_data::normalise(&image));
+        }
+    }
+    assert_eq!(next, 23);
+}
+
+#[test]
+fn a_broken_image_ends_the_epoch_with_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = LoaderOptions { shuffle: false, ..options() };
+    let loader = Loader::new(dataset(&folder, &[7, 8]), train(), options).unwrap();
+    let mut epoch = loader.epoch(0);
+    assert!(epoch.next().unwrap().is_ok());
+    let error = epoch.next().unwrap().unwrap_err();
+    assert!(matches!(error, Error::Image { .. }), "{error}");
+    assert!(error.to_string().contains("a.tar!class1/07.jpg"), "{error}");
+    assert!(epoch.next().is_none());
+}
+
+#[test]
+fn broken_images_can_be_skipped() {
+    let folder = tempfile::tempdir().unwrap();
+    // All of the third batch, and one of the second.
+    let broken = [6, 10, 11, 12, 13, 14];
+    let options = LoaderOptions { shuffle: false, on_broken: OnBroken::Skip, ..options() };
+    let dataset = dataset(&folder, &broken);
+    let loader = Loader::new(dataset.clone(), Transform::eval(12), options).unwrap();
+    let mut epoch = loader.epoch(0);
+    let batches: Vec<_> = epoch.by_ref().map(Result::unwrap).collect();
+    assert_eq!(epoch.skipped(), broken.len());
+    let indices: Vec<_> = batches.iter().map(|batch| batch.indices.clone()).collect();
+    let expected: [&[usize]; 4] =
+        [&[0, 1, 2, 3, 4], &[5, 7, 8, 9], &[15, 16, 17, 18, 19], &[20, 21, 22]];
+    assert_eq!(indices, expected);
+    let mut rng = fewshot_seed::stream(0, "augment", &[]);
+    let image = dataset.load(9).unwrap();
+    let image = Transform::eval(12).apply(&image, &mut rng).unwrap();
+    assert_eq!(batches[1].images[3 * 3 * 144..], fewshot_data::normalise(&image));
+}
+
+#[test]
+fn a_dropped_epoch_stops_at_once() {
+    let mut spec = SourceSpec::new(SourceKind::Glyphs, "");
+    spec.glyphs.images_per_class = 100_000;
+    let dataset = spec.open(Split::Val).unwrap();
+    let loader = Loader::new(dataset, train(), options()).unwrap();
+    for taken in 0..6 {
+        let mut epoch = loader.epoch(taken);
+        for _ in 0..taken {
+            epoch.next().unwrap().unwrap();
+        }
+        let start = Instant::now();
+        drop(epoch);
+        assert!(start.elapsed() < Duration::from_secs(2));
+    }
+    // The next may begin before the last is gone.
+    let first = loader.epoch(0);
+    let mut second = loader.epoch(1);
+    drop(first);
+    assert!(second.next().unwrap().is_ok());
+}
+
+#[test]
+fn senseless_options_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(&folder, &[]);
+    let refused = |transform, options| {
+        let error = Loader::new(dataset.clone(), transform, options).unwrap_err();
+        assert!(matches!(error, Error::Parameter { .. }), "{error}");
+    };
+    refused(train(), LoaderOptions { batch_size: 0, ..options() });
+    refused(train(), LoaderOptions { threads: Some(0), ..options() });
+    refused(Transform::eval(0), options());
+    refused(Transform::eval(1 << 40), options());
+    let jitter = f64::NAN;
+    refused(Transform::train(TrainTransform { jitter, ..TrainTransform::new(8) }), options());
+}

@@ -1,0 +1,94 @@
+//! From images to features.
+
+use candle_core::{D, Device, Tensor};
+use fewshot_data::{Batch, Dataset};
+use fewshot_episodes::FeatureBank;
+use fewshot_experiment::{Config, Error, Model, Progress, open_loader};
+use fewshot_models::Pass;
+
+/// Features of all images of `dataset` under the evaluation transform.
+///
+/// # Errors
+/// Images that cannot be read, or features that are not finite.
+pub fn extract_features(
+    config: &Config,
+    model: &Model,
+    dataset: &Dataset,
+    device: &Device,
+) -> Result<FeatureBank, Error> {
+    let model = model.frozen(config, device)?;
+    bank(config, dataset, "features of", |batch| {
+        let features = model.backbone.forward(&images(batch, device)?, Pass::Eval)?;
+        Ok(features.flatten_all()?.to_vec1()?)
+    })
+}
+
+/// The images' own normalised pixels in place of features: what a classifier reaches that
+/// has learnt nothing.
+///
+/// # Errors
+/// Images that cannot be read.
+pub fn pixels(config: &Config, dataset: &Dataset) -> Result<FeatureBank, Error> {
+    bank(config, dataset, "pixels of", |batch| Ok(batch.images))
+}
+
+/// Collects what `features` makes of each batch, `[B, D]` row-major.
+fn bank(
+    config: &Config,
+    dataset: &Dataset,
+    title: &str,
+    features: impl Fn(Batch) -> Result<Vec<f32>, Error>,
+) -> Result<FeatureBank, Error> {
+    let loader = open_loader(config, dataset.clone(), false)?;
+    let progress = Progress::new(format!("{title} {}", dataset.name()), loader.len(), "images");
+    let (mut all, mut labels) = (Vec::new(), Vec::new());
+    for batch in loader.epoch(0) {
+        let batch = batch?;
+        labels.extend_from_slice(&batch.labels);
+        let count = batch.labels.len();
+        all.extend(features(batch)?);
+        progress.advance(count, String::new);
+    }
+    let dim = all.len() / labels.len().max(1);
+    Ok(FeatureBank::new(all, dim, labels)?)
+}
+
+/// Share of images of base classes that the model's own classifier gets right, in percent.
+/// With `varied` images go through the training transform, as in the published report.
+///
+/// # Errors
+/// Images that cannot be read.
+pub fn base_accuracy(
+    config: &Config,
+    model: &Model,
+    dataset: &Dataset,
+    device: &Device,
+    varied: bool,
+) -> Result<f64, Error> {
+    let model = model.frozen(config, device)?;
+    let loader = open_loader(config, dataset.clone(), varied)?;
+    let title = format!("base accuracy on {}", dataset.name());
+    let progress = Progress::new(title, loader.len(), "images");
+    let (mut correct, mut seen) = (0, 0);
+    // An epoch that training does not reach, so that its images are varied anew.
+    for batch in loader.epoch(u64::MAX) {
+        let batch = batch?;
+        let labels = batch.labels.clone();
+        let features = model.backbone.forward(&images(batch, device)?, Pass::Eval)?;
+        let predicted = model.head.scores(&features)?.argmax(D::Minus1)?.to_vec1::<u32>()?;
+        correct += predicted.iter().zip(&labels).filter(|(p, l)| p == l).count();
+        seen += labels.len();
+        progress.advance(labels.len(), || format!("{:.2} %", percent(correct, seen)));
+    }
+    Ok(percent(correct, seen))
+}
+
+fn percent(part: usize, whole: usize) -> f64 {
+    100.0 * part as f64 / whole.max(1) as f64
+}
+
+/// `[B, 3, S, S]`.
+fn images(batch: Batch, device: &Device) -> Result<Tensor, Error> {
+    let shape = (batch.labels.len(), 3, batch.size, batch.size);
+    Ok(Tensor::from_vec(batch.images, shape, device)?)
+}

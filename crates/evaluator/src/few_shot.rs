@@ -1,0 +1,88 @@
+//! Accuracy over episodes.
+
+use crate::extract_features;
+use candle_core::Device;
+use fewshot_data::Dataset;
+use fewshot_episodes::{Accuracy, FeatureBank, Head, evaluate};
+use fewshot_experiment::{Config, Error, Model, Progress, sampler};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Accuracy over episodes of one number of shots.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ShotResult {
+    /// The adaptation head.
+    pub head: String,
+    /// Mean accuracy, in percent.
+    pub mean: f64,
+    /// Half the width of the 95 % interval, in percent.
+    pub ci95: f64,
+    /// Number of episodes.
+    pub episodes: usize,
+}
+
+impl ShotResult {
+    /// An accuracy in percent, with the name of the head that reached it.
+    pub fn new(head: &str, accuracy: &Accuracy) -> Self {
+        Self {
+            head: head.to_owned(),
+            mean: 100.0 * accuracy.mean,
+            ci95: 100.0 * accuracy.ci95,
+            episodes: accuracy.per_episode.len(),
+        }
+    }
+}
+
+impl std::fmt::Display for ShotResult {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.2} ± {:.2}", self.mean, self.ci95)
+    }
+}
+
+/// Results by number of shots.
+pub type SplitResults = BTreeMap<usize, ShotResult>;
+
+/// The adaptation head that the configuration names.
+pub fn head_of(config: &Config) -> Head {
+    match config.test.head.as_str() {
+        "prototype" => Head::Prototype,
+        "nearest" => Head::NearestNeighbour,
+        _ => Head::FineTune(config.test.finetune.clone()),
+    }
+}
+
+/// Accuracy over `episodes` of `shot` support images a class.
+///
+/// # Errors
+/// Classes or images that do not suffice.
+pub fn few_shot(
+    config: &Config,
+    bank: &FeatureBank,
+    head: &Head,
+    shot: usize,
+    episodes: usize,
+) -> Result<Accuracy, Error> {
+    let sampler = sampler(config, bank.labels(), shot)?;
+    let progress = Progress::new(format!("{shot}-shot"), episodes, "episodes");
+    let on_episode = || progress.advance(1, String::new);
+    Ok(evaluate(bank, &sampler, head, episodes, config.test.seed, &on_episode)?)
+}
+
+/// Extracts the features of a split and evaluates every number of shots on them.
+///
+/// # Errors
+/// Images that cannot be read; classes or images that do not suffice.
+pub fn evaluate_split(
+    config: &Config,
+    model: &Model,
+    dataset: &Dataset,
+    device: &Device,
+) -> Result<SplitResults, Error> {
+    let bank = extract_features(config, model, dataset, device)?;
+    let (head, name) = (head_of(config), &config.test.head);
+    let result = |&shot: &usize| {
+        let accuracy = few_shot(config, &bank, &head, shot, config.test.episodes)?;
+        Ok((shot, ShotResult::new(name, &accuracy)))
+    };
+    config.test.shots.iter().map(result).collect()
+}

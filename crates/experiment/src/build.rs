@@ -1,0 +1,82 @@
+//! Data, loaders and samplers as a configuration describes them.
+
+use crate::{Config, Error, SplitConfig};
+use candle_core::Device;
+use fewshot_data::{Dataset, Loader, LoaderOptions, SourceSpec, TrainTransform, Transform};
+use fewshot_episodes::{EpisodeShape, Sampler};
+
+/// The device that the configuration names.
+///
+/// # Errors
+/// None on a CPU.
+pub fn device(_: &Config) -> Result<Device, Error> {
+    Ok(Device::Cpu)
+}
+
+/// Opens the images of one split.
+///
+/// # Errors
+/// [`Error::NoDataset`], or whatever is wrong with the data.
+pub fn open_split(split: &SplitConfig) -> Result<Dataset, Error> {
+    let mut spec = SourceSpec::new(split.source, split.resolve_root()?);
+    spec.allow_partial = split.allow_partial;
+    spec.images_per_class = split.images_per_class;
+    spec.glyphs.size = split.glyph_size;
+    spec.glyphs.seed = split.glyph_seed;
+    if let Some(images) = split.images_per_class {
+        spec.glyphs.images_per_class = images;
+    }
+    Ok(spec.open(split.split)?)
+}
+
+/// Opens the images of one split, or nothing if the source has no such split.
+///
+/// # Errors
+/// Those of [`open_split`] but for the split's absence.
+pub fn open_optional(split: &SplitConfig) -> Result<Option<Dataset>, Error> {
+    match open_split(split) {
+        Ok(dataset) => Ok(Some(dataset)),
+        Err(Error::Data(
+            fewshot_data::Error::NoSplit { .. } | fewshot_data::Error::EmptySplit { .. },
+        )) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// A loader of training batches (`is_training`: shuffled, varied) or of evaluation batches.
+///
+/// # Errors
+/// A dataset without images.
+pub fn open_loader(config: &Config, dataset: Dataset, is_training: bool) -> Result<Loader, Error> {
+    let size = config.method.image_size;
+    let transform = if is_training {
+        let augment = config.augment;
+        Transform::train(TrainTransform {
+            area: (augment.min_area, 1.0),
+            jitter: augment.jitter,
+            flip: augment.flip,
+            ..TrainTransform::new(size)
+        })
+    } else {
+        Transform::eval(size)
+    };
+    let batch_size = if is_training { config.train.batch_size } else { config.test.batch_size };
+    let options = LoaderOptions {
+        batch_size,
+        shuffle: is_training,
+        seed: config.seed,
+        on_broken: config.loader.on_broken,
+        prefetch_bytes: config.loader.prefetch_bytes,
+        threads: config.loader.threads,
+    };
+    Ok(Loader::new(dataset, transform, options)?)
+}
+
+/// The sampler of a split's episodes, which also says whether its images suffice.
+///
+/// # Errors
+/// Classes or images that do not suffice.
+pub fn sampler(config: &Config, labels: &[u32], shot: usize) -> Result<Sampler, Error> {
+    let shape = EpisodeShape { way: config.test.way, shot, query: config.test.query };
+    Ok(Sampler::new(labels, shape, config.test.seed)?)
+}

@@ -1,0 +1,242 @@
+//! From raw settings to checked ones: what every key takes, and its default.
+//!
+//! Defaults are the published `lib/config.py`'s, except that nothing is said of data: the
+//! default source is the one that needs no file.
+
+use super::raw::{Reader, value_error};
+use super::{
+    Augment, Config, Dataset, LoaderConfig, Method, Optimizer, Schedule, SplitConfig, Test, Train,
+    Validation,
+};
+use crate::Error;
+use fewshot_data::{OnBroken, SourceKind, Split};
+use fewshot_episodes::FineTune;
+use fewshot_losses::ClassifierKind;
+use fewshot_models::BackboneKind;
+use std::path::PathBuf;
+
+const POSITIVE: &str = "a positive finite number";
+const NOT_NEGATIVE: &str = "a finite number of at least 0";
+
+pub(super) fn check(mut r: Reader) -> Result<Config, Error> {
+    let seed = r.count("seed", 0, 0)? as u64;
+    let device = r.text("device", "cpu", "cpu (this build knows no other device)", |name| {
+        (name == "cpu").then(|| name.to_owned())
+    })?;
+    let dataset = dataset(&mut r)?;
+    let method = method(&mut r)?;
+    Ok(Config {
+        seed,
+        device,
+        dataset,
+        train: train(&mut r)?,
+        augment: Augment {
+            min_area: r
+                .number("augment.min_area", 0.08, "a number in (0, 1]", |v| v > 0.0 && v <= 1.0)?,
+            jitter: r.number("augment.jitter", 0.4, "a number in [0, 1]", |v| {
+                (0.0..=1.0).contains(&v)
+            })?,
+            flip: r.flag("augment.flip", true)?,
+        },
+        val: Validation {
+            freq: r.count("val.freq", 20, 0)?,
+            episodes: r.count("val.episodes", 100, 1)?,
+            shot: r.count("val.shot", 5, 1)?,
+        },
+        test: test(&mut r, method.classifier)?,
+        loader: loader(&mut r)?,
+        method,
+        resolved: r.finish()?,
+    })
+}
+
+fn dataset(r: &mut Reader) -> Result<Dataset, Error> {
+    let default = SplitConfig {
+        root_key: "dataset.root".to_owned(),
+        source: SourceKind::Glyphs,
+        root: PathBuf::new(),
+        split: Split::Base,
+        allow_partial: false,
+        images_per_class: None,
+        glyph_size: 48,
+        glyph_seed: 0,
+    };
+    let base = split(r, "dataset", &default)?;
+    let val = split(r, "dataset.val", &SplitConfig { split: Split::Val, ..base.clone() })?;
+    let novel = split(r, "dataset.novel", &SplitConfig { split: Split::Novel, ..base.clone() })?;
+    let name = if base.source == novel.source {
+        base.source.to_string()
+    } else {
+        format!("{}-to-{}", base.source, novel.source)
+    };
+    let is_name = |name: &str| {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        !name.is_empty() && !name.starts_with('.') && name.chars().all(is_plain)
+    };
+    let expected = "a folder name of letters, digits, `-`, `_` and `.`";
+    let name =
+        r.text("dataset.name", &name, expected, |name| is_name(name).then(|| name.to_owned()))?;
+    Ok(Dataset { name, base, val, novel })
+}
+
+/// One split's section; what it leaves out is `default`'s.
+fn split(r: &mut Reader, section: &str, default: &SplitConfig) -> Result<SplitConfig, Error> {
+    let key = |name: &str| format!("{section}.{name}");
+    let kinds = SourceKind::VARIANTS.map(|kind| kind.to_string()).join(", ");
+    let source =
+        r.text(&key("source"), default.source.as_str(), &format!("one of {kinds}"), |s| {
+            s.parse().ok()
+        })?;
+    let default_root = default.root.to_string_lossy().into_owned();
+    let root = r.text(&key("root"), &default_root, "a path", |path| Some(PathBuf::from(path)))?;
+    if source != SourceKind::Glyphs && root.as_os_str().is_empty() {
+        let expected = format!("the folder or archive of the {source} images");
+        return Err(value_error(&key("root"), "not set", &expected));
+    }
+    let root_key = if r.is_given(&key("root")) { key("root") } else { default.root_key.clone() };
+    let names = "base, base-val, val, novel or all";
+    let images = r.count(&key("images_per_class"), default.images_per_class.unwrap_or(0), 0)?;
+    Ok(SplitConfig {
+        root_key,
+        source,
+        root,
+        split: r.text(&key("split"), &default.split.to_string(), names, |s| s.parse().ok())?,
+        allow_partial: r.flag(&key("allow_partial"), default.allow_partial)?,
+        images_per_class: (images > 0).then_some(images),
+        glyph_size: r.read(
+            &key("glyph_size"),
+            i64::from(default.glyph_size),
+            "a whole number from 8 to 1024",
+            |v| v.as_integer()?.try_into().ok().filter(|v| (8..=1024).contains(v)),
+        )?,
+        glyph_seed: r.count(&key("glyph_seed"), default.glyph_seed as usize, 0)? as u64,
+    })
+}
+
+fn method(r: &mut Reader) -> Result<Method, Error> {
+    let backbones = BackboneKind::ALL.map(BackboneKind::name).join(", ");
+    let backbone: BackboneKind =
+        r.text("method.backbone", "resnet18", &format!("one of {backbones}"), |s| s.parse().ok())?;
+    let smallest = backbone.smallest_image();
+    let image_size = r.read(
+        "method.image_size",
+        224,
+        &format!("a whole number of pixels from {smallest} to 1024 for {backbone}"),
+        |v| v.as_integer()?.try_into().ok().filter(|v| (smallest..=1024).contains(v)),
+    )?;
+    let kinds = ClassifierKind::ALL.map(ClassifierKind::name).join(", ");
+    let classifier =
+        r.text("method.classifier", "neg-cosine", &format!("one of {kinds}"), |s| s.parse().ok())?;
+    let outputs = r.count("method.outputs", 0, 0)?;
+    Ok(Method {
+        backbone,
+        image_size,
+        classifier,
+        scale: r.number("method.scale", 30.0, POSITIVE, |v| v > 0.0)?,
+        margin: r.number("method.margin", 0.0, "a finite number of any sign", |_| true)?,
+        outputs: (outputs > 0).then_some(outputs),
+        drop_rate: r
+            .number("method.drop_rate", 0.0, "a number in [0, 1)", |v| (0.0..1.0).contains(&v))?,
+        dropblock_size: r.count("method.dropblock_size", 5, 1)?,
+    })
+}
+
+fn train(r: &mut Reader) -> Result<Train, Error> {
+    let share = "a number in [0, 1)";
+    let momentum = r.number("train.momentum", 0.9, share, |v| (0.0..1.0).contains(&v))?;
+    let dampening =
+        r.number("train.dampening", 0.0, "a number in [0, 1]", |v| (0.0..=1.0).contains(&v))?;
+    let nesterov = r.flag("train.nesterov", true)?;
+    let optimizer = r.text("train.optimizer", "adam", "adam, adamw or sgd", |s| match s {
+        "adam" => Some(Optimizer::Adam),
+        "adamw" => Some(Optimizer::AdamW),
+        "sgd" => Some(Optimizer::Sgd { momentum, dampening, nesterov }),
+        _ => None,
+    })?;
+    if let Optimizer::Sgd { nesterov: true, momentum, dampening } = optimizer
+        && (momentum == 0.0 || dampening > 0.0)
+    {
+        let got = format!("true with momentum {momentum} and dampening {dampening}");
+        return Err(value_error("train.nesterov", got, "momentum above 0 and no dampening"));
+    }
+    let epochs = r.count("train.epochs", 200, 1)?;
+    let warmup_epochs = r.count("train.warmup_epochs", 50.min(epochs / 4), 0)?;
+    let names = "warmup-cosine or constant";
+    let schedule = r.text("train.schedule", "warmup-cosine", names, |s| match s {
+        "warmup-cosine" => Some(Schedule::WarmupCosine { warmup_epochs }),
+        "constant" => Some(Schedule::Constant),
+        _ => None,
+    })?;
+    if warmup_epochs > epochs {
+        let expected = format!("at most train.epochs, {epochs}");
+        return Err(value_error("train.warmup_epochs", warmup_epochs, &expected));
+    }
+    Ok(Train {
+        optimizer,
+        learning_rate: r.number("train.learning_rate", 3e-3, POSITIVE, |v| v > 0.0)?,
+        weight_decay: r.number("train.weight_decay", 0.0, NOT_NEGATIVE, |v| v >= 0.0)?,
+        schedule,
+        epochs,
+        batch_size: r.count("train.batch_size", 256, 1)?,
+        print_freq: r.count("train.print_freq", 10, 1)?,
+    })
+}
+
+fn test(r: &mut Reader, classifier: ClassifierKind) -> Result<Test, Error> {
+    let shots = r.read(
+        "test.shots",
+        vec![1, 5],
+        "a list of whole numbers of at least 1, such as [1, 5]",
+        |value| {
+            let count =
+                |v: &toml::Value| v.as_integer()?.try_into().ok().filter(|&n: &usize| n > 0);
+            let shots: Vec<_> = value.as_array()?.iter().map(count).collect::<Option<_>>()?;
+            (!shots.is_empty()).then_some(shots)
+        },
+    )?;
+    let published = FineTune::published(classifier);
+    Ok(Test {
+        way: r.count("test.way", 5, 2)?,
+        shots,
+        query: r.count("test.query", 16, 1)?,
+        episodes: r.count("test.episodes", 600, 1)?,
+        seed: r.count("test.seed", 0, 0)? as u64,
+        batch_size: r.count("test.batch_size", 128, 1)?,
+        head: r.text("test.head", "finetune", "finetune, prototype or nearest", |s| {
+            ["finetune", "prototype", "nearest"].contains(&s).then(|| s.to_owned())
+        })?,
+        pixel_baseline: r.flag("test.pixel_baseline", false)?,
+        finetune: FineTune {
+            scale: r.number("test.scale", published.scale, POSITIVE, |v| v > 0.0)?,
+            margin: r.number("test.margin", published.margin, "a finite number", |_| true)?,
+            passes: r.count("test.passes", published.passes, 1)?,
+            batch_size: r.count("test.finetune_batch_size", published.batch_size, 1)?,
+            learning_rate: r.number(
+                "test.learning_rate",
+                published.learning_rate,
+                POSITIVE,
+                |v| v > 0.0,
+            )?,
+            weight_decay: r.number(
+                "test.weight_decay",
+                published.weight_decay,
+                NOT_NEGATIVE,
+                |v| v >= 0.0,
+            )?,
+            ..published
+        },
+    })
+}
+
+fn loader(r: &mut Reader) -> Result<LoaderConfig, Error> {
+    let threads = r.count("loader.threads", 0, 0)?;
+    Ok(LoaderConfig {
+        threads: (threads > 0).then_some(threads),
+        prefetch_bytes: r.count("loader.prefetch_mib", 256, 1)? << 20,
+        on_broken: r.text("loader.on_broken", "error", "error or skip", |s| match s {
+            "error" => Some(OnBroken::Error),
+            "skip" => Some(OnBroken::Skip),
+            _ => None,
+        })?,
+    })
+}

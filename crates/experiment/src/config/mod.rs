@@ -1,0 +1,253 @@
+//! The settings of an experiment.
+
+mod check;
+mod raw;
+
+pub use raw::RawConfig;
+
+use crate::Error;
+use fewshot_data::{OnBroken, SourceKind, Split};
+use fewshot_episodes::FineTune;
+use fewshot_losses::ClassifierKind;
+use fewshot_models::BackboneKind;
+use std::path::{Path, PathBuf};
+
+/// A checked configuration: the only form that the rest accepts, made by
+/// [`RawConfig::check`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Where every random stream begins.
+    pub seed: u64,
+    /// `cpu`.
+    pub device: String,
+    /// Where images come from.
+    pub dataset: Dataset,
+    /// What is trained.
+    pub method: Method,
+    /// How it is trained.
+    pub train: Train,
+    /// How training images are varied.
+    pub augment: Augment,
+    /// Validation during training.
+    pub val: Validation,
+    /// Few-shot evaluation.
+    pub test: Test,
+    /// The loader.
+    pub loader: LoaderConfig,
+    /// Every setting with its effective value.
+    resolved: toml::Table,
+}
+
+impl Config {
+    /// Every setting with its effective value, as TOML that [`RawConfig`] reads back.
+    pub fn to_toml(&self) -> String {
+        self.resolved.to_string()
+    }
+
+    /// The settings of a split other than base.
+    ///
+    /// # Errors
+    /// Base and val only; `novel` otherwise.
+    pub fn split(&self, split: Split) -> SplitConfig {
+        match split {
+            Split::Val => self.dataset.val.clone(),
+            Split::Novel => self.dataset.novel.clone(),
+            split => SplitConfig { split, ..self.dataset.base.clone() },
+        }
+    }
+}
+
+/// Where the images of base, val and novel classes come from.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Dataset {
+    /// Names the run folder.
+    pub name: String,
+    /// Base classes.
+    pub base: SplitConfig,
+    /// Validation classes.
+    pub val: SplitConfig,
+    /// Novel classes.
+    pub novel: SplitConfig,
+}
+
+/// Where the images of one split come from.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct SplitConfig {
+    /// The key that [`root`](Self::root) was given by, for messages.
+    pub root_key: String,
+    /// The kind of source.
+    pub source: SourceKind,
+    /// Folder or archive; relative ones also under `FEWSHOT_DATA`.
+    pub root: PathBuf,
+    /// Which of the source's splits.
+    pub split: Split,
+    /// Go on without absent images.
+    pub allow_partial: bool,
+    /// Only this many images of each class.
+    pub images_per_class: Option<usize>,
+    /// Side of drawn glyphs, in pixels.
+    pub glyph_size: u32,
+    /// Seed of drawn glyphs.
+    pub glyph_seed: u64,
+}
+
+/// What is trained.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Method {
+    /// The network.
+    pub backbone: BackboneKind,
+    /// Side of its images, in pixels.
+    pub image_size: usize,
+    /// The classifier over base classes.
+    pub classifier: ClassifierKind,
+    /// Its scale, positive.
+    pub scale: f64,
+    /// Its margin, of any sign.
+    pub margin: f64,
+    /// Its outputs, if not one a base class.
+    pub outputs: Option<usize>,
+    /// Rate of dropout and DropBlock, in [0, 1).
+    pub drop_rate: f64,
+    /// Side of DropBlock's squares.
+    pub dropblock_size: usize,
+}
+
+/// How it is trained.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Train {
+    /// The update rule.
+    pub optimizer: Optimizer,
+    /// Highest learning rate.
+    pub learning_rate: f64,
+    /// Weight decay: coupled (L2) for Adam and SGD, decoupled for AdamW.
+    pub weight_decay: f64,
+    /// How the learning rate moves.
+    pub schedule: Schedule,
+    /// Passes over the base images.
+    pub epochs: usize,
+    /// Images a step.
+    pub batch_size: usize,
+    /// Steps between progress reports.
+    pub print_freq: usize,
+}
+
+/// The update rule.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Optimizer {
+    /// Adam with weight decay added to the gradient.
+    Adam,
+    /// Adam with decoupled weight decay.
+    AdamW,
+    /// Stochastic gradient descent.
+    Sgd {
+        /// Share of the last step that is kept.
+        momentum: f64,
+        /// Share of the gradient that is left out of the momentum buffer.
+        dampening: f64,
+        /// Looks ahead along the momentum.
+        nesterov: bool,
+    },
+}
+
+/// How the learning rate moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Schedule {
+    /// Up from a sixteenth over some epochs, then a cosine down to 1e-6.
+    WarmupCosine {
+        /// Epochs of going up.
+        warmup_epochs: usize,
+    },
+    /// Not at all.
+    Constant,
+}
+
+/// How training images are varied.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Augment {
+    /// Smallest share of the image's area that a crop takes.
+    pub min_area: f64,
+    /// Strength of brightness, contrast and saturation jitter.
+    pub jitter: f64,
+    /// Whether half of the images are mirrored.
+    pub flip: bool,
+}
+
+/// Validation during training.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Validation {
+    /// Epochs between validations; 0 for none but the last.
+    pub freq: usize,
+    /// Episodes a validation.
+    pub episodes: usize,
+    /// Support images a class.
+    pub shot: usize,
+}
+
+/// Few-shot evaluation.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Test {
+    /// Classes an episode.
+    pub way: usize,
+    /// Support images a class; one evaluation each.
+    pub shots: Vec<usize>,
+    /// Query images a class.
+    pub query: usize,
+    /// Episodes.
+    pub episodes: usize,
+    /// Where episodes are drawn from; not the training's seed, so that runs of several
+    /// training seeds are measured on the same episodes.
+    pub seed: u64,
+    /// Images a batch when features are extracted.
+    pub batch_size: usize,
+    /// `finetune`, `prototype` or `nearest`.
+    pub head: String,
+    /// Whether the report also shows what a nearest neighbour on pixels reaches.
+    pub pixel_baseline: bool,
+    /// The fine-tuning head's settings.
+    pub finetune: FineTune,
+}
+
+/// The loader.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct LoaderConfig {
+    /// Decoding threads, if not one a core.
+    pub threads: Option<usize>,
+    /// Bytes of batches that may wait.
+    pub prefetch_bytes: usize,
+    /// What to do about an image that cannot be decoded.
+    pub on_broken: OnBroken,
+}
+
+impl SplitConfig {
+    /// The root as it is, or under `FEWSHOT_DATA` if only that exists.
+    ///
+    /// # Errors
+    /// [`Error::NoDataset`].
+    pub fn resolve_root(&self) -> Result<PathBuf, Error> {
+        if self.source == SourceKind::Glyphs || self.root.exists() {
+            return Ok(self.root.clone());
+        }
+        let under = std::env::var_os("FEWSHOT_DATA").map(PathBuf::from);
+        match &under {
+            Some(under) if under.join(&self.root).exists() && self.has_root() => {
+                Ok(under.join(&self.root))
+            }
+            _ => {
+                Err(Error::NoDataset { key: self.root_key.clone(), root: self.root.clone(), under })
+            }
+        }
+    }
+
+    fn has_root(&self) -> bool {
+        self.root != Path::new("")
+    }
+}

@@ -1,0 +1,86 @@
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// What can go wrong with an experiment. Every message names the file or key, what was
+/// found there, and what is expected.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A setting has a value that it does not take.
+    #[error("`{key}` is {got}: expected {expected}")]
+    Value {
+        /// Dotted key.
+        key: String,
+        /// The value as it was written.
+        got: String,
+        /// What the key takes.
+        expected: String,
+    },
+    /// No setting has this name.
+    #[error("unknown key `{key}`{}", hint.as_ref().map_or_else(String::new, |hint| format!(": did you mean `{hint}`?")))]
+    UnknownKey {
+        /// Dotted key.
+        key: String,
+        /// The nearest key that exists.
+        hint: Option<String>,
+    },
+    /// A configuration is not TOML, or an argument not `key=value`.
+    #[error("{0}")]
+    Syntax(String),
+    /// Reading or writing failed.
+    #[error("cannot {action} {path}: {source}")]
+    Io {
+        /// `read`, `write`, …
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A dataset is nowhere to be found.
+    #[error("`{key}` is \"{}\", which does not exist{}", root.display(), under.as_ref().map_or_else(
+        || "; set FEWSHOT_DATA to the folder that relative paths lie in".to_owned(),
+        |under| format!(" (nor under FEWSHOT_DATA, {})", under.display())
+    ))]
+    NoDataset {
+        /// Dotted key.
+        key: String,
+        /// What it holds.
+        root: PathBuf,
+        /// The value of `FEWSHOT_DATA`.
+        under: Option<PathBuf>,
+    },
+    /// A checkpoint is damaged, or not one of ours.
+    #[error("checkpoint {path}: {reason}")]
+    Checkpoint {
+        /// Where.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The data cannot be read.
+    #[error(transparent)]
+    Data(#[from] fewshot_data::Error),
+    /// Episodes cannot be drawn.
+    #[error(transparent)]
+    Episodes(#[from] fewshot_episodes::Error),
+    /// A classifier cannot be built or applied.
+    #[error(transparent)]
+    Head(#[from] fewshot_losses::Error),
+    /// A tensor operation failed.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+}
+
+impl Error {
+    /// For `map_err` on an operation with files.
+    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// A checkpoint that cannot be used.
+    pub fn checkpoint(path: &Path, reason: impl ToString) -> Self {
+        Self::Checkpoint { path: path.to_owned(), reason: reason.to_string() }
+    }
+}

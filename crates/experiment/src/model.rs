@@ -1,0 +1,84 @@
+//! The backbone and the margin head that a configuration describes.
+
+use crate::{Config, Error};
+use candle_core::{DType, Device, Tensor};
+use candle_nn::VarBuilder;
+use fewshot_losses::{Margin, MarginHead};
+use fewshot_models::{Backbone, DropOptions, Parameters};
+use std::collections::BTreeMap;
+
+/// A network with its classifier over base classes, and the parameters of both under the
+/// published names: `feature.…` and `classifier.…`.
+#[derive(Clone)]
+pub struct Model {
+    /// What a checkpoint keeps.
+    pub parameters: Parameters,
+    /// Images to features.
+    pub backbone: Backbone,
+    /// Features to scores.
+    pub head: MarginHead,
+    outputs: usize,
+}
+
+impl Model {
+    /// Draws a new model from the configuration's seed.
+    ///
+    /// # Errors
+    /// Fewer outputs than `base_classes`.
+    pub fn new(config: &Config, base_classes: usize, device: &Device) -> Result<Self, Error> {
+        let outputs = config.method.outputs.unwrap_or(base_classes);
+        if outputs < base_classes {
+            return Err(Error::Value {
+                key: "method.outputs".to_owned(),
+                got: outputs.to_string(),
+                expected: format!("at least the {base_classes} base classes, or 0 for as many"),
+            });
+        }
+        let parameters = Parameters::new(config.seed);
+        let builder = parameters.builder(DType::F32, device);
+        Self::build(config, outputs, parameters, builder)
+    }
+
+    /// The model whose tensors are given.
+    ///
+    /// # Errors
+    /// Tensors that are absent or of another shape, as those of another backbone are.
+    pub fn from_tensors(
+        config: &Config,
+        tensors: &BTreeMap<String, Tensor>,
+        device: &Device,
+    ) -> Result<Self, Error> {
+        let outputs = tensors.get("classifier.weight").and_then(|w| w.dims().first().copied());
+        let parameters = Parameters::new(config.seed);
+        let builder = parameters.builder(DType::F32, device);
+        let model = Self::build(config, outputs.unwrap_or(1), parameters, builder)?;
+        model.parameters.load(tensors)?;
+        Ok(model)
+    }
+
+    /// A copy for evaluation, as of now: it shares the parameters' storage but stays off the
+    /// tape, so that a pass keeps no intermediate results.
+    ///
+    /// # Errors
+    /// None for the configuration that the model was built by.
+    pub fn frozen(&self, config: &Config, device: &Device) -> Result<Self, Error> {
+        let builder = self.parameters.frozen_builder(DType::F32, device);
+        Self::build(config, self.outputs, self.parameters.clone(), builder)
+    }
+
+    fn build(
+        config: &Config,
+        outputs: usize,
+        parameters: Parameters,
+        builder: VarBuilder,
+    ) -> Result<Self, Error> {
+        let method = &config.method;
+        let drop = DropOptions { rate: method.drop_rate, block_size: method.dropblock_size };
+        let backbone = Backbone::new(method.backbone, drop, builder.pp("feature"))?;
+        let features = method.backbone.features(method.image_size).unwrap_or_default();
+        let margin = Margin::new(method.scale, method.margin)?;
+        let builder = builder.pp("classifier");
+        let head = MarginHead::new(method.classifier, features, outputs, margin, builder)?;
+        Ok(Self { parameters, backbone, head, outputs })
+    }
+}

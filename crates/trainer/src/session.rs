@@ -1,0 +1,247 @@
+//! A training from its first step, or from where it was interrupted, to its last.
+
+use crate::{EventWriter, LearningRate, Optimiser};
+use candle_core::{D, Device, Tensor};
+use evaluator::{extract_features, few_shot, head_of};
+use fewshot_data::{Batch, Dataset, Split};
+use fewshot_experiment::{
+    Config, Error, Model, Progress, RunFolder, TrainingState, open_loader, open_optional,
+    open_split, sampler,
+};
+use fewshot_losses::cross_entropy;
+use fewshot_models::Pass;
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// The images of an experiment.
+pub struct Datasets {
+    /// Training images of base classes.
+    pub base: Dataset,
+    /// Held-out images of base classes, where the source has such.
+    pub base_val: Option<Dataset>,
+    /// Images of validation classes.
+    pub val: Dataset,
+    /// Images of novel classes.
+    pub novel: Dataset,
+}
+
+impl Datasets {
+    /// Opens them all and makes sure that they suffice for the episodes to come.
+    ///
+    /// # Errors
+    /// Data that cannot be read; classes or images that do not suffice.
+    pub fn open(config: &Config) -> Result<Self, Error> {
+        let datasets = Self {
+            base: open_split(&config.dataset.base)?,
+            base_val: open_optional(&config.split(Split::BaseVal))?,
+            val: open_split(&config.dataset.val)?,
+            novel: open_split(&config.dataset.novel)?,
+        };
+        for &shot in &config.test.shots {
+            sampler(config, datasets.val.labels(), shot)?;
+            sampler(config, datasets.novel.labels(), shot)?;
+        }
+        sampler(config, datasets.val.labels(), config.val.shot)?;
+        Ok(datasets)
+    }
+}
+
+/// How a training ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All epochs are done.
+    Finished,
+    /// It was asked to stop, and saved where it was.
+    Interrupted,
+}
+
+/// A training under way.
+pub struct Session<'a> {
+    /// The checked configuration.
+    pub config: &'a Config,
+    /// Its images.
+    pub datasets: &'a Datasets,
+    /// Where it keeps its files.
+    pub run: &'a RunFolder,
+    /// What it trains.
+    pub model: Model,
+    /// How it updates.
+    pub optimiser: Optimiser,
+    /// How far it has come.
+    pub state: TrainingState,
+    /// Where it computes.
+    pub device: Device,
+}
+
+impl Session<'_> {
+    /// Trains to the end, or until `stop` is raised.
+    ///
+    /// # Errors
+    /// Images that cannot be read, a full disk, a loss that is not finite. The checkpoints
+    /// of earlier epochs are then as they were.
+    pub fn train(&mut self, stop: &AtomicBool) -> Result<Outcome, Error> {
+        let config = self.config;
+        let loader = open_loader(config, self.datasets.base.clone(), true)?;
+        let rate = LearningRate::new(config, loader.batches_per_epoch());
+        let first_step = self.state.epochs * loader.batches_per_epoch() + self.state.steps;
+        let mut events = EventWriter::create(self.run.path(), first_step)?;
+
+        while self.state.epochs < config.train.epochs {
+            let epoch = self.state.epochs;
+            let started = Instant::now();
+            let seen_before = self.state.seen;
+            let title = format!("epoch {}/{}", epoch + 1, config.train.epochs);
+            let progress = Progress::new(title, loader.len() - seen_before, "images");
+            let skipped_before = self.state.skipped;
+            let mut batches = loader.epoch_from(epoch as u64, self.state.steps);
+            while let Some(batch) = batches.next() {
+                let step = epoch * loader.batches_per_epoch() + self.state.steps;
+                let count = self.step(batch?, step, rate.at(step), &mut events)?;
+                self.state.skipped = skipped_before + batches.skipped();
+                progress.advance(count, || self.running());
+                if stop.load(Ordering::Relaxed) {
+                    events.flush()?;
+                    self.save(false)?;
+                    return Ok(Outcome::Interrupted);
+                }
+            }
+            drop(progress);
+            let images_per_second =
+                (self.state.seen - seen_before) as f64 / started.elapsed().as_secs_f64();
+            let steps = (epoch + 1) * loader.batches_per_epoch();
+            self.end_epoch(steps, rate.at(steps - 1), images_per_second, &mut events)?;
+        }
+        Ok(Outcome::Finished)
+    }
+
+    /// One update; gives the number of images.
+    fn step(
+        &mut self,
+        batch: Batch,
+        step: usize,
+        rate: f64,
+        events: &mut EventWriter,
+    ) -> Result<usize, Error> {
+        let count = batch.labels.len();
+        let shape = (count, 3, batch.size, batch.size);
+        let images = Tensor::from_vec(batch.images, shape, &self.device)?;
+        let labels = Tensor::from_slice(&batch.labels, count, &self.device)?;
+
+        let pass = Pass::Train { seed: self.config.seed, forward: step as u64 };
+        let features = self.model.backbone.forward(&images, pass)?;
+        let scores = self.model.head.training_scores(&features, &labels)?;
+        let loss = cross_entropy(&scores, &labels)?;
+        self.optimiser.step(&loss.backward()?, rate)?;
+
+        let loss = f64::from(loss.to_scalar::<f32>()?);
+        if !loss.is_finite() {
+            return Err(Error::Value {
+                key: "train.learning_rate".to_owned(),
+                got: format!("{}, and the loss became {loss}", self.config.train.learning_rate),
+                expected: format!("a rate that training survives (it failed at step {step})"),
+            });
+        }
+        let predicted = scores.argmax(D::Minus1)?.to_vec1::<u32>()?;
+        let correct = predicted.iter().zip(&batch.labels).filter(|(p, l)| p == l).count();
+        let accuracy = 100.0 * correct as f64 / count as f64;
+        events.scalars(step, &[("lr", rate), ("loss", loss), ("train_acc", accuracy)])?;
+
+        self.state.loss_sum += loss * count as f64;
+        self.state.correct += correct;
+        self.state.seen += count;
+        self.state.steps += 1;
+        Ok(count)
+    }
+
+    fn loss(&self) -> f64 {
+        self.state.loss_sum / self.state.seen.max(1) as f64
+    }
+
+    fn accuracy(&self) -> f64 {
+        100.0 * self.state.correct as f64 / self.state.seen.max(1) as f64
+    }
+
+    fn running(&self) -> String {
+        format!("loss {:.4} accuracy {:.2} %", self.loss(), self.accuracy())
+    }
+
+    /// Validates if it is time to, logs, and saves.
+    fn end_epoch(
+        &mut self,
+        steps: usize,
+        rate: f64,
+        images_per_second: f64,
+        events: &mut EventWriter,
+    ) -> Result<(), Error> {
+        let running = self.running();
+        let mut metrics = json!({
+            "epoch": self.state.epochs + 1,
+            "steps": steps,
+            "learning_rate": rate,
+            "loss": self.loss(),
+            "train_accuracy": self.accuracy(),
+            "skipped": self.state.skipped,
+        });
+        let skipped = self.state.skipped;
+        self.state = TrainingState {
+            epochs: self.state.epochs + 1,
+            best_accuracy: self.state.best_accuracy,
+            best_epochs: self.state.best_epochs,
+            ..TrainingState::default()
+        };
+        let epochs = self.state.epochs;
+        let mut line = format!(
+            "epoch {epochs}/{}: {running}, {images_per_second:.0} images/s",
+            self.config.train.epochs
+        );
+        let mut is_best = false;
+        if self.is_validation_due() {
+            let (mean, validation) = self.validate()?;
+            is_best = self.state.best_accuracy.is_none_or(|best| mean > best);
+            if is_best {
+                self.state.best_accuracy = Some(mean);
+                self.state.best_epochs = epochs;
+            }
+            events.scalars(steps, &[("val_acc", mean)])?;
+            line += &format!(", validation {mean:.2} %{}", if is_best { " (best)" } else { "" });
+            metrics["val"] = validation;
+        }
+        if skipped > 0 {
+            line += &format!(", {skipped} broken images skipped");
+        }
+        println!("{line}");
+        events.flush()?;
+        // Before the checkpoint: should a kill come between, the epoch is done again and its
+        // line replaced.
+        self.run.append_metrics(&metrics)?;
+        self.save(is_best)
+    }
+
+    fn is_validation_due(&self) -> bool {
+        let freq = self.config.val.freq;
+        let is_last = self.state.epochs == self.config.train.epochs;
+        is_last || (freq > 0 && self.state.epochs.is_multiple_of(freq))
+    }
+
+    /// Mean accuracy in percent on validation classes, and what the log keeps of it.
+    fn validate(&self) -> Result<(f64, Value), Error> {
+        let (config, val) = (self.config, &self.config.val);
+        let bank = extract_features(config, &self.model, &self.datasets.val, &self.device)?;
+        let accuracy = few_shot(config, &bank, &head_of(config), val.shot, val.episodes)?;
+        let (mean, ci95) = (100.0 * accuracy.mean, 100.0 * accuracy.ci95);
+        let value = json!({
+            "shot": val.shot,
+            "head": config.test.head,
+            "mean": mean,
+            "ci95": ci95,
+            "episodes": val.episodes,
+        });
+        Ok((mean, value))
+    }
+
+    fn save(&self, is_best: bool) -> Result<(), Error> {
+        let optimizer = self.optimiser.tensors()?;
+        self.run.save(self.config, &self.state, &self.model, &optimizer, is_best)
+    }
+}
