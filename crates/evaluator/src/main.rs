@@ -87,6 +87,7 @@ impl Arguments {
 }
 
 fn main() -> ExitCode {
+    fewshot_ops::keep_freed_memory();
     match run(&Arguments::parse()) {
         Ok(report) => {
             println!("{report}");

@@ -81,6 +81,7 @@ impl Arguments {
 }
 
 fn main() -> ExitCode {
+    fewshot_ops::keep_freed_memory();
     match run(&Arguments::parse()) {
         Ok(Outcome::Finished) => ExitCode::SUCCESS,
         Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),

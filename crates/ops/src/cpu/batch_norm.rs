@@ -6,56 +6,60 @@ use rayon::prelude::*;
 /// Independent partial sums, so that the compiler can use vector registers.
 const LANES: usize = 16;
 
-/// `Σ f(i, v)` over a segment, `i` counted from `start`.
-fn segment_sum<T: Real>(segment: &[T], start: usize, f: &impl Fn(usize, T) -> T) -> f64 {
-    let mut lanes = [T::zero(); LANES];
-    let chunks = segment.chunks_exact(LANES);
-    let rest = chunks.remainder();
-    let rest_start = start + segment.len() - rest.len();
-    for (j, chunk) in chunks.enumerate() {
-        for (l, &v) in chunk.iter().enumerate() {
-            lanes[l] += f(start + j * LANES + l, v);
+/// Two sums over a run of values, `Σ f(x_i, y_i, z_i)`, taken lane by lane.
+fn sums<T: Real>([x, y, z]: [&[T]; 3], f: impl Fn(T, T, T) -> [T; 2]) -> [f64; 2] {
+    let mut lanes = [[T::zero(); LANES]; 2];
+    let whole = x.len() / LANES * LANES;
+    let chunks = x.chunks_exact(LANES).zip(y.chunks_exact(LANES)).zip(z.chunks_exact(LANES));
+    for ((x, y), z) in chunks {
+        for l in 0..LANES {
+            let [a, b] = f(x[l], y[l], z[l]);
+            lanes[0][l] += a;
+            lanes[1][l] += b;
         }
     }
-    let rest = rest.iter().enumerate().map(|(j, &v)| f(rest_start + j, v).to_f64());
-    lanes.iter().map(|l| l.to_f64()).sum::<f64>() + rest.sum::<f64>()
+    let mut totals = lanes.map(|lanes| lanes.iter().map(|l| l.to_f64()).sum::<f64>());
+    for i in whole..x.len() {
+        let [a, b] = f(x[i], y[i], z[i]);
+        totals[0] += a.to_f64();
+        totals[1] += b.to_f64();
+    }
+    totals
 }
 
-/// `Σ f(i, x_i)` for each channel of `x [B, C, plane]`, in a fixed order; `i` is the flat
-/// index. Short runs are summed as `T`, runs among each other as `f64`.
-pub fn channel_sums<T: Real>(
-    x: &[T],
-    channels: usize,
-    plane: usize,
-    f: impl Fn(usize, T) -> T + Sync,
-) -> Vec<f64> {
-    per_channel(x, channels, plane, |_| &f)
-}
-
-fn per_channel<'f, T: Real, F: Fn(usize, T) -> T + 'f>(
-    x: &[T],
+/// [`sums`] over each channel of tensors `[B, C, plane]`, in a fixed order; `f` is told the
+/// channel. Runs are summed as `T`, among each other as `f64`.
+fn channel_pairs<T: Real, F: Fn(T, T, T) -> [T; 2]>(
+    tensors: [&[T]; 3],
     channels: usize,
     plane: usize,
     f: impl Fn(usize) -> F + Sync,
-) -> Vec<f64> {
+) -> Vec<[f64; 2]> {
     let sum = |c: usize| {
         let f = f(c);
-        let starts = (c * plane..x.len()).step_by((channels * plane).max(1));
-        starts.map(|start| segment_sum(&x[start..start + plane], start, &f)).sum()
+        let starts = (c * plane..tensors[0].len()).step_by((channels * plane).max(1));
+        let run = |start: usize| sums(tensors.map(|t| &t[start..start + plane]), &f);
+        starts.map(run).fold([0.0; 2], |a, b| [a[0] + b[0], a[1] + b[1]])
     };
     (0..channels).into_par_iter().map(sum).collect()
+}
+
+/// The sum of each channel of `x [B, C, plane]`.
+pub fn channel_sums<T: Real>(x: &[T], channels: usize, plane: usize) -> Vec<f64> {
+    let pairs = channel_pairs([x; 3], channels, plane, |_| |v, _, _| [v, T::zero()]);
+    pairs.into_iter().map(|[sum, _]| sum).collect()
 }
 
 /// Mean and biased variance of each channel.
 pub fn moments<T: Real>(x: &[T], channels: usize, plane: usize) -> (Vec<f64>, Vec<f64>) {
     let count = (x.len() / channels.max(1)) as f64;
-    let mut mean = channel_sums(x, channels, plane, |_, v| v);
-    mean.iter_mut().for_each(|m| *m /= count);
-    let mut variance = per_channel(x, channels, plane, |c| {
+    let mean: Vec<f64> =
+        channel_sums(x, channels, plane).into_iter().map(|sum| sum / count).collect();
+    let squares = channel_pairs([x; 3], channels, plane, |c| {
         let mean = T::from_f64(mean[c]);
-        move |_, v| (v - mean) * (v - mean)
+        move |v, _, _| [(v - mean) * (v - mean), T::zero()]
     });
-    variance.iter_mut().for_each(|v| *v /= count);
+    let variance = squares.into_iter().map(|[sum, _]| sum / count).collect();
     (mean, variance)
 }
 
@@ -129,14 +133,15 @@ pub fn gradients<T: Real>(
     let count = (x.len() / channels.max(1)) as f64;
     let slope = T::from_f64(activation.slope());
     // The sign of the output is that of the value before the activation.
-    let before = |i: usize, d: T| if y[i] > T::zero() { d } else { d * slope };
-    let sum = channel_sums(dy, channels, plane, before);
-    let product = per_channel(dy, channels, plane, |c| {
+    let pairs = channel_pairs([x, y, dy], channels, plane, |c| {
         let mean = T::from_f64(normalisation.mean[c]);
-        move |i, d| before(i, d) * (x[i] - mean)
+        move |x, y, d| {
+            let d = if y > T::zero() { d } else { d * slope };
+            [d, d * (x - mean)]
+        }
     });
     let deviation = normalisation.inverse_deviation;
-    let dweight: Vec<f64> = product.iter().zip(deviation).map(|(p, d)| p * d).collect();
+    let dweight: Vec<f64> = pairs.iter().zip(deviation).map(|([_, p], d)| p * d).collect();
 
     let mut dx = vec![T::zero(); x.len()];
     let image = (channels * plane).max(1);
@@ -148,7 +153,7 @@ pub fn gradients<T: Real>(
             let mean = T::from_f64(normalisation.mean[c]);
             let (mut offset, mut along) = (T::zero(), T::zero());
             if normalisation.from_batch {
-                offset = T::from_f64(sum[c] / count);
+                offset = T::from_f64(pairs[c][0] / count);
                 along = T::from_f64(dweight[c] / count * deviation[c]);
             }
             let (x, y, dy) = (&x[start..][..plane], &y[start..][..plane], &dy[start..][..plane]);
@@ -160,6 +165,7 @@ pub fn gradients<T: Real>(
     });
     let residual =
         with_residual.then(|| super::elementwise::activation_gradient(y, dy, activation));
-    let parameters = dweight.into_iter().chain(sum).map(T::from_f64).collect();
+    let sums = pairs.into_iter().map(|[sum, _]| sum);
+    let parameters = dweight.into_iter().chain(sums).map(T::from_f64).collect();
     Gradients { x: dx, parameters, residual }
 }

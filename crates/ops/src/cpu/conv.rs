@@ -1,18 +1,20 @@
-//! Convolution as a matrix product over unfolded patches.
+//! Convolution as a product of the kernel with unfolded patches.
 //!
 //! Images are taken in groups, so that the product has enough columns even where feature
-//! maps are small: `patches [C·kh·kw, G·oh·ow]`, `kernel [O, C·kh·kw]`.
+//! maps are small: `kernel [O, C·kh·kw]` times `patches [C·kh·kw, G·oh·ow]`.
 
-use super::{Matrix, multiply};
+use super::tile::{INNER_A, INNER_B, Kernels, LARGEST_TILE, kernels};
 use crate::tensor::Real;
 use candle_core::{Result, bail};
 use rayon::prelude::*;
 use std::ops::Range;
 
 /// Columns that a forward or data-gradient product should have at least.
-const COLUMNS: usize = 256;
+const COLUMNS: usize = 384;
 /// Elements that the patches of a weight-gradient group should have at most.
-const PATCH_ELEMENTS: usize = 1 << 22;
+const PATCH_ELEMENTS: usize = 1 << 21;
+/// Columns that a weight gradient sums at a time, so that its rows stay in the first cache.
+const INNER_COLUMNS: usize = 512;
 
 /// The checked sizes of one convolution.
 #[derive(Clone, Copy, Debug)]
@@ -86,11 +88,6 @@ impl Geometry {
         COLUMNS.div_ceil(self.out_plane().max(1)).clamp(1, self.batch.div_ceil(4).max(1))
     }
 
-    /// Whether the patches are the input itself.
-    fn is_pointwise(&self) -> bool {
-        self.kernel == [1, 1] && self.stride == 1 && self.padding == 0
-    }
-
     /// Output positions along one axis whose tap `k` falls inside the input.
     fn inside(&self, axis: usize, k: usize) -> Range<usize> {
         let first = self.padding.saturating_sub(k).div_ceil(self.stride);
@@ -100,34 +97,31 @@ impl Geometry {
     }
 }
 
-/// Unfolds channel `c` of the images `x` into its `kh·kw` rows of `G·oh·ow` columns.
-fn unfold_channel<T: Real>(g: &Geometry, x: &[T], c: usize, rows: &mut [T]) {
+/// Unfolds one tap of the images `x`: the row `[G·oh·ow]` of its patches for channel `c`
+/// and kernel position `[ky, kx]`, all in one index as in the kernel.
+fn unfold<T: Real>(g: &Geometry, x: &[T], index: usize, row: &mut [T]) {
     let [kh, kw] = g.kernel;
     let [_, width] = g.in_size;
     let [oh, ow] = g.out_size;
-    let images = x.len() / g.in_image();
-    for (tap, row) in rows.chunks_exact_mut(images * oh * ow).enumerate() {
-        let (ky, kx) = (tap / kw, tap % kw);
-        debug_assert!(ky < kh);
-        let (inside_y, inside_x) = (g.inside(0, ky), g.inside(1, kx));
-        for (image, out) in x.chunks_exact(g.in_image()).zip(row.chunks_exact_mut(oh * ow)) {
-            let plane = &image[c * g.in_plane()..][..g.in_plane()];
-            for (oy, out) in out.chunks_exact_mut(ow).enumerate() {
-                if !inside_y.contains(&oy) || inside_x.is_empty() {
-                    out.fill(T::zero());
-                    continue;
-                }
-                let source = &plane[(oy * g.stride + ky - g.padding) * width..][..width];
-                let start = inside_x.start * g.stride + kx - g.padding;
-                out[..inside_x.start].fill(T::zero());
-                out[inside_x.end..].fill(T::zero());
-                let out = &mut out[inside_x.clone()];
-                if g.stride == 1 {
-                    out.copy_from_slice(&source[start..][..out.len()]);
-                } else {
-                    let taps = source[start..].iter().step_by(g.stride);
-                    out.iter_mut().zip(taps).for_each(|(o, &s)| *o = s);
-                }
+    let (c, ky, kx) = (index / (kh * kw), index / kw % kh, index % kw);
+    let (inside_y, inside_x) = (g.inside(0, ky), g.inside(1, kx));
+    for (image, out) in x.chunks_exact(g.in_image()).zip(row.chunks_exact_mut(oh * ow)) {
+        let plane = &image[c * g.in_plane()..][..g.in_plane()];
+        for (oy, out) in out.chunks_exact_mut(ow).enumerate() {
+            if !inside_y.contains(&oy) || inside_x.is_empty() {
+                out.fill(T::zero());
+                continue;
+            }
+            let source = &plane[(oy * g.stride + ky - g.padding) * width..][..width];
+            let start = inside_x.start * g.stride + kx - g.padding;
+            out[..inside_x.start].fill(T::zero());
+            out[inside_x.end..].fill(T::zero());
+            let out = &mut out[inside_x.clone()];
+            if g.stride == 1 {
+                out.copy_from_slice(&source[start..][..out.len()]);
+            } else {
+                let taps = source[start..].iter().step_by(g.stride);
+                out.iter_mut().zip(taps).for_each(|(o, &s)| *o = s);
             }
         }
     }
@@ -171,36 +165,117 @@ fn exchange<T: Real>(from: &[T], to: &mut [T], outer: usize, inner: usize, plane
     }
 }
 
+/// A matrix `[M, K]` packed into tiles of rows, `[K, rows]` each, the last filled with zeros.
+struct PackedRows<T> {
+    tiles: Vec<T>,
+    depth: usize,
+    rows: usize,
+}
+
+impl<T: Real> PackedRows<T> {
+    /// Packs `at(m, k)`.
+    fn new(
+        kernels: &Kernels<T>,
+        rows: usize,
+        depth: usize,
+        at: impl Fn(usize, usize) -> T,
+    ) -> Self {
+        let tile = kernels.rows;
+        let mut tiles = vec![T::zero(); rows.div_ceil(tile) * tile * depth];
+        for (t, packed) in tiles.chunks_exact_mut((tile * depth).max(1)).enumerate() {
+            for (k, packed) in packed.chunks_exact_mut(tile).enumerate() {
+                for (m, packed) in (t * tile..rows).zip(packed) {
+                    *packed = at(m, k);
+                }
+            }
+        }
+        Self { tiles, depth, rows }
+    }
+}
+
+/// Memory that a thread reuses between groups.
+struct Scratch<T> {
+    row: Vec<T>,
+    panels: Vec<T>,
+    product: Vec<T>,
+}
+
+impl<T: Real> Scratch<T> {
+    fn new() -> Self {
+        Self { row: Vec::new(), panels: Vec::new(), product: Vec::new() }
+    }
+
+    /// `out [M, columns] = a [M, K] · b [K, columns]`, where `row_of(k, row)` writes row k of
+    /// `b`. The rows are packed into panels of a tile's columns as they come.
+    fn multiply(
+        kernels: &Kernels<T>,
+        row: &mut Vec<T>,
+        panels: &mut Vec<T>,
+        a: &PackedRows<T>,
+        columns: usize,
+        mut row_of: impl FnMut(usize, &mut [T]),
+        out: &mut [T],
+    ) {
+        let (depth, tile_rows, tile_columns) = (a.depth, kernels.rows, kernels.columns);
+        let panel = depth * tile_columns;
+        row.resize(columns.next_multiple_of(tile_columns), T::zero());
+        panels.resize(row.len() * depth, T::zero());
+        row[columns..].fill(T::zero());
+        for k in 0..depth {
+            row_of(k, &mut row[..columns]);
+            for (panel, row) in panels.chunks_exact_mut(panel).zip(row.chunks_exact(tile_columns)) {
+                panel[k * tile_columns..][..tile_columns].copy_from_slice(row);
+            }
+        }
+        let mut tile = [T::zero(); LARGEST_TILE];
+        let tile = &mut tile[..tile_rows * tile_columns];
+        for (p, panel) in panels.chunks_exact(panel).enumerate() {
+            let start = p * tile_columns;
+            let width = tile_columns.min(columns - start);
+            for (t, a_tile) in a.tiles.chunks_exact(depth * tile_rows).enumerate() {
+                kernels.outer(a_tile, panel, tile);
+                let rows = t * tile_rows..a.rows.min((t + 1) * tile_rows);
+                for (m, tile) in rows.zip(tile.chunks_exact(tile_columns)) {
+                    out[m * columns + start..][..width].copy_from_slice(&tile[..width]);
+                }
+            }
+        }
+    }
+}
+
 /// `y [B, O, oh, ow]` of `x [B, C, H, W]` and `kernel [O, C, kh, kw]`, plus `bias [O]`.
 pub fn forward<T: Real>(g: &Geometry, x: &[T], kernel: &[T], bias: Option<&[T]>) -> Vec<T> {
+    let patch = g.patch();
+    convolve(g, x, |o, k| kernel[o * patch + k], bias)
+}
+
+/// [`forward`] with the kernel `[O, C·kh·kw]` given by its elements.
+fn convolve<T: Real>(
+    g: &Geometry,
+    x: &[T],
+    kernel: impl Fn(usize, usize) -> T,
+    bias: Option<&[T]>,
+) -> Vec<T> {
     let mut y = vec![T::zero(); g.batch * g.out_image()];
     if y.is_empty() {
         return y;
     }
-    let kernel = Matrix::new(kernel, g.out_channels, g.patch());
+    let kernels = kernels::<T>();
+    let kernel = PackedRows::new(&kernels, g.out_channels, g.patch(), kernel);
     let group = g.group();
     y.par_chunks_mut(group * g.out_image()).zip(x.par_chunks(group * g.in_image())).for_each_init(
-        || (Vec::new(), Vec::new()),
-        |(patches, scratch), (y, x)| {
+        Scratch::new,
+        |scratch, (y, x)| {
             let images = x.len() / g.in_image();
             let columns = images * g.out_plane();
-            let patches: &[T] = if g.is_pointwise() && images == 1 {
-                x
-            } else {
-                patches.resize(g.patch() * columns, T::zero());
-                let rows = g.patch() / g.in_channels * columns;
-                for (c, rows) in patches.chunks_exact_mut(rows).enumerate() {
-                    unfold_channel(g, x, c, rows);
-                }
-                patches
-            };
-            let patches = Matrix::new(patches, g.patch(), columns);
+            let row_of = |k: usize, row: &mut [T]| unfold(g, x, k, row);
+            let Scratch { row, panels, product } = scratch;
             if images == 1 {
-                multiply(y, kernel, patches, false);
+                Scratch::multiply(&kernels, row, panels, &kernel, columns, row_of, y);
             } else {
-                scratch.resize(y.len(), T::zero());
-                multiply(scratch, kernel, patches, false);
-                exchange(scratch, y, g.out_channels, images, g.out_plane());
+                product.resize(y.len(), T::zero());
+                Scratch::multiply(&kernels, row, panels, &kernel, columns, row_of, product);
+                exchange(product, y, g.out_channels, images, g.out_plane());
             }
             if let Some(bias) = bias {
                 for (plane, &b) in y.chunks_exact_mut(g.out_plane()).zip(bias.iter().cycle()) {
@@ -214,35 +289,44 @@ pub fn forward<T: Real>(g: &Geometry, x: &[T], kernel: &[T], bias: Option<&[T]>)
 
 /// Gradient of the input, `[B, C, H, W]`, from `dy [B, O, oh, ow]`.
 pub fn input_gradient<T: Real>(g: &Geometry, dy: &[T], kernel: &[T]) -> Vec<T> {
+    let [kh, kw] = g.kernel;
+    let (patch, taps) = (g.patch(), kh * kw);
+    if g.stride == 1 && kh == kw && g.padding < kh {
+        // The convolution of dy with the kernel turned around and its channels exchanged.
+        let turned = Geometry {
+            batch: g.batch,
+            in_channels: g.out_channels,
+            in_size: g.out_size,
+            out_channels: g.in_channels,
+            out_size: g.in_size,
+            kernel: g.kernel,
+            stride: 1,
+            padding: kh - 1 - g.padding,
+        };
+        let at = |c: usize, k: usize| kernel[k / taps * patch + c * taps + taps - 1 - k % taps];
+        return convolve(&turned, dy, at, None);
+    }
     let mut dx = vec![T::zero(); g.batch * g.in_image()];
     if dy.is_empty() {
         return dx;
     }
-    let kernel = Matrix::new(kernel, g.out_channels, g.patch()).transposed();
-    let group = g.group();
+    let kernels = kernels::<T>();
+    let kernel = PackedRows::new(&kernels, patch, g.out_channels, |k, o| kernel[o * patch + k]);
+    let (group, plane) = (g.group(), g.out_plane());
     dx.par_chunks_mut(group * g.in_image())
         .zip(dy.par_chunks(group * g.out_image()))
-        .for_each_init(
-            || (Vec::new(), Vec::new()),
-            |(patches, scratch), (dx, dy)| {
-                let images = dy.len() / g.out_image();
-                let columns = images * g.out_plane();
-                let dy = if images == 1 {
-                    dy
-                } else {
-                    scratch.resize(dy.len(), T::zero());
-                    exchange(dy, scratch, images, g.out_channels, g.out_plane());
-                    scratch
-                };
-                let dy = Matrix::new(dy, g.out_channels, columns);
-                if g.is_pointwise() && images == 1 {
-                    return multiply(dx, kernel, dy, false);
+        .for_each_init(Scratch::new, |scratch, (dx, dy)| {
+            let columns = dy.len() / g.out_channels;
+            let row_of = |o: usize, row: &mut [T]| {
+                for (row, dy) in row.chunks_exact_mut(plane).zip(dy.chunks_exact(g.out_image())) {
+                    row.copy_from_slice(&dy[o * plane..][..plane]);
                 }
-                patches.resize(g.patch() * columns, T::zero());
-                multiply(patches, kernel, dy, false);
-                fold(g, patches, dx);
-            },
-        );
+            };
+            let Scratch { row, panels, product } = scratch;
+            product.resize(patch * columns, T::zero());
+            Scratch::multiply(&kernels, row, panels, &kernel, columns, row_of, product);
+            fold(g, product, dx);
+        });
     dx
 }
 
@@ -251,35 +335,65 @@ pub fn input_gradient<T: Real>(g: &Geometry, dy: &[T], kernel: &[T]) -> Vec<T> {
 /// Groups follow one another and threads share each group's product by rows, so that every
 /// element is summed in the order of the batch.
 pub fn kernel_gradient<T: Real>(g: &Geometry, x: &[T], dy: &[T]) -> Vec<T> {
-    let mut dw = vec![T::zero(); g.out_channels * g.patch()];
+    let (patch, out_channels) = (g.patch(), g.out_channels);
+    // Transposed, `[C·kh·kw, O]`, so that threads write apart from each other.
+    let mut transposed = vec![T::zero(); out_channels * patch];
     if dy.is_empty() {
-        return dw;
+        return transposed;
     }
-    let group = (PATCH_ELEMENTS / (g.patch() * g.out_plane())).clamp(1, g.batch);
-    let row_block = g.out_channels.div_ceil(8).max(32);
-    let (mut patches, mut scratch) = (Vec::new(), Vec::new());
+    let kernels = kernels::<T>();
+    let group = (PATCH_ELEMENTS / (patch * g.out_plane())).clamp(1, g.batch);
+    // A few tiles of rows a task: enough tasks for many threads.
+    let task = INNER_B * patch.div_ceil(INNER_B * 64);
+    let mut gathered = Vec::new();
     for (x, dy) in x.chunks(group * g.in_image()).zip(dy.chunks(group * g.out_image())) {
         let images = x.len() / g.in_image();
         let columns = images * g.out_plane();
-        patches.resize(g.patch() * columns, T::zero());
-        patches
-            .par_chunks_exact_mut(g.patch() / g.in_channels * columns)
-            .enumerate()
-            .for_each(|(c, rows)| unfold_channel(g, x, c, rows));
-        scratch.resize(dy.len(), T::zero());
-        exchange(dy, &mut scratch, images, g.out_channels, g.out_plane());
-        let patches = Matrix::new(&patches, g.patch(), columns).transposed();
-        dw.par_chunks_mut(row_block * g.patch())
-            .zip(scratch.par_chunks(row_block * columns))
-            .for_each(|(dw, dy)| {
-                multiply(dw, Matrix::new(dy, dy.len() / columns, columns), patches, true)
-            });
+        gathered.resize(dy.len(), T::zero());
+        exchange(dy, &mut gathered, images, out_channels, g.out_plane());
+        transposed.par_chunks_mut(task * out_channels).enumerate().for_each_init(
+            Vec::new,
+            |rows: &mut Vec<T>, (t, dw)| {
+                let taps = dw.len() / out_channels;
+                rows.resize(taps * columns, T::zero());
+                for (i, row) in rows.chunks_exact_mut(columns).enumerate() {
+                    unfold(g, x, t * task + i, row);
+                }
+                inner_products(&kernels, rows, &gathered, columns, dw);
+            },
+        );
     }
+    let mut dw = vec![T::zero(); transposed.len()];
+    exchange(&transposed, &mut dw, patch, out_channels, 1);
     dw
+}
+
+/// `out [M, N] += b [M, columns] · a [N, columns]ᵀ`.
+fn inner_products<T: Real>(kernels: &Kernels<T>, b: &[T], a: &[T], columns: usize, out: &mut [T]) {
+    let (m, n) = (b.len() / columns, a.len() / columns);
+    for start in (0..columns).step_by(INNER_COLUMNS) {
+        let length = INNER_COLUMNS.min(columns - start);
+        for i in (0..m).step_by(INNER_B) {
+            // Tiles at the edge repeat a row and leave its products out.
+            let b_rows: [&[T]; INNER_B] =
+                std::array::from_fn(|k| &b[(i + k).min(m - 1) * columns + start..][..length]);
+            for j in (0..n).step_by(INNER_A) {
+                let a_rows: [&[T]; INNER_A] =
+                    std::array::from_fn(|k| &a[(j + k).min(n - 1) * columns + start..][..length]);
+                let mut tile = [[T::zero(); INNER_B]; INNER_A];
+                kernels.inner(a_rows, b_rows, &mut tile);
+                for (k, tile) in tile.iter().enumerate().take(n - j) {
+                    for (l, &sum) in tile.iter().enumerate().take(m - i) {
+                        out[(i + l) * n + j + k] += sum;
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// Gradient of the bias, `[O]`.
 pub fn bias_gradient<T: Real>(g: &Geometry, dy: &[T]) -> Vec<T> {
-    let sums = super::batch_norm::channel_sums(dy, g.out_channels, g.out_plane(), |_, v| v);
+    let sums = super::batch_norm::channel_sums(dy, g.out_channels, g.out_plane());
     sums.into_iter().map(T::from_f64).collect()
 }

@@ -5,5 +5,6 @@ pub mod conv;
 pub mod elementwise;
 mod gemm;
 pub mod pool;
+mod tile;
 
 pub use gemm::{Matrix, multiply};
