@@ -166,3 +166,14 @@ fn senseless_options_are_refused() {
     let jitter = f64::NAN;
     refused(Transform::train(TrainTransform { jitter, ..TrainTransform::new(8) }), options());
 }
+
+#[test]
+fn an_epoch_can_begin_within() {
+    let folder = tempfile::tempdir().unwrap();
+    let loader = Loader::new(dataset(&folder, &[]), train(), options()).unwrap();
+    let whole = batches(&loader, 2);
+    for done in [0, 1, whole.len() - 1, whole.len(), whole.len() + 3] {
+        let rest: Vec<_> = loader.epoch_from(2, done).collect::<Result<_, _>>().unwrap();
+        assert_eq!(rest, whole[done.min(whole.len())..], "{done} batches behind");
+    }
+}

@@ -1,30 +1,14 @@
-//! Fine-tuning against the published implementation, run in PyTorch.
-//!
-//! Reads `adaptation.json` from the folder that the variable `PARITY_DIR` names, or from
-//! `tests/parity`. The file holds results alone: every weight, feature and order is a function
-//! of its salt, a name and an index.
+//! Fine-tuning against the published implementation, run in PyTorch: the `adaptation` files of
+//! the parity fixtures.
 
 use fewshot_episodes::{FineTune, Support, finetune};
 use fewshot_losses::ClassifierKind;
+use fewshot_parity::{Inputs, check, digest_deviation, files};
 use serde_json::Value;
-use std::{env, fs, path::Path};
 
-/// `uniform(name, n)` of the script that made the numbers, before its rounding to `f32`.
-fn uniform(salt: &str, name: &str, n: usize) -> Vec<f64> {
-    let fnv1a = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    let key = format!("{salt}/{name}").bytes().fold(0xcbf2_9ce4_8422_2325, fnv1a);
-    let splitmix = |i: u64| {
-        let z = (i + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(key);
-        let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-    };
-    (0..n as u64).map(splitmix).collect()
-}
-
-/// The sizes that all episodes of a file share.
+/// What all episodes of a file share.
 struct Sizes {
-    salt: String,
+    inputs: Inputs,
     way: usize,
     query: usize,
     dim: usize,
@@ -36,7 +20,7 @@ impl Sizes {
     fn new(file: &Value) -> Self {
         let size = |key: &str| file[key].as_u64().unwrap() as usize;
         Self {
-            salt: file["salt"].as_str().unwrap().to_owned(),
+            inputs: Inputs::of(file),
             way: size("way"),
             query: size("query"),
             dim: size("dim"),
@@ -45,16 +29,16 @@ impl Sizes {
         }
     }
 
-    fn narrow(&self, name: &str, n: usize, value: impl Fn(f64) -> f64) -> Vec<f32> {
-        uniform(&self.salt, name, n).into_iter().map(|u| value(u) as f32).collect()
+    /// Uniform draws, rounded to `f32` as the script that made the numbers does.
+    fn uniform(&self, name: &str, count: usize) -> Vec<f32> {
+        self.inputs.uniform(name, count).into_iter().map(|u| u as f32).collect()
     }
 
     /// The features of each class, support first: `[way][shot + query][dim]`.
     fn features(&self, shot: usize) -> Vec<Vec<Vec<f32>>> {
         let images = shot + self.query;
-        let class = self.narrow(&format!("adapt/{shot}/class"), self.way * self.dim, |u| u);
-        let noise =
-            self.narrow(&format!("adapt/{shot}/noise"), self.way * images * self.dim, |u| u);
+        let class = self.uniform(&format!("adapt/{shot}/class"), self.way * self.dim);
+        let noise = self.uniform(&format!("adapt/{shot}/noise"), self.way * images * self.dim);
         let noise = noise.chunks(self.dim * images);
         class
             .chunks(self.dim)
@@ -71,30 +55,11 @@ impl Sizes {
 
     /// The order in which a pass takes the support rows.
     fn order(&self, pass: usize, rows: usize) -> Vec<usize> {
-        let key = self.narrow(&format!("adapt/order/{pass}"), rows, |u| u);
+        let key = self.uniform(&format!("adapt/order/{pass}"), rows);
         let mut order: Vec<usize> = (0..rows).collect();
         order.sort_by(|&a, &b| key[a].total_cmp(&key[b]));
         order
     }
-}
-
-/// The largest deviation of `scores` from the digest, relative to the tensor's RMS.
-fn deviation(scores: &[f64], digest: &Value) -> f64 {
-    let number = |value: &Value| value.as_f64().unwrap();
-    let list = |key: &str| digest[key].as_array().unwrap();
-    let shape: f64 = list("shape").iter().map(number).product();
-    let n = scores.len() as f64;
-    assert_eq!(shape, n);
-    let sum_sq = number(&digest["sum_sq"]);
-    let rms = (sum_sq / n).sqrt();
-    let samples = list("index").iter().zip(list("value"));
-    let worst = samples
-        .map(|(i, value)| (scores[i.as_u64().unwrap() as usize] - number(value)).abs() / rms)
-        .fold(0.0, f64::max);
-    let sum = (scores.iter().sum::<f64>() - number(&digest["sum"])).abs() / (n * rms);
-    // Half, because squares deviate twice as much as what is squared.
-    let squares = (scores.iter().map(|s| s * s).sum::<f64>() / sum_sq - 1.0).abs() / 2.0;
-    worst.max(sum).max(squares)
 }
 
 /// The scores `[way · query, way]` that our implementation gives, and their accuracy.
@@ -112,12 +77,8 @@ fn adapted_scores(sizes: &Sizes, episode: &Value) -> (Vec<f64>, f64) {
 
     let parameter = format!("adapt/{name}/{shot}");
     let initial = finetune::Initial {
-        weight: sizes.narrow(&format!("{parameter}/weight"), way * dim, |u| {
-            (u - 0.5) * 2.0 / (dim as f64).sqrt()
-        }),
-        bias: kind
-            .has_bias()
-            .then(|| sizes.narrow(&format!("{parameter}/bias"), way, |u| 0.2 * (u - 0.5))),
+        weight: sizes.inputs.fill(&format!("{parameter}/weight"), &[way, dim]),
+        bias: kind.has_bias().then(|| sizes.inputs.fill(&format!("{parameter}/bias"), &[way])),
     };
     let settings = FineTune {
         scale: episode["scale_factor"].as_f64().unwrap_or(1.0),
@@ -141,21 +102,18 @@ fn adapted_scores(sizes: &Sizes, episode: &Value) -> (Vec<f64>, f64) {
 }
 
 #[test]
-fn parity_of_adaptation() {
-    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parity");
-    let folder = env::var_os("PARITY_DIR").map_or(default, Into::into);
-    let path = folder.join("adaptation.json");
-    let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let file: Value = serde_json::from_str(&text).unwrap();
-    let sizes = Sizes::new(&file);
-    let episodes = file["episodes"].as_array().unwrap();
-    assert!(!episodes.is_empty());
-    for episode in episodes {
-        let (scores, accuracy) = adapted_scores(&sizes, episode);
-        let deviation = deviation(&scores, &episode["scores"]);
-        let name = format!("{} {}-shot", episode["head"], episode["shot"]);
-        println!("{name}: scores deviate by {deviation:.1e} of their RMS");
-        assert!(deviation < 1e-4, "{name}: {deviation}");
-        assert_eq!(accuracy, episode["accuracy"].as_f64().unwrap(), "{name}");
+fn parity_adaptation() {
+    for (file, json) in files("adaptation") {
+        let sizes = Sizes::new(&json);
+        let episodes = json["episodes"].as_array().unwrap();
+        assert!(!episodes.is_empty(), "{file}");
+        for episode in episodes {
+            let (scores, accuracy) = adapted_scores(&sizes, episode);
+            let shape = [sizes.way * sizes.query, sizes.way];
+            let deviation = digest_deviation(&episode["scores"], &shape, &scores, 0.0);
+            let name = format!("{file} {} {}-shot", episode["head"], episode["shot"]);
+            check(&format!("{name} scores"), deviation, 1e-4);
+            assert_eq!(accuracy, episode["accuracy"].as_f64().unwrap(), "{name}");
+        }
     }
 }

@@ -32,6 +32,18 @@ pub struct TrainingState {
     pub best_epochs: usize,
 }
 
+/// The one field of the file's metadata: safetensors writes several in any order, and the
+/// files of equal runs should be equal.
+const METADATA_KEY: &str = "fewshot";
+
+/// What lies in that field, as JSON.
+#[derive(Serialize, Deserialize)]
+struct Metadata {
+    /// TOML.
+    config: String,
+    state: TrainingState,
+}
+
 /// A model with what is needed to evaluate it, or to go on training it.
 pub struct Checkpoint {
     /// The configuration that it was trained by.
@@ -52,14 +64,11 @@ impl Checkpoint {
         let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
         let bad = |reason: &dyn std::fmt::Display| Error::checkpoint(path, reason);
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| bad(&e))?;
-        let metadata = header.metadata().clone().unwrap_or_default();
-        let field = |name: &str| {
-            metadata.get(name).ok_or_else(|| {
-                bad(&format!("its metadata has no `{name}`: expected a file that trainer wrote"))
-            })
-        };
-        let config = RawConfig::from_toml(field("config")?).map_err(|e| bad(&e))?;
-        let state = serde_json::from_str(field("state")?).map_err(|e| bad(&e))?;
+        let metadata = header.metadata().as_ref().and_then(|m| m.get(METADATA_KEY));
+        let metadata = metadata
+            .ok_or_else(|| bad(&"its metadata has no configuration: expected trainer's own"))?;
+        let Metadata { config, state } = serde_json::from_str(metadata).map_err(|e| bad(&e))?;
+        let config = RawConfig::from_toml(&config).map_err(|e| bad(&e))?;
         Ok(Self { config, state, tensors: read_tensors(path, &bytes)? })
     }
 
@@ -85,12 +94,9 @@ impl Checkpoint {
         state: &TrainingState,
         model: &Model,
     ) -> Result<(), Error> {
-        let state = serde_json::to_string(state).map_err(|e| Error::checkpoint(path, e))?;
-        let metadata = HashMap::from([
-            ("format".to_owned(), "pt".to_owned()),
-            ("config".to_owned(), config.to_toml()),
-            ("state".to_owned(), state),
-        ]);
+        let metadata = Metadata { config: config.to_toml(), state: state.clone() };
+        let metadata = serde_json::to_string(&metadata).map_err(|e| Error::checkpoint(path, e))?;
+        let metadata = HashMap::from([(METADATA_KEY.to_owned(), metadata)]);
         let variables = model.parameters.all();
         let tensors = variables.iter().map(|(name, v)| (name.clone(), v.as_tensor().clone()));
         write_tensors(path, &tensors.collect(), Some(metadata))

@@ -65,10 +65,10 @@ pub enum Error {
     #[error(transparent)]
     Episodes(#[from] fewshot_episodes::Error),
     /// A classifier cannot be built or applied.
-    #[error(transparent)]
+    #[error("{}", head_message(.0))]
     Head(#[from] fewshot_losses::Error),
     /// A tensor operation failed.
-    #[error(transparent)]
+    #[error("{}", tensor_message(.0))]
     Tensor(#[from] candle_core::Error),
 }
 
@@ -82,5 +82,21 @@ impl Error {
     /// A checkpoint that cannot be used.
     pub fn checkpoint(path: &Path, reason: impl ToString) -> Self {
         Self::Checkpoint { path: path.to_owned(), reason: reason.to_string() }
+    }
+}
+
+/// candle's message without the backtrace that it carries where RUST_BACKTRACE is set: these
+/// are errors of the user's files and settings, not of the program.
+fn tensor_message(error: &candle_core::Error) -> String {
+    match error {
+        candle_core::Error::WithBacktrace { inner, .. } => tensor_message(inner),
+        error => error.to_string(),
+    }
+}
+
+fn head_message(error: &fewshot_losses::Error) -> String {
+    match error {
+        fewshot_losses::Error::Tensor(error) => tensor_message(error),
+        error => error.to_string(),
     }
 }

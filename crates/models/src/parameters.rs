@@ -27,6 +27,14 @@ impl Parameters {
         VarBuilder::from_backend(Box::new(self.clone()), dtype, device.clone())
     }
 
+    /// Gives layers tensors that share the variables' storage but stay off the tape, so that
+    /// a pass keeps no intermediate results.
+    pub fn frozen_builder(&self, dtype: DType, device: &Device) -> VarBuilder<'static> {
+        let detach = |(name, v): (&String, &Var)| (name.clone(), v.as_detached_tensor());
+        let tensors = self.lock().iter().map(detach).collect();
+        VarBuilder::from_tensors(tensors, dtype, device)
+    }
+
     /// Everything by name: what a checkpoint keeps.
     pub fn all(&self) -> BTreeMap<String, Var> {
         self.lock().clone()

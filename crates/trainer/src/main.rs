@@ -110,6 +110,8 @@ fn run(arguments: &Arguments) -> Result<Outcome, Error> {
             let run = if from.parent() == Some(&folder) {
                 RunFolder::open(&folder)?
             } else {
+                // The best of another run stays with it.
+                (state.best_accuracy, state.best_epochs) = (None, 0);
                 start_run(&folder)?
             };
             run.truncate_metrics(state.epochs)?;
@@ -166,7 +168,7 @@ fn load(
     let fits = model.parameters.load(&checkpoint.tensors);
     fits.map_err(|e| {
         let network = format!("{} with {}", config.method.backbone, config.method.classifier);
-        Error::Checkpoint { path: path.to_owned(), reason: format!("not a {network}: {e}") }
+        Error::checkpoint(path, format!("does not hold a {network}: {}", Error::from(e)))
     })?;
     let folder = path.parent().unwrap_or(Path::new("."));
     let tensors = RunFolder::open(folder)?.optimizer(&checkpoint.state)?;
@@ -243,7 +245,7 @@ fn report(
         config.test.way, config.test.query, config.test.episodes, config.test.head
     );
     let last = ModelReport::of(config, model, datasets, state.epochs, device)?;
-    let best = if state.best_epochs == state.epochs {
+    let best = if [0, state.epochs].contains(&state.best_epochs) {
         last.clone()
     } else {
         let path = run.file("best.safetensors");

@@ -114,11 +114,20 @@ impl Optimiser {
             let name = move |(n, t): (&String, &Tensor)| (format!("{prefix}.{n}"), t.clone());
             tensors.iter().map(name).collect::<Vec<_>>()
         };
-        let mut all: BTreeMap<_, _> = named("first", &self.first).into_iter().collect();
-        all.extend(named("second", &self.second));
+        let [first, second] = self.state_names();
+        let mut all: BTreeMap<_, _> = named(first, &self.first).into_iter().collect();
+        all.extend(named(second, &self.second));
         let steps = Tensor::new(&[self.steps as i64], &candle_core::Device::Cpu)?;
         all.insert("steps".to_owned(), steps);
         Ok(all)
+    }
+
+    /// What `torch.optim` calls the first and second state of this rule.
+    fn state_names(&self) -> [&'static str; 2] {
+        match self.rule {
+            Rule::Sgd { .. } => ["momentum_buffer", ""],
+            Rule::Adam | Rule::AdamW => ["exp_avg", "exp_avg_sq"],
+        }
     }
 
     /// Goes on where [`tensors`](Self::tensors) were taken.
@@ -141,8 +150,9 @@ impl Optimiser {
             }
             Ok(())
         };
-        take("first", &mut self.first)?;
-        take("second", &mut self.second)?;
+        let [first, second] = self.state_names();
+        take(first, &mut self.first)?;
+        take(second, &mut self.second)?;
         self.steps = tensors["steps"].to_vec1::<i64>()?[0] as usize;
         Ok(())
     }

@@ -183,7 +183,7 @@ impl Session<'_> {
             "train_accuracy": self.accuracy(),
             "skipped": self.state.skipped,
         });
-        let skipped = self.state.skipped;
+        let (skipped, seen) = (self.state.skipped, self.state.seen);
         self.state = TrainingState {
             epochs: self.state.epochs + 1,
             best_accuracy: self.state.best_accuracy,
@@ -192,8 +192,9 @@ impl Session<'_> {
         };
         let epochs = self.state.epochs;
         let mut line = format!(
-            "epoch {epochs}/{}: {running}, {images_per_second:.0} images/s",
-            self.config.train.epochs
+            "epoch {epochs}/{}: {running}, {images_per_second:.0} images/s, {} left",
+            self.config.train.epochs,
+            duration((self.config.train.epochs - epochs) as f64 * seen as f64 / images_per_second)
         );
         let mut is_best = false;
         if self.is_validation_due() {
@@ -243,5 +244,15 @@ impl Session<'_> {
     fn save(&self, is_best: bool) -> Result<(), Error> {
         let optimizer = self.optimiser.tensors()?;
         self.run.save(self.config, &self.state, &self.model, &optimizer, is_best)
+    }
+}
+
+/// `2 h 5 min`, `3 min`, `40 s`.
+fn duration(seconds: f64) -> String {
+    let minutes = (seconds / 60.0).round() as u64;
+    match minutes {
+        0..2 => format!("{seconds:.0} s"),
+        2..60 => format!("{minutes} min"),
+        _ => format!("{} h {} min", minutes / 60, minutes % 60),
     }
 }

@@ -137,7 +137,10 @@ mod tests {
         writer.flush().unwrap();
         let events = events(&std::fs::read(&writer.path).unwrap());
         assert_eq!(events[0].file_version.as_deref(), Some("brain.Event:2"));
-        assert_eq!((events[1].step, events[1].session_log), (7, Some(SessionLog { status: 1 })));
+        assert_eq!(
+            (events[1].step, events[1].session_log.clone()),
+            (7, Some(SessionLog { status: 1 }))
+        );
         let values = &events[2].summary.as_ref().unwrap().value;
         assert_eq!((events[2].step, values.len()), (8, 2));
         assert_eq!((values[0].tag.as_str(), values[0].simple_value), ("loss", Some(0.5)));

@@ -38,7 +38,7 @@ pub struct Epoch {
 impl Epoch {
     pub(super) fn start(loader: &Loader, epoch: u64, order: Vec<usize>) -> Self {
         let order = Arc::new(order);
-        let started = Pipeline::start(plan(loader), loader.threads, {
+        let started = Pipeline::start(plan(loader, order.len()), loader.threads, {
             let (dataset, order) = (loader.dataset.clone(), Arc::clone(&order));
             let (transform, seed) = (loader.transform.clone(), loader.options.seed);
             move |position, samples: &mut [f32]| {
@@ -130,14 +130,9 @@ impl Iterator for Epoch {
 
 impl FusedIterator for Epoch {}
 
-fn plan(loader: &Loader) -> Plan {
+fn plan(loader: &Loader, items: usize) -> Plan {
     let samples = 3 * loader.transform.size().pow(2);
     let batch_size = loader.options.batch_size.min(loader.len());
     let batch_bytes = batch_size * samples * size_of::<f32>();
-    Plan {
-        items: loader.len(),
-        batch_size,
-        samples,
-        ahead: (loader.options.prefetch_bytes / batch_bytes).max(1),
-    }
+    Plan { items, batch_size, samples, ahead: (loader.options.prefetch_bytes / batch_bytes).max(1) }
 }

@@ -13,6 +13,11 @@ pub const INNER_B: usize = 6;
 /// The largest tile, `MR · NR`, of any instruction set.
 pub const LARGEST_TILE: usize = 384;
 
+/// Sums outer products of packed rows.
+type Outer<T> = unsafe fn(&[T], &[T], &mut [T]);
+/// Adds inner products of rows.
+type Inner<T> = unsafe fn([&[T]; INNER_A], [&[T]; INNER_B], &mut [[T; INNER_B]; INNER_A]);
+
 /// The inner loops for one number type and instruction set.
 #[derive(Clone, Copy)]
 pub struct Kernels<T> {
@@ -21,9 +26,9 @@ pub struct Kernels<T> {
     /// Columns of an outer-product tile.
     pub columns: usize,
     /// `c [rows, columns] = Σ_k a[k, rows] ⊗ b[k, columns]`.
-    outer: unsafe fn(&[T], &[T], &mut [T]),
+    outer: Outer<T>,
     /// `c [4, 6] += a_i · b_j`, rows of equal length.
-    inner: unsafe fn([&[T]; INNER_A], [&[T]; INNER_B], &mut [[T; INNER_B]; INNER_A]),
+    inner: Inner<T>,
 }
 
 impl<T: Real> Kernels<T> {

@@ -1,0 +1,149 @@
+//! Whatever is wrong ends in one clear error and exit status 2, with nothing half-written.
+
+mod common;
+
+use common::{stderr, succeed, trainer};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// Runs a command that must refuse, naming each of `parts`.
+#[track_caller]
+fn refuse(command: &mut Command, parts: &[&str]) {
+    let output = command.output().unwrap();
+    let message = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert_eq!(message.matches("error:").count(), 1, "{message}");
+    assert!(!message.contains("panicked"), "{message}");
+    parts.iter().for_each(|part| assert!(message.contains(part), "no `{part}` in: {message}"));
+}
+
+#[test]
+fn settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let cases: &[(&str, &[&str])] = &[
+        ("method.marign=-0.02", &["unknown key `method.marign`", "did you mean `method.margin`"]),
+        ("margin=-0.02", &["unknown key `margin`", "did you mean `method.margin`"]),
+        ("method.margin=nan", &["`method.margin` is nan", "finite"]),
+        ("method.margin=inf", &["`method.margin` is inf", "finite"]),
+        ("method.scale=0", &["`method.scale` is 0", "positive"]),
+        ("method.image_size=0", &["`method.image_size` is 0", "16 to 1024"]),
+        ("method.image_size=-3", &["`method.image_size` is -3"]),
+        ("method.backbone=resnet19", &["resnet19", "resnet18"]),
+        ("method.classifier=arcface", &["arcface", "neg-cosine"]),
+        ("train.epochs=0", &["`train.epochs` is 0"]),
+        ("train.epochs=two", &["`train.epochs` is \"two\"", "whole number"]),
+        ("train.warmup_epochs=4", &["`train.warmup_epochs` is 4", "at most train.epochs, 3"]),
+        ("test.shots=[]", &["`test.shots` is []"]),
+        ("test.way=21", &["21", "16"]),
+        ("test.query=12", &["13", "12"]),
+        ("method.outputs=63", &["`method.outputs` is 63", "64 base classes"]),
+        ("device=cuda:0", &["`device` is \"cuda:0\"", "cpu"]),
+        ("dataset.source=folders", &["`dataset.root` is not set"]),
+        ("verbose", &["argument `verbose`", "key=value"]),
+    ];
+    for (setting, parts) in cases {
+        refuse(trainer(&run).arg(setting), parts);
+        assert!(!run.exists(), "{setting} left {run:?} behind");
+    }
+    let config = folder.path().join("broken.toml");
+    fs::write(&config, "[method\nmargin = 1").unwrap();
+    refuse(trainer(&run).arg("--config").arg(&config), &["broken.toml", "not TOML"]);
+    refuse(trainer(&run).arg("--config").arg(folder.path().join("no.toml")), &["no.toml"]);
+    assert!(!run.exists());
+}
+
+/// Class folders of drawn glyphs: `base`, `val` and `novel` of five classes of eight images.
+fn class_folders(root: &Path) {
+    let glyphs = fewshot_data::glyphs::Glyphs::new(&Default::default());
+    for (s, split) in ["base", "val", "novel"].into_iter().enumerate() {
+        for class in 0..5 {
+            let folder = root.join(split).join(format!("class{class}"));
+            fs::create_dir_all(&folder).unwrap();
+            for index in 0..8 {
+                let image = glyphs.draw(5 * s as u32 + class, index);
+                image.save(folder.join(format!("{index}.jpg"))).unwrap();
+            }
+        }
+    }
+}
+
+fn on_folders(run: &Path, root: &Path) -> Command {
+    let mut command = trainer(run);
+    command.args(["dataset.source=folders", "test.query=3", "train.epochs=1"]);
+    command.arg(format!("dataset.root={}", root.display()));
+    command
+}
+
+#[test]
+fn datasets() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, root) = (folder.path().join("run"), folder.path().join("images"));
+    refuse(&mut on_folders(&run, &root), &["`dataset.root`", "images", "FEWSHOT_DATA"]);
+    class_folders(&root);
+    refuse(on_folders(&run, &root).arg("test.way=6"), &["6", "5"]);
+
+    let lists = folder.path().join("lists");
+    fs::create_dir_all(lists.join("images")).unwrap();
+    fs::copy(root.join("base/class0/0.jpg"), lists.join("images/n0153282900000005.jpg")).unwrap();
+    for split in ["train", "val", "test"] {
+        let text =
+            "filename,label\nn0153282900000005.jpg,n01532829\nn0153282900000006.jpg,n01532829\n";
+        fs::write(lists.join(format!("{split}.csv")), text).unwrap();
+    }
+    let mut command = trainer(&run);
+    command.arg("dataset.source=mini-imagenet").arg(format!("dataset.root={}", lists.display()));
+    refuse(&mut command, &["train.csv", "n0153282900000006.jpg"]);
+    assert!(!run.exists());
+}
+
+#[test]
+fn a_truncated_image_is_named_or_skipped_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, root) = (folder.path().join("run"), folder.path().join("images"));
+    class_folders(&root);
+    let broken = root.join("base/class3/2.jpg");
+    let bytes = fs::read(&broken).unwrap();
+    fs::write(&broken, &bytes[..bytes.len() / 2]).unwrap();
+
+    refuse(&mut on_folders(&run, &root), &["class3", "2.jpg"]);
+    assert!(!run.join("last.safetensors").exists() && !run.join("metrics.jsonl").exists());
+    succeed(on_folders(&run, &root).arg("loader.on_broken=skip"));
+    let metrics = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    assert!(metrics.contains("\"skipped\":1"), "{metrics}");
+}
+
+#[test]
+fn checkpoints() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    succeed(trainer(&run).arg("train.epochs=1"));
+    let resume = |path: &Path| {
+        let mut command = trainer(&folder.path().join("other"));
+        command.arg("--resume").arg(path).arg("train.epochs=2");
+        command
+    };
+    let last = run.join("last.safetensors");
+    refuse(resume(&last).arg("method.backbone=resnet10"), &["last.safetensors", "resnet10"]);
+    refuse(resume(&last).arg("method.image_size=32"), &["last.safetensors", "classifier.weight"]);
+    refuse(resume(&last).arg("train.optimizer=sgd"), &["optimiser"]);
+
+    let bytes = fs::read(&last).unwrap();
+    let half = run.join("half.safetensors");
+    fs::write(&half, &bytes[..bytes.len() / 2]).unwrap();
+    refuse(&mut resume(&half), &["half.safetensors"]);
+    fs::write(&half, b"").unwrap();
+    refuse(&mut resume(&half), &["half.safetensors"]);
+    refuse(&mut resume(&run.join("absent.safetensors")), &["absent.safetensors"]);
+    assert!(!folder.path().join("other").exists());
+}
+
+#[test]
+fn an_unwritable_run_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "not a folder").unwrap();
+    refuse(&mut trainer(&file.join("run")), &["file/run"]);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "not a folder");
+}
