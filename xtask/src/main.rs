@@ -24,11 +24,7 @@ type Check = (&'static str, &'static [&'static str], &'static [(&'static str, &'
 const CHECKS: &[Check] = &[
     ("format", &["fmt", "--all", "--check"], &[]),
     ("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[]),
-    (
-        "documentation",
-        &["doc", "--workspace", "--no-deps", "--document-private-items"],
-        &[("RUSTDOCFLAGS", "-D warnings")],
-    ),
+    ("documentation", &["doc", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")]),
     ("tests", &["test", "--workspace"], &[]),
 ];
 

@@ -65,11 +65,6 @@ impl Progress {
             eprintln!("{title} {done}/{total} {unit} {rate:.0}/s {left:.0} s left {message}");
         }
     }
-
-    /// Counts that a part was done before, so that rates and remaining time leave it out.
-    pub fn skip(&self, count: usize) {
-        self.bar.set_length(self.bar.length().unwrap_or_default().saturating_sub(count as u64));
-    }
 }
 
 impl Drop for Progress {

@@ -195,9 +195,9 @@ fn small_layers() {
     let x = random("x", &[3, 4, 5, 7]);
     let pooled = global_avg_pool(&x).unwrap();
     assert_close("mean", &values(&pooled), &values(&x.mean((2, 3)).unwrap()), 1e-12);
-    check_gradients("global average", &[x.clone()], |t| global_avg_pool(&t[0]));
+    check_gradients("global average", std::slice::from_ref(&x), |t| global_avg_pool(&t[0]));
     for activation in [Activation::Relu, Activation::LeakyRelu(0.1)] {
-        check_gradients("activation", &[x.clone()], |t| activate(&t[0], activation));
+        check_gradients("activation", std::slice::from_ref(&x), |t| activate(&t[0], activation));
     }
     let relu = values(&activate(&x, Activation::Relu).unwrap());
     assert_close("relu", &relu, &values(&x.relu().unwrap()), 0.0);
@@ -206,7 +206,7 @@ fn small_layers() {
     let expected = x.matmul(&w.t().unwrap()).unwrap().broadcast_add(&b).unwrap();
     assert_close("linear", &values(&linear(&x, &w, Some(&b)).unwrap()), &values(&expected), 1e-13);
     check_gradients("linear", &[x.clone(), w, b], |t| linear(&t[0], &t[1], Some(&t[2])));
-    check_gradients("l2", &[x.clone()], |t| l2_normalize(&t[0]));
+    check_gradients("l2", std::slice::from_ref(&x), |t| l2_normalize(&t[0]));
     let lengths = l2_normalize(&x).unwrap().sqr().unwrap().sum(1).unwrap();
     assert_close("length", &values(&lengths), &[1.0; 3], 1e-13);
 }

@@ -178,7 +178,6 @@ fn train(r: &mut Reader) -> Result<Train, Error> {
         schedule,
         epochs,
         batch_size: r.count("train.batch_size", 256, 1)?,
-        print_freq: r.count("train.print_freq", 10, 1)?,
     })
 }
 

@@ -45,12 +45,10 @@ impl Config {
         self.resolved.to_string()
     }
 
-    /// The settings of a split other than base.
-    ///
-    /// # Errors
-    /// Base and val only; `novel` otherwise.
+    /// The settings of a split; those that have none of their own come from base's source.
     pub fn split(&self, split: Split) -> SplitConfig {
         match split {
+            Split::Base => self.dataset.base.clone(),
             Split::Val => self.dataset.val.clone(),
             Split::Novel => self.dataset.novel.clone(),
             split => SplitConfig { split, ..self.dataset.base.clone() },
@@ -132,8 +130,6 @@ pub struct Train {
     pub epochs: usize,
     /// Images a step.
     pub batch_size: usize,
-    /// Steps between progress reports.
-    pub print_freq: usize,
 }
 
 /// The update rule.
