@@ -9,6 +9,29 @@
 //! ```text
 //! evaluator --checkpoint checkpoints/glyphs/quickstart/best.safetensors --shots 1,5
 //! ```
+//!
+//! In a program of your own:
+//!
+//! ```
+//! use candle_core::Device;
+//! use evaluator::evaluate_split;
+//! use fewshot_experiment::{Model, RawConfig, open_split};
+//!
+//! # fn main() -> Result<(), fewshot_experiment::Error> {
+//! let mut raw = RawConfig::default();
+//! for setting in ["method.backbone=conv4", "method.image_size=16", "dataset.images_per_class=21",
+//!     "test.head=prototype", "test.shots=[5]", "test.episodes=10"] {
+//!     raw.set(setting)?;
+//! }
+//! let config = raw.check()?;
+//! let novel = open_split(&config.dataset.novel)?;
+//! let model = Model::new(&config, 64, &Device::Cpu)?;
+//! let results = evaluate_split(&config, &model, &novel, &Device::Cpu)?;
+//! println!("an untrained Conv4, 5-shot: {} %", results[&5]);
+//! assert!(results[&5].mean > 20.0, "better than guessing one of five");
+//! # Ok(())
+//! # }
+//! ```
 
 mod features;
 mod few_shot;

@@ -5,6 +5,13 @@
 //! stored: every weight and image is a pure function of the file's `salt`, a name, and an
 //! index, rebuilt here by the formulas of `fixtures/parity/README.md`.
 //!
+//! ```
+//! let (name, heads) = fewshot_parity::files("heads").remove(0);
+//! let inputs = fewshot_parity::Inputs::of(&heads);
+//! let weight = inputs.fill("head/cosine/weight", &[7, 32]);
+//! assert!(weight.iter().all(|w| w.abs() <= 1.0 / 32f32.sqrt()), "{name}");
+//! ```
+//!
 //! This crate only serves tests, and panics with a message where a file is not as expected.
 
 use serde_json::Value;

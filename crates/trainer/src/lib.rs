@@ -7,6 +7,29 @@
 //! ```text
 //! trainer --config configs/cpu/mini-imagenet-conv4.toml method.margin=-0.02
 //! ```
+//!
+//! The optimisers and schedules serve any candle training loop:
+//!
+//! ```
+//! use candle_core::{Device, Tensor, Var};
+//! use fewshot_experiment::Optimizer;
+//! use std::collections::BTreeMap;
+//! use trainer::{LearningRate, Optimiser};
+//!
+//! # fn main() -> candle_core::Result<()> {
+//! let weight = Var::new(&[3f32, -2.0], &Device::Cpu)?;
+//! let parameters = BTreeMap::from([("weight".to_owned(), weight.clone())]);
+//! let mut optimiser = Optimiser::new(Optimizer::Adam, 0.0, parameters)?;
+//! // Two epochs of warm-up out of ten, 20 steps each.
+//! let rate = LearningRate::from_epochs(0.1, Some((2, 10)), 20);
+//! for step in 0..200 {
+//!     let loss = weight.sqr()?.sum_all()?;
+//!     optimiser.step(&loss.backward()?, rate.at(step))?;
+//! }
+//! assert!(weight.sqr()?.sum_all()?.to_scalar::<f32>()? < 1e-3);
+//! # Ok(())
+//! # }
+//! ```
 
 mod optimizer;
 mod report;

@@ -1,5 +1,6 @@
 //! Batch normalisation, with the activation and residual addition that follow it.
 
+use super::elementwise::factor;
 use crate::{Activation, tensor::Real};
 use rayon::prelude::*;
 
@@ -85,7 +86,7 @@ pub fn apply<T: Real>(
         for (c, y) in y.chunks_exact_mut(plane).enumerate() {
             let (scale, shift) = (affine.scale[c], affine.shift[c]);
             let range = b * image + c * plane..b * image + (c + 1) * plane;
-            let activate = |v: T| if v > T::zero() { v } else { v * slope };
+            let activate = |v: T| v * factor(v, slope);
             let x = &x[range.clone()];
             match residual {
                 None => y.iter_mut().zip(x).for_each(|(y, &x)| *y = activate(scale * x + shift)),
@@ -136,7 +137,7 @@ pub fn gradients<T: Real>(
     let pairs = channel_pairs([x, y, dy], channels, plane, |c| {
         let mean = T::from_f64(normalisation.mean[c]);
         move |x, y, d| {
-            let d = if y > T::zero() { d } else { d * slope };
+            let d = d * factor(y, slope);
             [d, d * (x - mean)]
         }
     });
@@ -158,7 +159,7 @@ pub fn gradients<T: Real>(
             }
             let (x, y, dy) = (&x[start..][..plane], &y[start..][..plane], &dy[start..][..plane]);
             for (((dx, &x), &y), &d) in dx.iter_mut().zip(x).zip(y).zip(dy) {
-                let d = if y > T::zero() { d } else { d * slope };
+                let d = d * factor(y, slope);
                 *dx = gain * (d - offset - along * (x - mean));
             }
         }

@@ -350,7 +350,11 @@ pub fn kernel_gradient<T: Real>(g: &Geometry, x: &[T], dy: &[T]) -> Vec<T> {
         let images = x.len() / g.in_image();
         let columns = images * g.out_plane();
         gathered.resize(dy.len(), T::zero());
-        exchange(dy, &mut gathered, images, out_channels, g.out_plane());
+        gathered.par_chunks_mut(columns).enumerate().for_each(|(o, row)| {
+            let planes = dy.chunks_exact(g.out_plane()).skip(o).step_by(out_channels);
+            let rows = row.chunks_exact_mut(g.out_plane()).zip(planes);
+            rows.for_each(|(row, plane)| row.copy_from_slice(plane));
+        });
         transposed.par_chunks_mut(task * out_channels).enumerate().for_each_init(
             Vec::new,
             |rows: &mut Vec<T>, (t, dw)| {

@@ -33,6 +33,11 @@ impl Geometry {
         Ok(Self { in_size, out_size, window, stride, padding })
     }
 
+    /// Whether windows are 2×2 side by side, the commonest pooling, which needs no branches.
+    fn is_halving(&self) -> bool {
+        (self.window, self.stride, self.padding) == (2, 2, 0)
+    }
+
     /// The input positions of output `o` along one axis.
     fn window(&self, axis: usize, o: usize) -> std::ops::Range<usize> {
         let start = o * self.stride;
@@ -43,29 +48,9 @@ impl Geometry {
 
     /// Calls `visit(output index, input index)` with the place of each window's maximum:
     /// the first in reading order, or the last NaN if there is one.
-    #[inline]
     fn for_each_maximum<T: Real>(&self, x: &[T], mut visit: impl FnMut(usize, usize)) {
         let width = self.in_size[1];
         let [rows, columns] = self.out_size;
-        if (self.window, self.stride, self.padding) == (2, 2, 0) {
-            // The commonest pooling, without branches.
-            for oy in 0..rows {
-                let top = 2 * oy * width;
-                let (upper, lower) = (&x[top..][..2 * columns], &x[top + width..][..2 * columns]);
-                let pairs = upper.chunks_exact(2).zip(lower.chunks_exact(2));
-                for (ox, (u, l)) in pairs.enumerate() {
-                    let at = top + 2 * ox;
-                    let larger = |a: (T, usize), b: (T, usize)| {
-                        let is_b = b.0 > a.0 || b.0.partial_cmp(&b.0).is_none();
-                        if is_b { b } else { a }
-                    };
-                    let above = larger((u[0], at), (u[1], at + 1));
-                    let best = larger(above, (l[0], at + width));
-                    visit(oy * columns + ox, larger(best, (l[1], at + width + 1)).1);
-                }
-            }
-            return;
-        }
         for oy in 0..rows {
             let ys = self.window(0, oy);
             for ox in 0..columns {
@@ -85,14 +70,29 @@ impl Geometry {
     }
 }
 
+/// The larger of two; NaN is larger than anything, as in PyTorch.
+#[inline(always)]
+fn larger<T: Real>(a: T, b: T) -> T {
+    if b > a || b.partial_cmp(&b).is_none() { b } else { a }
+}
+
 /// The maximum of each window of each plane.
 pub fn max<T: Real>(g: &Geometry, x: &[T]) -> Vec<T> {
     let (in_plane, out_plane) = (g.in_size[0] * g.in_size[1], g.out_size[0] * g.out_size[1]);
     let mut y = vec![T::zero(); x.len() / in_plane * out_plane];
-    y.par_chunks_mut(out_plane)
-        .zip(x.par_chunks(in_plane))
-        .with_min_len(8)
-        .for_each(|(y, x)| g.for_each_maximum(x, |o, i| y[o] = x[i]));
+    y.par_chunks_mut(out_plane).zip(x.par_chunks(in_plane)).with_min_len(8).for_each(|(y, x)| {
+        if !g.is_halving() {
+            return g.for_each_maximum(x, |o, i| y[o] = x[i]);
+        }
+        let rows = y.chunks_exact_mut(g.out_size[1]).zip(x.chunks_exact(2 * g.in_size[1]));
+        for (y, x) in rows {
+            let (upper, lower) = x.split_at(g.in_size[1]);
+            let pairs = upper.chunks_exact(2).zip(lower.chunks_exact(2));
+            for (y, (u, l)) in y.iter_mut().zip(pairs) {
+                *y = larger(larger(u[0], u[1]), larger(l[0], l[1]));
+            }
+        }
+    });
     y
 }
 
@@ -100,11 +100,30 @@ pub fn max<T: Real>(g: &Geometry, x: &[T]) -> Vec<T> {
 pub fn max_gradient<T: Real>(g: &Geometry, x: &[T], dy: &[T]) -> Vec<T> {
     let (in_plane, out_plane) = (g.in_size[0] * g.in_size[1], g.out_size[0] * g.out_size[1]);
     let mut dx = vec![T::zero(); x.len()];
-    dx.par_chunks_mut(in_plane)
-        .zip(x.par_chunks(in_plane))
-        .zip(dy.par_chunks(out_plane))
-        .with_min_len(8)
-        .for_each(|((dx, x), dy)| g.for_each_maximum(x, |o, i| dx[i] += dy[o]));
+    let planes = dx.par_chunks_mut(in_plane).zip(x.par_chunks(in_plane));
+    planes.zip(dy.par_chunks(out_plane)).with_min_len(8).for_each(|((dx, x), dy)| {
+        if !g.is_halving() {
+            return g.for_each_maximum(x, |o, i| dx[i] += dy[o]);
+        }
+        let width = g.in_size[1];
+        let rows = dx.chunks_exact_mut(2 * width).zip(x.chunks_exact(2 * width));
+        for ((dx, x), dy) in rows.zip(dy.chunks_exact(g.out_size[1])) {
+            let (upper, lower) = x.split_at(width);
+            let (dx_upper, dx_lower) = dx.split_at_mut(width);
+            let pairs = upper.chunks_exact(2).zip(lower.chunks_exact(2));
+            let targets = dx_upper.chunks_exact_mut(2).zip(dx_lower.chunks_exact_mut(2));
+            for (((du, dl), (u, l)), &d) in targets.zip(pairs).zip(dy) {
+                // All of it to the first that is no smaller than any other.
+                let give = |is_it: bool| if is_it { d } else { T::zero() };
+                let (above, below) = (larger(u[0], u[1]), larger(l[0], l[1]));
+                let (is_above, is_left) = (above >= below, u[0] >= u[1]);
+                du[0] = give(is_above && is_left);
+                du[1] = give(is_above && !is_left);
+                dl[0] = give(!is_above && l[0] >= l[1]);
+                dl[1] = give(!is_above && l[0] < l[1]);
+            }
+        }
+    });
     dx
 }
 
