@@ -84,12 +84,16 @@ impl RunFolder {
         self.remove_stale(state)
     }
 
-    /// The optimiser's tensors that go with a checkpoint of this run.
+    /// The optimiser's tensors that go with a checkpoint, which may lie in any run's folder.
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::Checkpoint`].
-    pub fn optimizer(&self, state: &TrainingState) -> Result<BTreeMap<String, Tensor>, Error> {
-        let path = self.optimizer_file(state.epochs, state.steps);
+    pub fn optimizer(
+        checkpoint: &Path,
+        state: &TrainingState,
+    ) -> Result<BTreeMap<String, Tensor>, Error> {
+        let path = checkpoint.parent().unwrap_or(Path::new("")).to_owned();
+        let path = Self { path }.optimizer_file(state.epochs, state.steps);
         read_tensors(&path, &fs::read(&path).map_err(Error::io("read", &path))?)
     }
 

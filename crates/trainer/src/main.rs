@@ -28,6 +28,7 @@ const INTERRUPTED: u8 = 130;
   trainer --config configs/cpu/mini-imagenet-conv4.toml method.margin=0 seed=1
   trainer --config configs/cub/neg-cosine-5shot.toml dataset.root=/data/CUB_200_2011.tgz
   trainer --resume last            go on with an interrupted quickstart
+  trainer --print-config           all settings there are, with their values
 
 The run folder holds config.toml, last and best.safetensors, metrics.jsonl (a line an epoch),
 TensorBoard events, results.json and report.md. Relative dataset roots are also looked up under
@@ -48,6 +49,9 @@ struct Arguments {
     /// Go on from this run's last or best checkpoint, or from any other's path
     #[arg(long, value_name = "last|best|PATH")]
     resume: Option<String>,
+    /// Print every setting with its effective value, as TOML, and exit
+    #[arg(long)]
+    print_config: bool,
     /// Settings that override the configuration's
     #[arg(value_name = "KEY=VALUE")]
     settings: Vec<String>,
@@ -94,6 +98,10 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<Outcome, Error> {
     let config = arguments.raw_config()?.check()?;
+    if arguments.print_config {
+        print!("{}", config.to_toml());
+        return Ok(Outcome::Finished);
+    }
     let device = device(&config)?;
     let datasets = Datasets::open(&config)?;
     // Whatever is wrong with the settings or the checkpoint is found before anything is written.
@@ -170,9 +178,7 @@ fn load(
         let network = format!("{} with {}", config.method.backbone, config.method.classifier);
         Error::checkpoint(path, format!("does not hold a {network}: {}", Error::from(e)))
     })?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let tensors = RunFolder::open(folder)?.optimizer(&checkpoint.state)?;
-    optimiser.load(&tensors)?;
+    optimiser.load(&RunFolder::optimizer(path, &checkpoint.state)?)?;
     Ok(checkpoint.state)
 }
 

@@ -133,3 +133,15 @@ fn a_run_can_go_on_from_its_best_or_in_another_folder() {
     let results = |run: &Path| json(&run.join("results.json"))["last"].clone();
     assert_eq!(results(&run), results(&other));
 }
+
+#[test]
+fn the_printed_configuration_is_the_one_that_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let printed = succeed(trainer(&folder.path().join("run")).arg("--print-config")).stdout;
+    let file = folder.path().join("printed.toml");
+    fs::write(&file, &printed).unwrap();
+    let mut again = Command::new(env!("CARGO_BIN_EXE_trainer"));
+    let again = succeed(again.arg("--config").arg(&file).arg("--print-config")).stdout;
+    assert_eq!(printed, again);
+    assert!(!folder.path().join("run").exists());
+}
