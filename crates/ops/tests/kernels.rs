@@ -269,6 +269,8 @@ fn impossible_arguments_are_refused() {
     assert!(message(conv2d(&x, &kernel(3, 3), None, options(1, 1))).contains("2 channels"));
     assert!(message(conv2d(&x, &kernel(2, 5), None, options(1, 0))).contains("exceeds"));
     assert!(message(conv2d(&x, &kernel(2, 3), None, options(0, 1))).contains("positive"));
+    let flat = random("flat", &[1, 2, 0, 4]);
+    assert!(message(conv2d(&flat, &kernel(2, 1), None, options(1, 1))).contains("positive"));
     let bias = random("bias", &[2]);
     assert!(message(conv2d(&x, &kernel(2, 3), Some(&bias), options(1, 1))).contains("[3]"));
     let pool = PoolOptions { window: 2, stride: 2, padding: 2 };

@@ -38,8 +38,8 @@ impl Geometry {
         if c != in_channels {
             bail!("conv2d: input {x:?} has {in_channels} channels, kernel {kernel:?} takes {c}")
         }
-        if stride == 0 || kh == 0 || kw == 0 {
-            bail!("conv2d: stride {stride} and kernel {kh}×{kw} must be positive")
+        if [stride, kh, kw, in_channels, out_channels, h, w].contains(&0) {
+            bail!("conv2d: input {x:?}, kernel {kernel:?}, stride {stride}: all must be positive")
         }
         let out = |size: usize, k: usize| match (size + 2 * padding).checked_sub(k) {
             Some(room) => Ok(room / stride + 1),
