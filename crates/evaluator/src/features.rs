@@ -17,8 +17,8 @@ pub fn extract_features(
     device: &Device,
 ) -> Result<FeatureBank, Error> {
     let model = model.frozen(config, device)?;
-    bank(config, dataset, "features of", |batch| {
-        let features = model.backbone.forward(&images(batch, device)?, Pass::Eval)?;
+    bank(config, dataset, "features of", |mut batch| {
+        let features = model.backbone.forward(&image_tensor(&mut batch, device)?, Pass::Eval)?;
         Ok(features.flatten_all()?.to_vec1()?)
     })
 }
@@ -72,13 +72,11 @@ pub fn base_accuracy(
     let (mut correct, mut seen) = (0, 0);
     // An epoch that training does not reach, so that its images are varied anew.
     for batch in loader.epoch(u64::MAX) {
-        let batch = batch?;
-        let labels = batch.labels.clone();
-        let features = model.backbone.forward(&images(batch, device)?, Pass::Eval)?;
-        let predicted = model.head.scores(&features)?.argmax(D::Minus1)?.to_vec1::<u32>()?;
-        correct += predicted.iter().zip(&labels).filter(|(p, l)| p == l).count();
-        seen += labels.len();
-        progress.advance(labels.len(), || format!("{:.2} %", percent(correct, seen)));
+        let mut batch = batch?;
+        let features = model.backbone.forward(&image_tensor(&mut batch, device)?, Pass::Eval)?;
+        correct += correct_predictions(&model.head.scores(&features)?, &batch.labels)?;
+        seen += batch.labels.len();
+        progress.advance(batch.labels.len(), || format!("{:.2} %", percent(correct, seen)));
     }
     Ok(percent(correct, seen))
 }
@@ -87,8 +85,20 @@ fn percent(part: usize, whole: usize) -> f64 {
     100.0 * part as f64 / whole.max(1) as f64
 }
 
-/// `[B, 3, S, S]`.
-fn images(batch: Batch, device: &Device) -> Result<Tensor, Error> {
+/// Takes the images out of a batch, `[B, 3, S, S]`.
+///
+/// # Errors
+/// Out of memory.
+pub fn image_tensor(batch: &mut Batch, device: &Device) -> Result<Tensor, Error> {
     let shape = (batch.labels.len(), 3, batch.size, batch.size);
-    Ok(Tensor::from_vec(batch.images, shape, device)?)
+    Ok(Tensor::from_vec(std::mem::take(&mut batch.images), shape, device)?)
+}
+
+/// How many rows of `scores [B, C]` are highest at their label.
+///
+/// # Errors
+/// Another rank.
+pub fn correct_predictions(scores: &Tensor, labels: &[u32]) -> Result<usize, Error> {
+    let predicted = scores.argmax(D::Minus1)?.to_vec1::<u32>()?;
+    Ok(predicted.iter().zip(labels).filter(|(p, l)| p == l).count())
 }

@@ -22,8 +22,7 @@ pub struct ShotResult {
 }
 
 impl ShotResult {
-    /// An accuracy in percent, with the name of the head that reached it.
-    pub fn new(head: &str, accuracy: &Accuracy) -> Self {
+    fn new(head: &str, accuracy: &Accuracy) -> Self {
         Self {
             head: head.to_owned(),
             mean: 100.0 * accuracy.mean,
@@ -79,9 +78,21 @@ pub fn evaluate_split(
     device: &Device,
 ) -> Result<SplitResults, Error> {
     let bank = extract_features(config, model, dataset, device)?;
-    let (head, name) = (head_of(config), &config.test.head);
+    evaluate_bank(config, &bank, &head_of(config), &config.test.head)
+}
+
+/// Evaluates every number of shots on features, with a head and its name.
+///
+/// # Errors
+/// Classes or images that do not suffice.
+pub fn evaluate_bank(
+    config: &Config,
+    bank: &FeatureBank,
+    head: &Head,
+    name: &str,
+) -> Result<SplitResults, Error> {
     let result = |&shot: &usize| {
-        let accuracy = few_shot(config, &bank, &head, shot, config.test.episodes)?;
+        let accuracy = few_shot(config, bank, head, shot, config.test.episodes)?;
         Ok((shot, ShotResult::new(name, &accuracy)))
     };
     config.test.shots.iter().map(result).collect()

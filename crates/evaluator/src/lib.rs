@@ -36,5 +36,5 @@
 mod features;
 mod few_shot;
 
-pub use features::{base_accuracy, extract_features, pixels};
-pub use few_shot::{ShotResult, SplitResults, evaluate_split, few_shot, head_of};
+pub use features::{base_accuracy, correct_predictions, extract_features, image_tensor, pixels};
+pub use few_shot::{ShotResult, SplitResults, evaluate_bank, evaluate_split, few_shot, head_of};

@@ -4,7 +4,9 @@ use crate::Activation;
 use crate::cpu::batch_norm::{Affine, Normalisation, apply, gradients, moments};
 use crate::tensor::{check_same, dispatch, slice, with_slice};
 use candle_core::backend::BackendStorage as _;
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use candle_core::{
+    CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, WithDType, bail,
+};
 use std::sync::Arc;
 
 /// Mean and variance of each channel, of a batch or from running averages.
@@ -110,25 +112,27 @@ struct BatchNorm {
 }
 
 impl BatchNorm {
-    fn forward<T: crate::tensor::Real>(
+    fn forward(
         &self,
-        x: &[T],
-        shape: &Shape,
-        parameters: &[T],
-        residual: Option<&[T]>,
+        (x, layout): (&CpuStorage, &Layout),
+        parameters: (&CpuStorage, &Layout),
+        residual: Option<(&CpuStorage, &Layout)>,
     ) -> Result<(CpuStorage, Shape)> {
-        let (_, channels, height, width) = shape.dims4()?;
-        let (weight, bias) = parameters.split_at(channels);
+        let (_, channels, height, width) = layout.shape().dims4()?;
         let s = &self.statistics;
-        let scale = |c: usize| weight[c].to_f64() * s.inverse_deviation[c];
-        let affine = Affine {
-            scale: (0..channels).map(|c| T::from_f64(scale(c))).collect(),
-            shift: (0..channels)
-                .map(|c| T::from_f64(bias[c].to_f64() - scale(c) * s.mean[c]))
-                .collect(),
-        };
-        let y = apply(x, height * width, &affine, self.activation, residual);
-        Ok((T::to_cpu_storage_owned(y), shape.clone()))
+        dispatch!("batch_norm", x.dtype(), T => {
+            let (weight, bias) = slice::<T>(parameters.0, parameters.1)?.split_at(channels);
+            let residual = residual.map(|(storage, layout)| slice(storage, layout)).transpose()?;
+            let scale = |c: usize| weight[c].to_f64() * s.inverse_deviation[c];
+            let shift = |c: usize| bias[c].to_f64() - scale(c) * s.mean[c];
+            let affine = Affine {
+                scale: (0..channels).map(|c| T::from_f64(scale(c))).collect(),
+                shift: (0..channels).map(|c| T::from_f64(shift(c))).collect(),
+            };
+            let x = slice::<T>(x, layout)?;
+            let y = apply(x, height * width, &affine, self.activation, residual);
+            Ok((T::to_cpu_storage_owned(y), layout.shape().clone()))
+        })
     }
 
     fn backward(
@@ -172,10 +176,7 @@ impl CustomOp2 for BatchNorm {
         parameters: &CpuStorage,
         parameters_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        dispatch!("batch_norm", x.dtype(), T => {
-            let parameters = slice::<T>(parameters, parameters_layout)?;
-            self.forward(slice::<T>(x, x_layout)?, x_layout.shape(), parameters, None)
-        })
+        self.forward((x, x_layout), (parameters, parameters_layout), None)
     }
 
     fn bwd(
@@ -204,11 +205,8 @@ impl CustomOp3 for BatchNorm {
         residual: &CpuStorage,
         residual_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        dispatch!("batch_norm", x.dtype(), T => {
-            let parameters = slice::<T>(parameters, parameters_layout)?;
-            let residual = slice::<T>(residual, residual_layout)?;
-            self.forward(slice::<T>(x, x_layout)?, x_layout.shape(), parameters, Some(residual))
-        })
+        let residual = Some((residual, residual_layout));
+        self.forward((x, x_layout), (parameters, parameters_layout), residual)
     }
 
     fn bwd(

@@ -57,6 +57,19 @@ struct Conv2d {
 }
 
 impl Conv2d {
+    fn forward(
+        &self,
+        x: (&CpuStorage, &Layout),
+        kernel: (&CpuStorage, &Layout),
+        bias: Option<(&CpuStorage, &Layout)>,
+    ) -> Result<(CpuStorage, Shape)> {
+        dispatch!("conv2d", x.0.dtype(), T => {
+            let bias = bias.map(|(storage, layout)| slice(storage, layout)).transpose()?;
+            let y = forward(&self.geometry, slice::<T>(x.0, x.1)?, slice(kernel.0, kernel.1)?, bias);
+            Ok((T::to_cpu_storage_owned(y), Shape::from(&self.geometry.out_shape()[..])))
+        })
+    }
+
     fn gradients(&self, x: &Tensor, kernel: &Tensor, dy: &Tensor) -> Result<[Option<Tensor>; 2]> {
         let g = &self.geometry;
         dispatch!("conv2d", x.dtype(), T => {
@@ -87,11 +100,7 @@ impl CustomOp2 for Conv2d {
         kernel: &CpuStorage,
         kernel_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        dispatch!("conv2d", x.dtype(), T => {
-            let (x, kernel) = (slice::<T>(x, x_layout)?, slice(kernel, kernel_layout)?);
-            let y = forward(&self.geometry, x, kernel, None);
-            Ok((T::to_cpu_storage_owned(y), Shape::from(&self.geometry.out_shape()[..])))
-        })
+        self.forward((x, x_layout), (kernel, kernel_layout), None)
     }
 
     fn bwd(
@@ -120,11 +129,7 @@ impl CustomOp3 for Conv2d {
         bias: &CpuStorage,
         bias_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        dispatch!("conv2d", x.dtype(), T => {
-            let (x, kernel) = (slice::<T>(x, x_layout)?, slice(kernel, kernel_layout)?);
-            let y = forward(&self.geometry, x, kernel, Some(slice(bias, bias_layout)?));
-            Ok((T::to_cpu_storage_owned(y), Shape::from(&self.geometry.out_shape()[..])))
-        })
+        self.forward((x, x_layout), (kernel, kernel_layout), Some((bias, bias_layout)))
     }
 
     fn bwd(

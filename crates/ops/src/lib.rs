@@ -57,4 +57,3 @@ pub use linear::linear;
 pub use memory::keep_freed_memory;
 pub use normalize::l2_normalize;
 pub use pool::{PoolOptions, global_avg_pool, max_pool2d};
-pub use tensor::with_slice;

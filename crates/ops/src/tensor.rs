@@ -1,18 +1,11 @@
 //! From tensors to slices and back.
 
-use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, WithDType, bail};
+use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, WithDType, bail};
 
 /// A real number that the kernels compute with: `f32`, or `f64` for gradient checks.
-pub trait Real: WithDType + gemm_type::Gemm {}
+pub trait Real: WithDType + Default + std::iter::Sum {}
 impl Real for f32 {}
 impl Real for f64 {}
-
-/// Keeps [`Real`] to the types that the matrix product knows.
-mod gemm_type {
-    pub trait Gemm: Default + std::ops::Neg<Output = Self> + std::iter::Sum {}
-    impl Gemm for f32 {}
-    impl Gemm for f64 {}
-}
 
 /// Calls `$body` with `$T` bound to the tensor's number type.
 macro_rules! dispatch {
@@ -44,20 +37,17 @@ pub(crate) fn slice<'a, T: Real>(storage: &'a CpuStorage, layout: &Layout) -> Re
 ///
 /// # Errors
 /// A tensor of another device or another number type than `T`.
-pub fn with_slice<T: WithDType, R>(tensor: &Tensor, read: impl FnOnce(&[T]) -> R) -> Result<R> {
+pub(crate) fn with_slice<T: Real, R>(tensor: &Tensor, read: impl FnOnce(&[T]) -> R) -> Result<R> {
     let tensor = tensor.contiguous()?;
     let (storage, layout) = tensor.storage_and_layout();
     let Storage::Cpu(storage) = &*storage else {
         bail!("no kernel for device {:?}: expected a CPU tensor", tensor.device().location())
     };
-    match layout.contiguous_offsets() {
-        Some((start, end)) => Ok(read(&storage.as_slice::<T>()?[start..end])),
-        None => bail!("tensor of shape {:?} did not become contiguous", layout.shape()),
-    }
+    Ok(read(slice(storage, layout)?))
 }
 
 /// Refuses arguments that the kernels cannot take together.
-pub(crate) fn check_same(op: &str, tensors: &[&Tensor]) -> Result<DType> {
+pub(crate) fn check_same(op: &str, tensors: &[&Tensor]) -> Result<()> {
     let first = tensors[0];
     for tensor in tensors {
         if tensor.dtype() != first.dtype() {
@@ -67,5 +57,5 @@ pub(crate) fn check_same(op: &str, tensors: &[&Tensor]) -> Result<DType> {
             bail!("{op}: tensors on two devices")
         }
     }
-    Ok(first.dtype())
+    Ok(())
 }

@@ -107,8 +107,9 @@ fn run(arguments: &Arguments) -> Result<Outcome, Error> {
     // Whatever is wrong with the settings or the checkpoint is found before anything is written.
     let folder = arguments.run_folder(&config);
     let model = Model::new(&config, datasets.base.class_count(), &device)?;
-    let rule = (config.train.optimizer, config.train.weight_decay);
-    let mut optimiser = Optimiser::new(rule.0, rule.1, model.parameters.trainable())?;
+    let train = &config.train;
+    let parameters = model.parameters.trainable();
+    let mut optimiser = Optimiser::new(train.optimizer, train.weight_decay, parameters)?;
     let mut state = TrainingState::default();
     let run = match &arguments.resume {
         None => start_run(&folder)?,

@@ -2,11 +2,10 @@
 
 use crate::Datasets;
 use candle_core::Device;
-use evaluator::{ShotResult, SplitResults, base_accuracy, evaluate_split, few_shot, pixels};
+use evaluator::{SplitResults, base_accuracy, evaluate_bank, evaluate_split, pixels};
 use fewshot_episodes::Head;
 use fewshot_experiment::{Config, Error, Model};
 use serde::Serialize;
-use std::collections::BTreeMap;
 
 /// What one checkpoint reaches.
 #[derive(Clone, Debug, Serialize)]
@@ -77,13 +76,7 @@ impl FinalReport {
     /// Images that cannot be read.
     pub fn pixel_baseline(config: &Config, datasets: &Datasets) -> Result<SplitResults, Error> {
         let bank = pixels(config, &datasets.novel)?;
-        let mut results = BTreeMap::new();
-        for &shot in &config.test.shots {
-            let head = Head::NearestNeighbour;
-            let accuracy = few_shot(config, &bank, &head, shot, config.test.episodes)?;
-            results.insert(shot, ShotResult::new("nearest", &accuracy));
-        }
-        Ok(results)
+        evaluate_bank(config, &bank, &Head::NearestNeighbour, "nearest")
     }
 
     /// One markdown table.

@@ -1,8 +1,8 @@
 //! A training from its first step, or from where it was interrupted, to its last.
 
 use crate::{EventWriter, LearningRate, Optimiser};
-use candle_core::{D, Device, Tensor};
-use evaluator::{extract_features, few_shot, head_of};
+use candle_core::{Device, Tensor};
+use evaluator::{correct_predictions, extract_features, few_shot, head_of, image_tensor};
 use fewshot_data::{Batch, Dataset, Split};
 use fewshot_experiment::{
     Config, Error, Model, Progress, RunFolder, TrainingState, open_loader, open_optional,
@@ -118,14 +118,13 @@ impl Session<'_> {
     /// One update; gives the number of images.
     fn step(
         &mut self,
-        batch: Batch,
+        mut batch: Batch,
         step: usize,
         rate: f64,
         events: &mut EventWriter,
     ) -> Result<usize, Error> {
         let count = batch.labels.len();
-        let shape = (count, 3, batch.size, batch.size);
-        let images = Tensor::from_vec(batch.images, shape, &self.device)?;
+        let images = image_tensor(&mut batch, &self.device)?;
         let labels = Tensor::from_slice(&batch.labels, count, &self.device)?;
 
         let pass = Pass::Train { seed: self.config.seed, forward: step as u64 };
@@ -142,8 +141,7 @@ impl Session<'_> {
                 expected: format!("a rate that training survives (it failed at step {step})"),
             });
         }
-        let predicted = scores.argmax(D::Minus1)?.to_vec1::<u32>()?;
-        let correct = predicted.iter().zip(&batch.labels).filter(|(p, l)| p == l).count();
+        let correct = correct_predictions(&scores, &batch.labels)?;
         let accuracy = 100.0 * correct as f64 / count as f64;
         events.scalars(step, &[("lr", rate), ("loss", loss), ("train_acc", accuracy)])?;
 

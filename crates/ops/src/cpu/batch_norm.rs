@@ -101,8 +101,7 @@ pub fn apply<T: Real>(
     y
 }
 
-/// Gradients of [`apply`] where scale and shift come from the batch's own statistics
-/// (`batch`) or from fixed ones.
+/// What [`gradients`] gives.
 pub struct Gradients<T> {
     /// `[B, C, plane]`.
     pub x: Vec<T>,

@@ -85,7 +85,7 @@ impl Geometry {
 
     /// Images a group, from the problem's size alone.
     fn group(&self) -> usize {
-        COLUMNS.div_ceil(self.out_plane().max(1)).clamp(1, self.batch.div_ceil(4).max(1))
+        COLUMNS.div_ceil(self.out_plane()).clamp(1, self.batch.div_ceil(4).max(1))
     }
 
     /// Output positions along one axis whose tap `k` falls inside the input.
@@ -155,6 +155,14 @@ fn fold<T: Real>(g: &Geometry, patches: &[T], dx: &mut [T]) {
     }
 }
 
+/// Output channel `o` of all images of `dy`, side by side in one row `[G·oh·ow]`.
+fn gather<T: Real>(g: &Geometry, dy: &[T], o: usize, row: &mut [T]) {
+    let plane = g.out_plane();
+    for (row, dy) in row.chunks_exact_mut(plane).zip(dy.chunks_exact(g.out_image())) {
+        row.copy_from_slice(&dy[o * plane..][..plane]);
+    }
+}
+
 /// `[G, O, plane]` to `[O, G, plane]`, or back: exchanges the two outer axes.
 fn exchange<T: Real>(from: &[T], to: &mut [T], outer: usize, inner: usize, plane: usize) {
     for i in 0..outer {
@@ -193,29 +201,26 @@ impl<T: Real> PackedRows<T> {
     }
 }
 
-/// Memory that a thread reuses between groups.
-struct Scratch<T> {
+/// The right side of a product, packed into panels of a tile's columns, `[K, columns]` each.
+/// A thread reuses its memory between groups.
+#[derive(Default)]
+struct Panels<T> {
     row: Vec<T>,
     panels: Vec<T>,
-    product: Vec<T>,
 }
 
-impl<T: Real> Scratch<T> {
-    fn new() -> Self {
-        Self { row: Vec::new(), panels: Vec::new(), product: Vec::new() }
-    }
-
+impl<T: Real> Panels<T> {
     /// `out [M, columns] = a [M, K] · b [K, columns]`, where `row_of(k, row)` writes row k of
-    /// `b`. The rows are packed into panels of a tile's columns as they come.
+    /// `b`, which is packed as it comes.
     fn multiply(
+        &mut self,
         kernels: &Kernels<T>,
-        row: &mut Vec<T>,
-        panels: &mut Vec<T>,
         a: &PackedRows<T>,
         columns: usize,
         mut row_of: impl FnMut(usize, &mut [T]),
         out: &mut [T],
     ) {
+        let Self { row, panels } = self;
         let (depth, tile_rows, tile_columns) = (a.depth, kernels.rows, kernels.columns);
         let panel = depth * tile_columns;
         row.resize(columns.next_multiple_of(tile_columns), T::zero());
@@ -264,17 +269,16 @@ fn convolve<T: Real>(
     let kernel = PackedRows::new(&kernels, g.out_channels, g.patch(), kernel);
     let group = g.group();
     y.par_chunks_mut(group * g.out_image()).zip(x.par_chunks(group * g.in_image())).for_each_init(
-        Scratch::new,
-        |scratch, (y, x)| {
+        || (Panels::default(), Vec::new()),
+        |(panels, product), (y, x)| {
             let images = x.len() / g.in_image();
             let columns = images * g.out_plane();
             let row_of = |k: usize, row: &mut [T]| unfold(g, x, k, row);
-            let Scratch { row, panels, product } = scratch;
             if images == 1 {
-                Scratch::multiply(&kernels, row, panels, &kernel, columns, row_of, y);
+                panels.multiply(&kernels, &kernel, columns, row_of, y);
             } else {
                 product.resize(y.len(), T::zero());
-                Scratch::multiply(&kernels, row, panels, &kernel, columns, row_of, product);
+                panels.multiply(&kernels, &kernel, columns, row_of, product);
                 exchange(product, y, g.out_channels, images, g.out_plane());
             }
             if let Some(bias) = bias {
@@ -312,21 +316,19 @@ pub fn input_gradient<T: Real>(g: &Geometry, dy: &[T], kernel: &[T]) -> Vec<T> {
     }
     let kernels = kernels::<T>();
     let kernel = PackedRows::new(&kernels, patch, g.out_channels, |k, o| kernel[o * patch + k]);
-    let (group, plane) = (g.group(), g.out_plane());
+    let group = g.group();
     dx.par_chunks_mut(group * g.in_image())
         .zip(dy.par_chunks(group * g.out_image()))
-        .for_each_init(Scratch::new, |scratch, (dx, dy)| {
-            let columns = dy.len() / g.out_channels;
-            let row_of = |o: usize, row: &mut [T]| {
-                for (row, dy) in row.chunks_exact_mut(plane).zip(dy.chunks_exact(g.out_image())) {
-                    row.copy_from_slice(&dy[o * plane..][..plane]);
-                }
-            };
-            let Scratch { row, panels, product } = scratch;
-            product.resize(patch * columns, T::zero());
-            Scratch::multiply(&kernels, row, panels, &kernel, columns, row_of, product);
-            fold(g, product, dx);
-        });
+        .for_each_init(
+            || (Panels::default(), Vec::new()),
+            |(panels, product), (dx, dy)| {
+                let columns = dy.len() / g.out_channels;
+                let row_of = |o: usize, row: &mut [T]| gather(g, dy, o, row);
+                product.resize(patch * columns, T::zero());
+                panels.multiply(&kernels, &kernel, columns, row_of, product);
+                fold(g, product, dx);
+            },
+        );
     dx
 }
 
@@ -350,11 +352,8 @@ pub fn kernel_gradient<T: Real>(g: &Geometry, x: &[T], dy: &[T]) -> Vec<T> {
         let images = x.len() / g.in_image();
         let columns = images * g.out_plane();
         gathered.resize(dy.len(), T::zero());
-        gathered.par_chunks_mut(columns).enumerate().for_each(|(o, row)| {
-            let planes = dy.chunks_exact(g.out_plane()).skip(o).step_by(out_channels);
-            let rows = row.chunks_exact_mut(g.out_plane()).zip(planes);
-            rows.for_each(|(row, plane)| row.copy_from_slice(plane));
-        });
+        let rows = gathered.par_chunks_mut(columns).enumerate();
+        rows.for_each(|(o, row)| gather(g, dy, o, row));
         transposed.par_chunks_mut(task * out_channels).enumerate().for_each_init(
             Vec::new,
             |rows: &mut Vec<T>, (t, dw)| {

@@ -41,8 +41,7 @@ impl Geometry {
     /// The input positions of output `o` along one axis.
     fn window(&self, axis: usize, o: usize) -> std::ops::Range<usize> {
         let start = o * self.stride;
-        let end =
-            (start + self.window - self.padding.min(start + self.window)).min(self.in_size[axis]);
+        let end = (start + self.window).saturating_sub(self.padding).min(self.in_size[axis]);
         start.saturating_sub(self.padding).min(end)..end
     }
 
