@@ -1,0 +1,52 @@
+use std::fmt;
+use std::path::Path;
+
+use crate::torch::{self, Content};
+use crate::{Error, Value};
+
+/// A file of `torch.save`, whole in memory.
+pub struct Checkpoint {
+    bytes: Vec<u8>,
+    content: Content,
+}
+
+impl Checkpoint {
+    /// Reads a file of either format; its name does not count.
+    ///
+    /// # Errors
+    /// [`Error::File`] with the path, of which the source says what is wrong.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let read = std::fs::read(path).map_err(Error::Io).and_then(Self::from_bytes);
+        read.map_err(|e| Error::File { path: path.to_owned(), source: Box::new(e) })
+    }
+
+    /// Takes the content of a file.
+    ///
+    /// # Errors
+    /// Bytes that are not a checkpoint, end too early or name what may not be constructed.
+    pub fn from_bytes(bytes: impl Into<Vec<u8>>) -> Result<Self, Error> {
+        let bytes = bytes.into();
+        let content = torch::parse(&bytes)?;
+        Ok(Self { bytes, content })
+    }
+
+    /// The object that was saved.
+    pub fn root(&self) -> Value<'_> {
+        Value::new(self, self.content.root, "the checkpoint")
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(crate) fn content(&self) -> &Content {
+        &self.content
+    }
+}
+
+impl fmt::Debug for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Checkpoint").field("root", &self.root()).finish_non_exhaustive()
+    }
+}

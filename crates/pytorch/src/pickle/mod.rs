@@ -1,0 +1,44 @@
+//! A pickle machine that builds plain data by itself, and of anything else only what a
+//! [`Builder`] allows. It knows nothing of PyTorch.
+
+mod arena;
+mod machine;
+mod opcode;
+mod plain;
+mod reader;
+mod stack;
+mod text;
+
+pub(crate) use arena::{Arena, Id, Node};
+pub(crate) use machine::load;
+pub(crate) use plain::PlainData;
+pub(crate) use reader::Reader;
+
+/// What a pickle may construct beyond plain data. A refusal is a reason, to which the machine
+/// adds where it was.
+pub(crate) trait Builder {
+    /// What the constructed things are.
+    type Object;
+
+    /// The class or function of this name, if it is allowed.
+    fn global(&mut self, module: &str, name: &str) -> Option<Self::Object>;
+
+    /// What a class or function makes of its arguments, which are a tuple.
+    fn call(
+        &mut self,
+        callee: Id,
+        arguments: Id,
+        arena: &mut Arena<Self::Object>,
+    ) -> Result<Id, String>;
+
+    /// Gives an object its state.
+    fn set_state(
+        &mut self,
+        object: Id,
+        state: Id,
+        arena: &mut Arena<Self::Object>,
+    ) -> Result<(), String>;
+
+    /// The object outside the pickle that a persistent id stands for.
+    fn persistent(&mut self, id: Id, arena: &mut Arena<Self::Object>) -> Result<Id, String>;
+}

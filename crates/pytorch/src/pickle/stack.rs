@@ -1,0 +1,173 @@
+//! What opcodes do to the stack and the memo.
+
+use std::collections::HashMap;
+
+use super::{Arena, Builder, Id, Node, Reader};
+use crate::Error;
+use crate::error::quote;
+
+const HIGHEST_PROTOCOL: u8 = 5;
+
+/// An error whose place is that of the opcode, or one that knows its own.
+pub(super) enum Fault {
+    Malformed(String),
+    RefusedGlobal(String),
+    Input(Error),
+}
+
+impl From<String> for Fault {
+    fn from(reason: String) -> Self {
+        Self::Malformed(reason)
+    }
+}
+
+impl From<&str> for Fault {
+    fn from(reason: &str) -> Self {
+        Self::Malformed(reason.to_owned())
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Input(error)
+    }
+}
+
+pub(super) struct Machine<'m, 'a, B: Builder> {
+    pub(super) reader: &'m mut Reader<'a>,
+    pub(super) arena: &'m mut Arena<B::Object>,
+    pub(super) builder: &'m mut B,
+    pub(super) stack: Vec<Id>,
+    /// For each open mark the height of the stack below it.
+    pub(super) marks: Vec<usize>,
+    pub(super) memo: HashMap<u32, Id>,
+}
+
+impl<B: Builder> Machine<'_, '_, B> {
+    pub(super) fn check_protocol(&mut self) -> Result<(), Fault> {
+        match self.reader.byte()? {
+            0..=HIGHEST_PROTOCOL => Ok(()),
+            version => {
+                Err(format!("protocol {version}; expected at most {HIGHEST_PROTOCOL}").into())
+            }
+        }
+    }
+
+    /// The lowest place of the stack that opcodes may pop.
+    fn base(&self) -> usize {
+        self.marks.last().copied().unwrap_or(0)
+    }
+
+    pub(super) fn top(&self) -> Result<Id, Fault> {
+        match self.stack.last() {
+            Some(top) if self.stack.len() > self.base() => Ok(*top),
+            _ => Err("nothing on the stack".into()),
+        }
+    }
+
+    pub(super) fn pop(&mut self) -> Result<Id, Fault> {
+        let top = self.top()?;
+        self.stack.pop();
+        Ok(top)
+    }
+
+    pub(super) fn pop_to_mark(&mut self) -> Result<Vec<Id>, Fault> {
+        let height = self.marks.pop().ok_or("no mark on the stack")?;
+        Ok(self.stack.drain(height..).collect())
+    }
+
+    pub(super) fn push(&mut self, node: Node<B::Object>) -> Result<(), Fault> {
+        self.stack.push(self.arena.add(node)?);
+        Ok(())
+    }
+
+    /// Bytes whose count is written with a sign.
+    pub(super) fn sized(&mut self, count: i32) -> Result<&[u8], Fault> {
+        let count = u64::try_from(count).map_err(|_| format!("a length of {count}"))?;
+        Ok(self.reader.take(count)?)
+    }
+
+    pub(super) fn push_text(&mut self, count: u64) -> Result<(), Fault> {
+        let text = std::str::from_utf8(self.reader.take(count)?);
+        let text = text.map_err(|e| format!("a string that is not UTF-8: {e}"))?;
+        self.push(Node::Text(text.into()))
+    }
+
+    pub(super) fn push_bytes(&mut self, count: u64) -> Result<(), Fault> {
+        let bytes = self.reader.take(count)?;
+        self.push(Node::Bytes(bytes.into()))
+    }
+
+    /// A string of Python 2, which may be either text or bytes.
+    pub(super) fn push_string(&mut self, count: u64) -> Result<(), Fault> {
+        let bytes = self.reader.take(count)?;
+        self.push(match std::str::from_utf8(bytes) {
+            Ok(text) => Node::Text(text.into()),
+            Err(_) => Node::Bytes(bytes.into()),
+        })
+    }
+
+    /// Makes the topmost `count` values a tuple.
+    pub(super) fn pack(&mut self, count: usize) -> Result<(), Fault> {
+        let height = self.stack.len().checked_sub(count).filter(|height| *height >= self.base());
+        let height = height.ok_or("too few values on the stack for a tuple")?;
+        let items = self.stack.drain(height..).collect();
+        self.push(Node::Tuple(items))
+    }
+
+    pub(super) fn extend_list(&mut self, items: &[Id]) -> Result<(), Fault> {
+        let target = self.top()?;
+        match self.arena.get_mut(target) {
+            Node::List(list) => list.extend_from_slice(items),
+            other => return Err(format!("appends to {}; expected a list", other.kind()).into()),
+        }
+        Ok(())
+    }
+
+    /// Keys and values take turns.
+    pub(super) fn extend_dict(&mut self, items: &[Id]) -> Result<(), Fault> {
+        let (pairs, odd) = items.as_chunks();
+        if !odd.is_empty() {
+            return Err("a key without a value".into());
+        }
+        let target = self.top()?;
+        match self.arena.get_mut(target) {
+            Node::Dict(dict) => dict.extend(pairs.iter().map(|&[key, value]| (key, value))),
+            other => return Err(format!("sets items of {}; expected a dict", other.kind()).into()),
+        }
+        Ok(())
+    }
+
+    pub(super) fn memoise(&mut self, index: u32) -> Result<(), Fault> {
+        let top = self.top()?;
+        self.memo.insert(index, top);
+        Ok(())
+    }
+
+    pub(super) fn recall(&mut self, index: u32) -> Result<(), Fault> {
+        let id = self.memo.get(&index).ok_or_else(|| format!("nothing in the memo at {index}"))?;
+        self.stack.push(*id);
+        Ok(())
+    }
+
+    pub(super) fn push_stack_global(&mut self) -> Result<(), Fault> {
+        let (name, module) = (self.pop()?, self.pop()?);
+        match (self.arena.text(module), self.arena.text(name)) {
+            (Some(module), Some(name)) => {
+                let object = self.builder.global(module, name);
+                let object = object.ok_or_else(|| refused(module, name))?;
+                self.push(Node::Object(object))
+            }
+            _ => Err("a class or function whose name is no string".into()),
+        }
+    }
+
+    pub(super) fn push_global(&mut self, module: &str, name: &str) -> Result<(), Fault> {
+        let object = self.builder.global(module, name).ok_or_else(|| refused(module, name))?;
+        self.push(Node::Object(object))
+    }
+}
+
+fn refused(module: &str, name: &str) -> Fault {
+    Fault::RefusedGlobal(format!("{}.{}", quote(module), quote(name)))
+}

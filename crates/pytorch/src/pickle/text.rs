@@ -1,0 +1,67 @@
+//! The numbers and strings of protocol 0, which are written as lines of text, and the integers
+//! of protocol 2.
+
+use crate::error::quote;
+
+/// A number, as Rust and Python both write it; `expected` is for the message.
+pub(super) fn number<T: std::str::FromStr>(line: &[u8], expected: &str) -> Result<T, String> {
+    let text = std::str::from_utf8(line).ok();
+    text.and_then(|text| text.trim().parse().ok())
+        .ok_or_else(|| format!("`{}`; expected {expected}", quote(&String::from_utf8_lossy(line))))
+}
+
+/// The `raw-unicode-escape` encoding: Latin-1, but for `\uXXXX` and `\UXXXXXXXX`.
+pub(super) fn raw_unicode_escape(line: &[u8]) -> Result<String, String> {
+    let mut text = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        let digits = match (byte, tail.first()) {
+            (b'\\', Some(b'u')) => 4,
+            (b'\\', Some(b'U')) => 8,
+            _ => {
+                text.push(char::from(byte));
+                continue;
+            }
+        };
+        let code = tail.get(1..=digits).and_then(|code| std::str::from_utf8(code).ok());
+        let code = code.and_then(|code| u32::from_str_radix(code, 16).ok());
+        text.push(code.and_then(char::from_u32).ok_or("an escape that is no character")?);
+        rest = &tail[digits + 1..];
+    }
+    Ok(text)
+}
+
+/// A little-endian integer in two's complement.
+pub(super) fn long(bytes: &[u8]) -> Result<i128, String> {
+    let Some(last) = bytes.last() else { return Ok(0) };
+    let mut padded = [if last & 0x80 == 0 { 0 } else { 0xff }; 16];
+    padded
+        .get_mut(..bytes.len())
+        .ok_or_else(|| format!("an integer of {} bytes; expected at most 16", bytes.len()))?
+        .copy_from_slice(bytes);
+    Ok(i128::from_le_bytes(padded))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn longs_have_a_sign_and_at_most_128_bits() {
+        assert_eq!(long(&[]), Ok(0));
+        assert_eq!(long(&[0xff]), Ok(-1));
+        assert_eq!(long(&[0xff, 0]), Ok(255));
+        assert_eq!(long(&[0, 0x80]), Ok(-32768));
+        assert_eq!(long(&[0xff; 16]), Ok(-1));
+        assert!(long(&[0; 17]).unwrap_err().contains("17 bytes"));
+    }
+
+    #[test]
+    fn escapes_are_characters() {
+        assert_eq!(raw_unicode_escape(b"a\\u00e9\\U0001f426\xe9\\n").unwrap(), "aé🐦é\\n");
+        for broken in [&b"\\u12"[..], b"\\ud800", b"\\uzzzz", b"\\U12345678", b"\\u"] {
+            assert!(raw_unicode_escape(broken).is_err(), "{broken:?}");
+        }
+    }
+}

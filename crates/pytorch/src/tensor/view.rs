@@ -1,0 +1,83 @@
+use crate::pickle::{Arena, Id, Node};
+use crate::torch::{Content, Object};
+
+/// More dimensions than any tensor has; each takes memory for every tensor.
+const MAX_RANK: usize = 16;
+
+/// The elements of a storage that make up a tensor. All of them are inside the storage.
+#[derive(PartialEq, Eq, Hash)]
+pub(super) struct View {
+    pub(super) storage: u32,
+    /// The place of the first element.
+    pub(super) offset: usize,
+    pub(super) size: Vec<usize>,
+    pub(super) stride: Vec<usize>,
+    /// How many elements.
+    pub(super) len: u64,
+}
+
+impl View {
+    pub(super) fn of(tensor: Object, content: &Content) -> Result<Self, String> {
+        let arena = &content.arena;
+        let Object::Tensor { storage, offset, size, stride } = tensor else {
+            return Err("not a tensor".into());
+        };
+        let Node::Object(Object::Storage { index, start, len: storage_len }) = *arena.get(storage)
+        else {
+            return Err("no storage".into());
+        };
+        let offset = natural("storage offset", offset, arena)?;
+        let size = naturals("size", size, arena)?;
+        let stride = naturals("stride", stride, arena)?;
+        if size.len() != stride.len() {
+            return Err(format!("size {size:?} and stride {stride:?} differ in length"));
+        }
+        // The product leaves out what is 0, as candle multiplies in an order of its own.
+        let product = size.iter().try_fold(1usize, |product, n| product.checked_mul((*n).max(1)));
+        let product = product.filter(|product| isize::try_from(*product).is_ok());
+        let Some(product) = product else {
+            return Err(format!("size {size:?} has too many elements"));
+        };
+        let len = if size.contains(&0) { 0 } else { product as u64 };
+        if len > 0 {
+            let reach = size.iter().zip(&stride).try_fold(offset, |reach, (size, stride)| {
+                reach.checked_add((size - 1).checked_mul(*stride)?)
+            });
+            if reach.is_none_or(|reach| reach as u64 >= storage_len) {
+                return Err(format!(
+                    "size {size:?} with stride {stride:?} from {offset} on reaches outside its \
+                     storage of {storage_len} elements"
+                ));
+            }
+        }
+        // The start is inside the storage, and what was said of `offset` holds from there on.
+        let offset = offset.checked_add(start as usize).ok_or("a storage offset out of range")?;
+        Ok(Self { storage: index, offset, size, stride, len })
+    }
+
+    /// Whether the elements lie one after the other.
+    pub(super) fn is_contiguous(&self) -> bool {
+        let mut expected = 1;
+        self.size.iter().zip(&self.stride).rev().all(|(size, stride)| {
+            let fits = *size == 1 || *stride == expected;
+            expected *= size;
+            fits
+        })
+    }
+}
+
+fn natural(what: &str, id: Id, arena: &Arena<Object>) -> Result<usize, String> {
+    let value = arena.int(id);
+    let value = value.ok_or_else(|| format!("{what} is {}", arena.get(id).kind()))?;
+    let natural = usize::try_from(value).ok().filter(|value| isize::try_from(*value).is_ok());
+    natural.ok_or_else(|| format!("{what} {value}; expected 0 to 2^63 - 1"))
+}
+
+fn naturals(what: &str, id: Id, arena: &Arena<Object>) -> Result<Vec<usize>, String> {
+    let items = arena.tuple(id);
+    let items = items.ok_or_else(|| format!("{what} is {}, not a tuple", arena.get(id).kind()))?;
+    if items.len() > MAX_RANK {
+        return Err(format!("{} dimensions; at most {MAX_RANK}", items.len()));
+    }
+    items.iter().map(|item| natural(what, *item, arena)).collect()
+}

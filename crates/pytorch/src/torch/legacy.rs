@@ -1,0 +1,98 @@
+//! Five pickles - a magic number, a protocol version, facts about the machine, the object and
+//! the list of its storages' keys - and then, for each key, the number of elements and the
+//! elements.
+
+use crate::Error;
+use crate::error::quote;
+use crate::pickle::{self, Arena, Id, Node, PlainData, Reader};
+
+use super::builder::Builder;
+use super::storage::{Declarations, Storage};
+use super::{Content, Object};
+
+const MAGIC: i128 = 0x1950_a86a_20f9_469c_fc6c;
+const PROTOCOL_VERSION: i128 = 1001;
+
+pub(super) fn parse(bytes: &[u8]) -> Result<Content, Error> {
+    let mut reader = Reader::new(bytes, 0);
+    check_header(&mut reader)?;
+
+    let mut arena = Arena::<Object>::new();
+    let mut builder = Builder::default();
+    let root = pickle::load(&mut reader, &mut arena, &mut builder)?;
+
+    let (keys, list) = plain(&mut reader)?;
+    let Node::List(keys_in_order) = keys.get(list) else {
+        let found = keys.get(list).kind();
+        return Err(Error::storage(format!("the keys of the storages are {found}, not a list")));
+    };
+    let names = keys_in_order.iter().map(|key| keys.text(*key));
+    let storages = read_storages(&mut reader, names, &builder.declarations)?;
+    Ok(Content { arena, root, storages })
+}
+
+fn plain(
+    reader: &mut Reader,
+) -> Result<(Arena<<PlainData as pickle::Builder>::Object>, Id), Error> {
+    let mut arena = Arena::new();
+    let root = pickle::load(reader, &mut arena, &mut PlainData)?;
+    Ok((arena, root))
+}
+
+fn check_header(reader: &mut Reader) -> Result<(), Error> {
+    let magic = match plain(reader) {
+        Ok((arena, root)) => arena.int(root),
+        Err(error @ Error::Truncated { .. }) => return Err(error),
+        Err(_) => None,
+    };
+    if magic != Some(MAGIC) {
+        let found = "a pickle without the magic number of PyTorch".into();
+        return Err(Error::NotACheckpoint { found });
+    }
+    let (arena, version) = plain(reader)?;
+    match arena.int(version) {
+        Some(PROTOCOL_VERSION) => {}
+        Some(version) => {
+            return Err(Error::storage(format!(
+                "protocol version {version}; expected {PROTOCOL_VERSION}"
+            )));
+        }
+        None => return Err(Error::storage("a protocol version that is no integer")),
+    }
+    let (arena, machine) = plain(reader)?;
+    match arena.entry(machine, "little_endian").map(|flag| arena.get(flag)) {
+        Some(Node::Bool(true)) => Ok(()),
+        _ => Err(Error::storage("not noted as little-endian; save it on such a machine")),
+    }
+}
+
+fn read_storages<'k>(
+    reader: &mut Reader,
+    keys: impl Iterator<Item = Option<&'k str>>,
+    declarations: &Declarations,
+) -> Result<Vec<Storage>, Error> {
+    let mut read: Vec<Option<Storage>> = declarations.list.iter().map(|_| None).collect();
+    for key in keys {
+        let key = key.ok_or_else(|| Error::storage("a key that is no string"))?;
+        let Some(&index) = declarations.index_by_key.get(key) else {
+            return Err(Error::storage(format!("`{}` is no tensor's", quote(key))));
+        };
+        let declared = &declarations.list[index as usize];
+        let len = i64::from_le_bytes(reader.array()?);
+        if u64::try_from(len).ok() != Some(declared.len) {
+            return Err(Error::storage(format!(
+                "`{}` has {len} elements where its data is, and {} where it is used",
+                quote(key),
+                declared.len
+            )));
+        }
+        let start = reader.position();
+        reader.take(declared.bytes()?)?;
+        let storage = Storage { element: declared.element, data: start..reader.position() };
+        if read[index as usize].replace(storage).is_some() {
+            return Err(Error::storage(format!("`{}` is there twice", quote(key))));
+        }
+    }
+    let complete: Option<Vec<_>> = read.into_iter().collect();
+    complete.ok_or_else(|| Error::storage("the data of a tensor is missing"))
+}

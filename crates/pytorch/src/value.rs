@@ -1,0 +1,203 @@
+use std::collections::BTreeMap;
+use std::fmt;
+
+use candle_core::Tensor;
+
+use crate::error::quote;
+use crate::pickle::{Id, Node};
+use crate::tensor::Materialiser;
+use crate::torch::Object;
+use crate::{Checkpoint, Error};
+
+/// A value of a [`Checkpoint`]: a light handle, which remembers its key for messages.
+#[derive(Clone, Copy)]
+pub struct Value<'a> {
+    checkpoint: &'a Checkpoint,
+    id: Id,
+    name: &'a str,
+}
+
+impl<'a> Value<'a> {
+    pub(crate) fn new(checkpoint: &'a Checkpoint, id: Id, name: &'a str) -> Self {
+        Self { checkpoint, id, name }
+    }
+
+    fn node(&self) -> &'a Node<Object> {
+        self.checkpoint.content().arena.get(self.id)
+    }
+
+    /// What this is, in words: `a dict`, `an integer`, `a tensor`, …
+    pub fn kind(&self) -> &'static str {
+        match self.node() {
+            Node::Object(Object::Tensor { .. }) => "a tensor",
+            Node::Object(Object::Storage { .. }) => "a storage",
+            Node::Object(Object::Global(_) | Object::Scalar(_)) => "a class or function",
+            plain => plain.kind(),
+        }
+    }
+
+    fn mismatch(&self, expected: &'static str) -> Error {
+        Error::Type { name: quote(self.name), found: self.kind(), expected }
+    }
+
+    /// Whether this is Python's `None`.
+    pub fn is_none(&self) -> bool {
+        matches!(self.node(), Node::None)
+    }
+
+    /// As a boolean.
+    ///
+    /// # Errors
+    /// [`Error::Type`] if it is something else.
+    pub fn as_bool(&self) -> Result<bool, Error> {
+        match self.node() {
+            Node::Bool(value) => Ok(*value),
+            _ => Err(self.mismatch("a boolean")),
+        }
+    }
+
+    /// As an integer.
+    ///
+    /// # Errors
+    /// [`Error::Type`] if it is something else or has more than 64 bits.
+    pub fn as_int(&self) -> Result<i64, Error> {
+        let expected = "an integer of at most 64 bits";
+        match self.node() {
+            Node::Int(value) => i64::try_from(*value).map_err(|_| self.mismatch(expected)),
+            _ => Err(self.mismatch(expected)),
+        }
+    }
+
+    /// As a number; an integer is one.
+    ///
+    /// # Errors
+    /// [`Error::Type`] if it is something else.
+    pub fn as_float(&self) -> Result<f64, Error> {
+        match self.node() {
+            Node::Float(value) => Ok(*value),
+            Node::Int(value) => Ok(*value as f64),
+            _ => Err(self.mismatch("a number")),
+        }
+    }
+
+    /// As a string.
+    ///
+    /// # Errors
+    /// [`Error::Type`] if it is something else.
+    pub fn as_str(&self) -> Result<&'a str, Error> {
+        match self.node() {
+            Node::Text(text) => Ok(text),
+            _ => Err(self.mismatch("a string")),
+        }
+    }
+
+    /// As bytes.
+    ///
+    /// # Errors
+    /// [`Error::Type`] if it is something else.
+    pub fn as_bytes(&self) -> Result<&'a [u8], Error> {
+        match self.node() {
+            Node::Bytes(bytes) => Ok(bytes),
+            _ => Err(self.mismatch("bytes")),
+        }
+    }
+
+    /// The items of a list or tuple.
+    ///
+    /// # Errors
+    /// [`Error::Type`] if it is something else.
+    pub fn items(&self) -> Result<impl ExactSizeIterator<Item = Value<'a>> + use<'a>, Error> {
+        let items: &[Id] = match self.node() {
+            Node::List(items) => items,
+            Node::Tuple(items) => items,
+            _ => return Err(self.mismatch("a list or tuple")),
+        };
+        let whole = *self;
+        Ok(items.iter().map(move |id| Value { id: *id, ..whole }))
+    }
+
+    /// The keys and values of a dict, as they were written; of two equal keys the later one
+    /// counts.
+    ///
+    /// # Errors
+    /// [`Error::Type`] if it is something else.
+    pub fn entries(
+        &self,
+    ) -> Result<
+        impl ExactSizeIterator<Item = (Value<'a>, Value<'a>)> + DoubleEndedIterator + Clone + use<'a>,
+        Error,
+    > {
+        let Node::Dict(entries) = self.node() else { return Err(self.mismatch("a dict")) };
+        let whole = *self;
+        let arena = &self.checkpoint.content().arena;
+        Ok(entries.iter().map(move |(key, value)| {
+            let name = arena.text(*key).unwrap_or(whole.name);
+            (Value { id: *key, ..whole }, Value { id: *value, name, ..whole })
+        }))
+    }
+
+    /// The entry of a dict under a string.
+    ///
+    /// # Errors
+    /// [`Error::Type`] if this is no dict, [`Error::NoEntry`] if it has no such key.
+    pub fn get(&self, key: &str) -> Result<Value<'a>, Error> {
+        let entries = self.entries()?;
+        let mut latest_first = entries.clone().rev();
+        if let Some((_, value)) = latest_first.find(|(name, _)| name.as_str().ok() == Some(key)) {
+            return Ok(value);
+        }
+        const SHOWN: usize = 8;
+        let count = entries.len();
+        let mut keys: Vec<_> = entries
+            .take(SHOWN)
+            .map(|(key, _)| match key.as_str() {
+                Ok(key) => format!("`{}`", quote(key)),
+                Err(_) => key.kind().to_owned(),
+            })
+            .collect();
+        if count > SHOWN {
+            keys.push("…".into());
+        }
+        let keys = if keys.is_empty() { "none".to_owned() } else { keys.join(", ") };
+        Err(Error::NoEntry { name: quote(self.name), key: quote(key), keys })
+    }
+
+    /// As a tensor: contiguous, on the CPU. It is of the type that it was saved with, but for
+    /// `int8`, which becomes `i64`, and `bool`, which becomes `u8`.
+    ///
+    /// # Errors
+    /// [`Error::Type`] if it is something else, [`Error::Tensor`] if it reaches outside its
+    /// storage or is too large for the file ([limits](crate#limits)).
+    pub fn tensor(&self) -> Result<Tensor, Error> {
+        Materialiser::new(self.checkpoint).tensor(self)
+    }
+
+    /// As a dict of tensors, which a module's state is: every entry has to be one. Each is as
+    /// [`Self::tensor`] has it, and those that view the same elements share their memory.
+    ///
+    /// # Errors
+    /// As of [`Self::tensor`], by the name of the entry, and [`Error::Type`] if this is no dict
+    /// or has a key that is no string.
+    pub fn tensors(&self) -> Result<BTreeMap<String, Tensor>, Error> {
+        let mut materialiser = Materialiser::new(self.checkpoint);
+        let mut tensors = BTreeMap::new();
+        for (key, value) in self.entries()? {
+            tensors.insert(key.as_str()?.to_owned(), materialiser.tensor(&value)?);
+        }
+        Ok(tensors)
+    }
+
+    /// The description of a tensor, and its name.
+    pub(crate) fn object(&self) -> Result<(Object, &'a str), Error> {
+        match self.node() {
+            Node::Object(object @ Object::Tensor { .. }) => Ok((*object, self.name)),
+            _ => Err(self.mismatch("a tensor")),
+        }
+    }
+}
+
+impl fmt::Debug for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind())
+    }
+}
