@@ -6,7 +6,7 @@ use candle_nn::{Init, VarBuilder};
 use fewshot_ops::{Activation, BatchStatistics, Conv2dOptions, batch_norm, conv2d};
 
 /// Added to variances, PyTorch's default.
-const EPS: f64 = 1e-5;
+pub const EPS: f64 = 1e-5;
 /// Weight of the newest batch in running statistics, PyTorch's default.
 const MOMENTUM: f64 = 0.1;
 
@@ -67,8 +67,8 @@ impl Conv {
 /// Batch normalisation with what follows it.
 #[derive(Clone)]
 pub struct BatchNorm {
-    weight: Tensor,
-    bias: Tensor,
+    pub weight: Tensor,
+    pub bias: Tensor,
     running_mean: Var,
     running_var: Var,
 }
@@ -92,6 +92,8 @@ impl BatchNorm {
         activation: Activation,
         residual: Option<&Tensor>,
     ) -> Result<Tensor> {
+        #[cfg(test)]
+        let x = &crate::parity::nudged(x)?;
         let statistics = match pass {
             Pass::Eval => BatchStatistics::running(&self.running_mean, &self.running_var, EPS)?,
             Pass::Train { .. } => {
@@ -101,7 +103,10 @@ impl BatchNorm {
                 statistics
             }
         };
-        batch_norm(x, &self.weight, &self.bias, &statistics, activation, residual)
+        let y = batch_norm(x, &self.weight, &self.bias, &statistics, activation, residual)?;
+        #[cfg(test)]
+        let y = crate::parity::watched(self, x, activation, residual, y)?;
+        Ok(y)
     }
 }
 

@@ -32,6 +32,8 @@ mod drop;
 mod kind;
 mod layers;
 mod parameters;
+#[cfg(test)]
+mod parity;
 mod resnet;
 mod resnet12;
 mod wide_resnet;

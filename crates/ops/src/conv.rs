@@ -33,6 +33,7 @@ pub fn conv2d(
     let op = Conv2d {
         geometry: Geometry::new(x.dims(), kernel.dims(), options.stride, options.padding)?,
         needs_input_gradient: x.track_op(),
+        needs_kernel_gradient: kernel.track_op(),
     };
     let (x, kernel) = (x.contiguous()?, kernel.contiguous()?);
     match bias {
@@ -54,6 +55,8 @@ struct Conv2d {
     geometry: Geometry,
     /// Images from the loader need no gradient, and theirs would be the costliest.
     needs_input_gradient: bool,
+    /// Nor do frozen kernels.
+    needs_kernel_gradient: bool,
 }
 
 impl Conv2d {
@@ -73,17 +76,19 @@ impl Conv2d {
     fn gradients(&self, x: &Tensor, kernel: &Tensor, dy: &Tensor) -> Result<[Option<Tensor>; 2]> {
         let g = &self.geometry;
         dispatch!("conv2d", x.dtype(), T => {
-            let kernel_gradient = with_slice::<T, _>(x, |x| {
-                with_slice::<T, _>(dy, |dy| kernel_gradient(g, x, dy))
-            })??;
-            let dw = Tensor::from_vec(kernel_gradient, kernel.shape(), x.device())?;
-            if !self.needs_input_gradient {
-                return Ok([None, Some(dw)]);
-            }
-            let input_gradient = with_slice::<T, _>(dy, |dy| {
-                with_slice::<T, _>(kernel, |kernel| input_gradient(g, dy, kernel))
-            })??;
-            Ok([Some(Tensor::from_vec(input_gradient, x.shape(), x.device())?), Some(dw)])
+            let dx = self.needs_input_gradient.then(|| {
+                let gradient = with_slice::<T, _>(dy, |dy| {
+                    with_slice::<T, _>(kernel, |kernel| input_gradient(g, dy, kernel))
+                })??;
+                Tensor::from_vec(gradient, x.shape(), x.device())
+            });
+            let dw = self.needs_kernel_gradient.then(|| {
+                let gradient = with_slice::<T, _>(x, |x| {
+                    with_slice::<T, _>(dy, |dy| kernel_gradient(g, x, dy))
+                })??;
+                Tensor::from_vec(gradient, kernel.shape(), x.device())
+            });
+            Ok([dx.transpose()?, dw.transpose()?])
         })
     }
 }
