@@ -1,5 +1,7 @@
 //! Automation of the workspace.
 
+mod convert;
+
 use clap::{Parser, Subcommand};
 use std::process::{Command, ExitCode};
 
@@ -16,6 +18,9 @@ enum Task {
     /// Everything that continuous integration checks, cheapest first: format, clippy,
     /// documentation, tests
     Ci,
+    /// Writes the model of a PyTorch checkpoint as safetensors, which evaluator and PyTorch
+    /// load. Nothing in the checkpoint is executed
+    Convert(convert::Convert),
 }
 
 /// A check: what it is called, its arguments to cargo, and what it sets in the environment.
@@ -29,15 +34,18 @@ const CHECKS: &[Check] = &[
 ];
 
 fn main() -> ExitCode {
-    let Arguments { command: Task::Ci } = Arguments::parse();
-    match CHECKS.iter().try_for_each(run) {
-        Ok(()) => {
-            println!("all checks passed");
+    let done = match Arguments::parse().command {
+        Task::Ci => CHECKS.iter().try_for_each(run).map(|()| "all checks passed".to_owned()),
+        Task::Convert(arguments) => convert::convert(&arguments).map_err(|e| e.to_string()),
+    };
+    match done {
+        Ok(message) => {
+            println!("{message}");
             ExitCode::SUCCESS
         }
         Err(message) => {
             eprintln!("error: {message}");
-            ExitCode::FAILURE
+            ExitCode::from(2)
         }
     }
 }

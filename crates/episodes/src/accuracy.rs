@@ -1,3 +1,6 @@
+use crate::Error;
+use std::cmp::Ordering;
+
 /// Mean accuracy over episodes and its 95 % interval, as fractions from 0 to 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Accuracy {
@@ -15,11 +18,55 @@ impl Accuracy {
     /// The interval is `1.96 σ / √n` with the population standard deviation σ, as the
     /// published `main.py` has it.
     pub fn from_episodes(per_episode: Vec<f64>) -> Self {
-        let n = per_episode.len() as f64;
-        let mean = per_episode.iter().sum::<f64>() / n;
-        let variance = per_episode.iter().map(|a| (a - mean).powi(2)).sum::<f64>() / n;
-        Self { mean, ci95: 1.96 * variance.sqrt() / n.sqrt(), per_episode }
+        let (mean, ci95) = mean_and_ci95(&per_episode);
+        Self { mean, ci95, per_episode }
     }
+}
+
+/// How much better the first of two classifiers is on the same episodes.
+///
+/// How hard an episode is cancels out, so that the interval is narrower than those of two
+/// accuracies that rise and fall together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PairedDifference {
+    /// The mean over episodes of the first accuracy minus the second, from -1 to 1.
+    pub mean: f64,
+    /// Half the width of its 95 % interval, `1.96 σ / √n` as for [`Accuracy`].
+    pub ci95: f64,
+    /// Episodes in which the first is better.
+    pub better: usize,
+    /// Episodes in which both are equally good.
+    pub equal: usize,
+    /// Episodes in which the first is worse.
+    pub worse: usize,
+}
+
+impl PairedDifference {
+    /// Compares accuracies of which those at one place are of one episode.
+    ///
+    /// # Errors
+    ///
+    /// If there are not equally many of both.
+    pub fn new(first: &[f64], second: &[f64]) -> Result<Self, Error> {
+        if first.len() != second.len() {
+            let (expected, got) = (first.len(), second.len());
+            return Err(Error::Length { what: "accuracies to compare", expected, got });
+        }
+        let pairs = || first.iter().zip(second);
+        let (mean, ci95) = mean_and_ci95(&pairs().map(|(a, b)| a - b).collect::<Vec<_>>());
+        let count = |order| pairs().filter(|(a, b)| a.partial_cmp(b) == Some(order)).count();
+        let [better, equal, worse] =
+            [Ordering::Greater, Ordering::Equal, Ordering::Less].map(count);
+        Ok(Self { mean, ci95, better, equal, worse })
+    }
+}
+
+/// The mean of one value an episode, and half the width of its 95 % interval.
+fn mean_and_ci95(values: &[f64]) -> (f64, f64) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / n;
+    (mean, 1.96 * variance.sqrt() / n.sqrt())
 }
 
 #[cfg(test)]
@@ -40,5 +87,25 @@ mod tests {
         let one = Accuracy::from_episodes(vec![0.7]);
         assert_eq!((one.mean, one.ci95), (0.7, 0.0));
         assert!(Accuracy::from_episodes(vec![]).mean.is_nan());
+    }
+
+    #[test]
+    fn differences_of_known_numbers() {
+        // Differences of 0.2, 0, 0 and -0.1 about 0.025: their squared deviations are
+        // 0.030625, 0.000625 twice and 0.015625, which makes σ² = 0.011875.
+        let difference =
+            PairedDifference::new(&[0.5, 0.75, 0.25, 0.5], &[0.3, 0.75, 0.25, 0.6]).unwrap();
+        assert!((difference.mean - 0.025).abs() < 1e-12);
+        assert!((difference.ci95 - 1.96 * 0.011875_f64.sqrt() / 2.0).abs() < 1e-12);
+        assert_eq!((difference.better, difference.equal, difference.worse), (1, 2, 1));
+    }
+
+    #[test]
+    fn nothing_differs_from_itself_and_what_is_not_paired_is_refused() {
+        let same = PairedDifference::new(&[0.1, 0.7, 0.3], &[0.1, 0.7, 0.3]).unwrap();
+        let nothing = PairedDifference { mean: 0.0, ci95: 0.0, better: 0, equal: 3, worse: 0 };
+        assert_eq!(same, nothing);
+        let refused = PairedDifference::new(&[0.1, 0.2], &[0.1]).unwrap_err();
+        assert_eq!(refused.to_string(), "accuracies to compare: expected 2 values, got 1");
     }
 }

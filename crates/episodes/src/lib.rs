@@ -5,6 +5,7 @@
 //! [`Sampler`] then draws [`Episode`]s, which are nothing but indices into the bank; a
 //! [`Head`] is fitted to the support set of each and asked about its queries; [`evaluate`]
 //! does so for many episodes on all cores and gives their [`Accuracy`].
+//! [`PairedDifference`] compares two such of the same episodes.
 //!
 //! - [`Head::FineTune`] trains one of the paper's four classifiers on the support set, as the
 //!   published `lib/model.py` (`BaselineFinetune`) does; [`finetune::adapt`] is that alone.
@@ -50,7 +51,7 @@ mod span;
 mod support;
 mod vector;
 
-pub use accuracy::Accuracy;
+pub use accuracy::{Accuracy, PairedDifference};
 pub use bank::FeatureBank;
 pub use classifier::Classifier;
 pub use error::Error;

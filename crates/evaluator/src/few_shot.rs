@@ -3,13 +3,13 @@
 use crate::extract_features;
 use candle_core::Device;
 use fewshot_data::Dataset;
-use fewshot_episodes::{Accuracy, FeatureBank, Head, evaluate};
+use fewshot_episodes::{Accuracy, FeatureBank, Head, PairedDifference, evaluate};
 use fewshot_experiment::{Config, Error, Model, Progress, sampler};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// Accuracy over episodes of one number of shots.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ShotResult {
     /// The adaptation head.
     pub head: String,
@@ -19,15 +19,19 @@ pub struct ShotResult {
     pub ci95: f64,
     /// Number of episodes.
     pub episodes: usize,
+    /// The accuracy of each, as a fraction.
+    #[serde(skip)]
+    pub per_episode: Vec<f64>,
 }
 
 impl ShotResult {
-    fn new(head: &str, accuracy: &Accuracy) -> Self {
+    fn new(head: &str, accuracy: Accuracy) -> Self {
         Self {
             head: head.to_owned(),
             mean: 100.0 * accuracy.mean,
             ci95: 100.0 * accuracy.ci95,
             episodes: accuracy.per_episode.len(),
+            per_episode: accuracy.per_episode,
         }
     }
 }
@@ -40,6 +44,45 @@ impl std::fmt::Display for ShotResult {
 
 /// Results by number of shots.
 pub type SplitResults = BTreeMap<usize, ShotResult>;
+
+/// How much better the first of two checkpoints is on the same episodes of one number of shots.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ShotDifference {
+    /// Mean over episodes of the first accuracy minus the second, in percentage points.
+    pub mean: f64,
+    /// Half the width of its 95 % interval, in percentage points.
+    pub ci95: f64,
+    /// Episodes in which the first is better.
+    pub better: usize,
+    /// Episodes in which both are equally good.
+    pub equal: usize,
+    /// Episodes in which the first is worse.
+    pub worse: usize,
+}
+
+impl std::fmt::Display for ShotDifference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:+.2} ± {:.2}", self.mean, self.ci95)
+    }
+}
+
+/// Differences by number of shots.
+pub type SplitDifferences = BTreeMap<usize, ShotDifference>;
+
+/// The paired differences, first minus second, of results on the same episodes.
+///
+/// # Errors
+/// Results of other shots or numbers of episodes.
+pub fn compare(first: &SplitResults, second: &SplitResults) -> Result<SplitDifferences, Error> {
+    let difference = |(&shot, result): (&usize, &ShotResult)| {
+        let other = second.get(&shot).map_or(&[][..], |result| &result.per_episode);
+        let PairedDifference { mean, ci95, better, equal, worse } =
+            PairedDifference::new(&result.per_episode, other)?;
+        let (mean, ci95) = (100.0 * mean, 100.0 * ci95);
+        Ok((shot, ShotDifference { mean, ci95, better, equal, worse }))
+    };
+    first.iter().map(difference).collect()
+}
 
 /// The adaptation head that the configuration names.
 pub fn head_of(config: &Config) -> Head {
@@ -93,7 +136,7 @@ pub fn evaluate_bank(
 ) -> Result<SplitResults, Error> {
     let result = |&shot: &usize| {
         let accuracy = few_shot(config, bank, head, shot, config.test.episodes)?;
-        Ok((shot, ShotResult::new(name, &accuracy)))
+        Ok((shot, ShotResult::new(name, accuracy)))
     };
     config.test.shots.iter().map(result).collect()
 }

@@ -4,7 +4,9 @@
 //! [`FeatureBank`](fewshot_episodes::FeatureBank); [`few_shot`] adapts a head to the support
 //! set of each episode and measures accuracy on its queries; [`evaluate_split`] does both for
 //! every number of shots. [`base_accuracy`] is the supervised accuracy on base classes, and
-//! [`pixels`] the baseline without any network. The binary evaluates a checkpoint:
+//! [`pixels`] the baseline without any network; [`compare`] says how much better one model is
+//! than another on the same episodes. The binary evaluates a checkpoint by
+//! [the published protocol](use_published_protocol):
 //!
 //! ```text
 //! evaluator --checkpoint checkpoints/glyphs/quickstart/best.safetensors --shots 1,5
@@ -35,6 +37,13 @@
 
 mod features;
 mod few_shot;
+mod protocol;
+mod report;
 
 pub use features::{base_accuracy, correct_predictions, extract_features, image_tensor, pixels};
-pub use few_shot::{ShotResult, SplitResults, evaluate_bank, evaluate_split, few_shot, head_of};
+pub use few_shot::{
+    ShotDifference, ShotResult, SplitDifferences, SplitResults, compare, evaluate_bank,
+    evaluate_split, few_shot, head_of,
+};
+pub use protocol::{use_episodes_of, use_published_protocol};
+pub use report::{Comparison, Evaluation, Report};

@@ -1,48 +1,81 @@
 //! Evaluates a few-shot checkpoint on episodes of unseen classes.
 
 use clap::{Parser, ValueEnum};
-use evaluator::{SplitResults, evaluate_split};
-use fewshot_data::Split;
-use fewshot_experiment::{Checkpoint, Config, Error, device, open_split, sampler};
-use std::path::PathBuf;
+use evaluator::{
+    Comparison, Evaluation, Report, compare, evaluate_bank, extract_features, head_of,
+    use_episodes_of, use_published_protocol,
+};
+use fewshot_data::{Dataset, Split};
+use fewshot_experiment::{
+    Checkpoint, Config, Error, Model, RawConfig, device, open_split, sampler,
+};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Evaluates a checkpoint on episodes of classes that its training did not see.
 ///
-/// The checkpoint carries its configuration, so that nothing else is needed; any setting can
-/// be overridden by a key=value behind the options, such as
-/// dataset.novel.root=/data/CUB_200_2011.tgz.
+/// A checkpoint of trainer carries its configuration, so that nothing else is needed. One of
+/// PyTorch, as the published code saves it, tells backbone and classifier by its tensors (softmax
+/// by its bias, else neg-cosine is assumed); the dataset has to be named, by --config or
+/// dataset.source=… dataset.root=…. Nothing in it is executed.
+///
+/// Without options a checkpoint is measured by the published protocol, whatever its training's [test] said: 600 episodes,
+/// 5-way, 16 queries, 1 and 5 shots, fine-tuning its own kind of classifier with the published
+/// settings; mean over episodes ± 1.96 σ/√n. Only test.seed and test.batch_size stay the
+/// checkpoint's. Settings count in this order: checkpoint, protocol, --config, options, and
+/// key=value behind them, such as dataset.novel.root=/data/CUB_200_2011.tgz.
 #[derive(Parser)]
 #[command(
     version,
     after_help = "Examples:
   evaluator --checkpoint checkpoints/glyphs/quickstart/best.safetensors
   evaluator --checkpoint best.safetensors --split val --shots 1,5,20 --head prototype
+  evaluator --checkpoint negative.safetensors --compare zero.safetensors --episodes 2000
+  evaluator --checkpoint best_model.tar --config configs/cub/neg-cosine-5shot.toml
+  evaluator --checkpoint best_model.tar --backbone resnet18 --classifier softmax \
+            dataset.source=cub dataset.root=CUB_200_2011.tgz
   evaluator --checkpoint best.safetensors dataset.novel.source=cub dataset.novel.root=CUB_200_2011.tgz
 
 Exit status: 0 done, 2 anything that was wrong."
 )]
 struct Arguments {
-    /// A checkpoint that trainer wrote
+    /// A checkpoint of trainer (.safetensors) or of PyTorch (.tar, .pth)
     #[arg(long, value_name = "PATH")]
     checkpoint: PathBuf,
+    /// A second checkpoint, for the same episodes of the first one's dataset; also prints how
+    /// much better the first is. Settings apply to both, but --config, --backbone, --classifier
+    /// and --image-size to the first only
+    #[arg(long, value_name = "PATH")]
+    compare: Option<PathBuf>,
+    /// Settings in a file, over the checkpoint's
+    #[arg(long, value_name = "PATH")]
+    config: Option<PathBuf>,
+    /// conv4, resnet10, resnet12, resnet18 or wrn28-10 [default: the checkpoint's]
+    #[arg(long, value_name = "NAME")]
+    backbone: Option<String>,
+    /// softmax, cosine, neg-softmax or neg-cosine [default: the checkpoint's]
+    #[arg(long, value_name = "NAME")]
+    classifier: Option<String>,
+    /// Side of the images, in pixels [default: the checkpoint's]
+    #[arg(long, value_name = "N")]
+    image_size: Option<usize>,
     /// Which classes: base, base-val, val or novel
     #[arg(long, default_value = "novel")]
     split: Split,
-    /// Classes an episode [default: the checkpoint's, usually 5]
+    /// Classes an episode [default: 5]
     #[arg(long, value_name = "N")]
     way: Option<usize>,
-    /// Support images a class, one evaluation each [default: the checkpoint's, usually 1,5]
+    /// Support images a class, one evaluation each [default: 1,5]
     #[arg(long, value_name = "K,…", value_delimiter = ',')]
     shots: Vec<usize>,
-    /// Query images a class [default: the checkpoint's, usually 16]
+    /// Query images a class [default: 16]
     #[arg(long, value_name = "N")]
     query: Option<usize>,
-    /// Episodes for each number of shots [default: the checkpoint's, usually 600]
+    /// Episodes for each number of shots [default: 600]
     #[arg(long, value_name = "N")]
     episodes: Option<usize>,
     /// How to adapt to a support set: finetune (published), prototype or nearest
-    /// [default: the checkpoint's, usually finetune]
+    /// [default: finetune]
     #[arg(long, value_name = "HEAD")]
     head: Option<String>,
     /// Seed of the episodes: runs of one seed see the same [default: the checkpoint's
@@ -68,21 +101,78 @@ enum Format {
 }
 
 impl Arguments {
-    /// The checkpoint's configuration with what the command line says.
-    fn config(&self, checkpoint: &Checkpoint) -> Result<Config, Error> {
+    /// Reads a checkpoint. Its configuration is its own, but for the published protocol, the
+    /// episodes of `first` if there is one, and what the command line says.
+    fn candidate<'a>(
+        &self,
+        path: &'a Path,
+        first: Option<&Candidate>,
+    ) -> Result<Candidate<'a>, Error> {
+        let checkpoint = Checkpoint::read(path)?;
         let mut raw = checkpoint.config.clone();
-        let mut set = |key: &str, value: Option<String>| {
-            value.map_or(Ok(()), |value| raw.set(&format!("{key}={value}")))
-        };
-        set("test.way", self.way.map(|n| n.to_string()))?;
-        set("test.query", self.query.map(|n| n.to_string()))?;
-        set("test.episodes", self.episodes.map(|n| n.to_string()))?;
-        set("test.seed", self.seed.map(|n| n.to_string()))?;
-        set("test.head", self.head.clone())?;
+        use_published_protocol(&mut raw);
+        match first {
+            None => self.overlay_network(&mut raw)?,
+            Some(first) => use_episodes_of(&mut raw, &first.raw),
+        }
+        self.overlay(&mut raw)?;
+        if !raw.has("dataset") {
+            let reason = "carries no configuration, so that the images have to be named: \
+                          --config configs/…, or dataset.source=cub dataset.root=…";
+            return Err(Error::checkpoint(path, reason));
+        }
+        let config = raw.check()?;
+        let model = checkpoint.model(path, &config, &device(&config)?)?;
+        Ok(Candidate { path, raw, config, epoch: checkpoint.state.epochs, model })
+    }
+
+    /// Puts what the command line says of the first checkpoint over its configuration.
+    fn overlay_network(&self, raw: &mut RawConfig) -> Result<(), Error> {
+        if let Some(path) = &self.config {
+            raw.overlay(&RawConfig::from_file(path)?);
+        }
+        set(raw, "method.backbone", self.backbone.clone())?;
+        set(raw, "method.classifier", self.classifier.clone())?;
+        set(raw, "method.image_size", self.image_size.map(|n| n.to_string()))
+    }
+
+    /// Puts what the command line says of every checkpoint over a configuration.
+    fn overlay(&self, raw: &mut RawConfig) -> Result<(), Error> {
+        set(raw, "test.way", self.way.map(|n| n.to_string()))?;
+        set(raw, "test.query", self.query.map(|n| n.to_string()))?;
+        set(raw, "test.episodes", self.episodes.map(|n| n.to_string()))?;
+        set(raw, "test.seed", self.seed.map(|n| n.to_string()))?;
+        set(raw, "test.head", self.head.clone())?;
         let shots = (!self.shots.is_empty()).then(|| format!("{:?}", self.shots));
-        set("test.shots", shots)?;
-        self.settings.iter().try_for_each(|setting| raw.set(setting))?;
-        raw.check()
+        set(raw, "test.shots", shots)?;
+        self.settings.iter().try_for_each(|setting| raw.set(setting))
+    }
+}
+
+/// Sets what was given.
+fn set(raw: &mut RawConfig, key: &str, value: Option<String>) -> Result<(), Error> {
+    value.map_or(Ok(()), |value| raw.set(&format!("{key}={value}")))
+}
+
+/// A checkpoint that is ready to be evaluated.
+struct Candidate<'a> {
+    path: &'a Path,
+    raw: RawConfig,
+    config: Config,
+    epoch: usize,
+    model: Model,
+}
+
+impl Candidate<'_> {
+    /// What it reaches, and the labels of the images that its episodes were drawn from.
+    fn evaluate(&self, dataset: &Dataset) -> Result<(Evaluation, Vec<u32>), Error> {
+        let config = &self.config;
+        let bank = extract_features(config, &self.model, dataset, &device(config)?)?;
+        let results = evaluate_bank(config, &bank, &head_of(config), &config.test.head)?;
+        let mut evaluation = Evaluation::new(self.path, self.epoch, config, results);
+        // PyTorch checkpoints do not tell their margin.
+        evaluation.margin = evaluation.margin.filter(|_| self.raw.has("method.margin"));
+        Ok((evaluation, bank.labels().to_vec()))
     }
 }
 
@@ -101,59 +191,40 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<String, Error> {
-    let checkpoint = Checkpoint::read(&arguments.checkpoint)?;
-    let config = arguments.config(&checkpoint)?;
-    let device = device(&config)?;
-    let dataset = open_split(&config.split(arguments.split))?;
-    for &shot in &config.test.shots {
-        sampler(&config, dataset.labels(), shot)?;
+    let first = arguments.candidate(&arguments.checkpoint, None)?;
+    let second = arguments.compare.as_deref();
+    let second = second.map(|path| arguments.candidate(path, Some(&first))).transpose()?;
+    let dataset = open_split(&first.config.split(arguments.split))?;
+    let test = &first.config.test;
+    for &shot in &test.shots {
+        sampler(&first.config, dataset.labels(), shot)?;
     }
-    let model = checkpoint.model(&arguments.checkpoint, &config, &device)?;
-    let results = evaluate_split(&config, &model, &dataset, &device)?;
-    Ok(report(arguments, &checkpoint, &config, dataset.name(), &results))
-}
 
-fn report(
-    arguments: &Arguments,
-    checkpoint: &Checkpoint,
-    config: &Config,
-    dataset: &str,
-    results: &SplitResults,
-) -> String {
-    let (test, method) = (&config.test, &config.method);
+    let (evaluation, labels) = first.evaluate(&dataset)?;
+    let mut report = Report {
+        dataset: dataset.name().to_owned(),
+        split: arguments.split.to_string(),
+        way: test.way,
+        query: test.query,
+        head: test.head.clone(),
+        test_seed: test.seed,
+        first: evaluation,
+        comparison: None,
+    };
+    if let Some(candidate) = second {
+        let (second, others) = candidate.evaluate(&dataset)?;
+        if others != labels {
+            let reason = "cannot be compared, because other images were skipped as broken this \
+                          time: loader.on_broken=error names them";
+            return Err(Error::checkpoint(candidate.path, reason));
+        }
+        let difference = compare(&report.first.results, &second.results)?;
+        report.comparison = Some(Comparison { second, difference });
+    }
     match if arguments.json { Format::Json } else { arguments.format } {
-        Format::Json => serde_json::json!({
-            "checkpoint": arguments.checkpoint,
-            "epoch": checkpoint.state.epochs,
-            "backbone": method.backbone.name(),
-            "classifier": method.classifier.name(),
-            "margin": method.margin,
-            "dataset": dataset,
-            "split": arguments.split.to_string(),
-            "way": test.way,
-            "query": test.query,
-            "seed": test.seed,
-            "version": env!("CARGO_PKG_VERSION"),
-            "results": results,
-        })
-        .to_string(),
-        Format::Markdown => {
-            let mut table = format!("| {dataset}, {}-way |", test.way);
-            results.keys().for_each(|shot| table += &format!(" {shot}-shot |"));
-            table += &format!("\n|---|{}\n| {} |", "---|".repeat(results.len()), test.head);
-            results.values().for_each(|result| table += &format!(" {result} |"));
-            table
-        }
-        Format::Text => {
-            let epoch = checkpoint.state.epochs;
-            let mut text = format!(
-                "{} with {} (margin {}), epoch {epoch}, on {dataset}: {}-way, {} queries, {} head",
-                method.backbone, method.classifier, method.margin, test.way, test.query, test.head
-            );
-            for (shot, result) in results {
-                text += &format!("\n{shot:>3}-shot  {result} %  ({} episodes)", result.episodes);
-            }
-            text
-        }
+        Format::Text => Ok(report.to_text()),
+        Format::Markdown => Ok(report.to_markdown()),
+        Format::Json => serde_json::to_string(&report)
+            .map_err(|e| Error::Syntax(format!("results as JSON: {e}"))),
     }
 }

@@ -1,53 +1,17 @@
-//! The binary on a checkpoint that was drawn, not trained.
+//! The binary's options, and what it refuses.
 
-use fewshot_experiment::{Checkpoint, Model, RawConfig, TrainingState, device};
+mod common;
+
+use common::{FEW, checkpoint, evaluate, json, print};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-
-/// A Conv4 at 16 px for glyphs, in `folder`.
-fn checkpoint(folder: &Path) -> PathBuf {
-    let path = folder.join("drawn.safetensors");
-    let settings = "
-        [dataset]
-        images_per_class = 21
-        [method]
-        backbone = 'conv4'
-        image_size = 16
-        [test]
-        episodes = 30
-    ";
-    let config = RawConfig::from_toml(settings).unwrap().check().unwrap();
-    let model = Model::new(&config, 64, &device(&config).unwrap()).unwrap();
-    let state = TrainingState { epochs: 7, ..TrainingState::default() };
-    Checkpoint::write(&path, &config, &state, &model).unwrap();
-    path
-}
-
-fn evaluate(checkpoint: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_evaluator"));
-    command.arg("--checkpoint").arg(checkpoint).args(arguments).env_remove("FEWSHOT_DATA");
-    command.output().unwrap()
-}
-
-#[track_caller]
-fn print(checkpoint: &Path, arguments: &[&str]) -> String {
-    let output = evaluate(checkpoint, arguments);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-#[track_caller]
-fn json(checkpoint: &Path, arguments: &[&str]) -> Value {
-    serde_json::from_str(&print(checkpoint, &[arguments, &["--json"]].concat())).unwrap()
-}
 
 #[test]
 fn a_checkpoint_is_all_that_is_needed() {
     let folder = tempfile::tempdir().unwrap();
-    let path = checkpoint(folder.path());
-    let first = json(&path, &[]);
+    let path = checkpoint(folder.path(), "drawn", &[]);
+    let first = json(&path, &FEW);
     assert_eq!((&first["split"], &first["epoch"]), (&"novel".into(), &7.into()));
     assert_eq!((&first["way"], &first["query"]), (&5.into(), &16.into()));
     for shot in ["1", "5"] {
@@ -57,14 +21,14 @@ fn a_checkpoint_is_all_that_is_needed() {
         // Even a network that was never trained is better than the guess of one in five.
         assert!(mean > 20.0 && mean < 100.0 && ci95 > 0.0, "{result}");
     }
-    assert_eq!(first, json(&path, &["--seed", "0"]), "one seed, one result");
-    assert_ne!(first["results"], json(&path, &["--seed", "1"])["results"]);
+    assert_eq!(first, json(&path, &[&FEW[..], &["--seed", "0"]].concat()), "one seed, one result");
+    assert_ne!(first["results"], json(&path, &[&FEW[..], &["--seed", "1"]].concat())["results"]);
 }
 
 #[test]
 fn options_and_settings_reach_the_evaluation() {
     let folder = tempfile::tempdir().unwrap();
-    let path = checkpoint(folder.path());
+    let path = checkpoint(folder.path(), "drawn", &[]);
     let options = ["--split", "val", "--way", "3", "--shots", "2,4", "--query", "5"];
     let more = ["--episodes", "11", "--head", "prototype"];
     let result = json(&path, &[&options[..], &more[..]].concat());
@@ -76,12 +40,45 @@ fn options_and_settings_reach_the_evaluation() {
     assert!(markdown.contains("| 1-shot |") && markdown.contains(" ± "), "{markdown}");
     let text = print(&path, &[&more[..], &["--shots", "1", "test.query=3"]].concat());
     assert!(text.contains("3 queries") && text.contains("11 episodes"), "{text}");
+    let run = &json(&path, &[&more[..], &["--shots", "1", "test.query=3"]].concat())["run"];
+    for key in ["commit", "config_sha256"] {
+        assert!(text.contains(&run[key].as_str().unwrap()[..12]), "no {key} {run}: {text}");
+    }
+    assert!(text.contains(run["device"].as_str().unwrap()), "{text}");
+}
+
+/// What the published training saves: no configuration is in it.
+fn published(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/parity/checkpoints").join(name)
+}
+
+#[test]
+fn checkpoints_of_pytorch_are_evaluated() {
+    let glyphs = ["dataset.source=glyphs", "dataset.images_per_class=21"];
+    let quick = [&glyphs[..], &["--episodes", "5", "--shots", "1"]].concat();
+    let legacy = json(&published("conv4_legacy.tar"), &quick);
+    assert_eq!((&legacy["backbone"], &legacy["epoch"]), (&"conv4".into(), &7.into()));
+    assert_eq!((&legacy["classifier"], &legacy["margin"]), (&"neg-cosine".into(), &Value::Null));
+    assert!(legacy["results"]["1"]["mean"].as_f64() > Some(0.0), "{legacy}");
+    let named = ["--backbone", "conv4", "--classifier", "cosine", "--image-size", "84"];
+    let zip = json(&published("conv4_zip.tar"), &[&quick[..], &named[..]].concat());
+    assert_eq!((&zip["results"], &zip["classifier"]), (&legacy["results"], &"cosine".into()));
+
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("experiment.toml");
+    fs::write(&config, "[dataset]\nimages_per_class = 21\n[method]\nmargin = -0.02").unwrap();
+    let options = ["--config", config.to_str().unwrap(), "--episodes", "5", "--shots", "1"];
+    let configured = json(&published("conv4_zip.tar"), &options);
+    assert_eq!(
+        (&configured["results"], &configured["margin"]),
+        (&legacy["results"], &(-0.02).into())
+    );
 }
 
 #[test]
 fn what_is_wrong_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let path = checkpoint(folder.path());
+    let path = checkpoint(folder.path(), "drawn", &[]);
     let refuse = |path: &Path, arguments: &[&str], parts: &[&str]| {
         let output = evaluate(path, arguments);
         let message = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -96,6 +93,18 @@ fn what_is_wrong_is_named() {
     refuse(&path, &["--split", "test"], &["test"]);
     refuse(&path, &["dataset.novel.source=cub"], &["dataset.novel.root"]);
     refuse(&folder.path().join("no.safetensors"), &[], &["no.safetensors"]);
+
+    let legacy = published("conv4_legacy.tar");
+    refuse(&legacy, &[], &["conv4_legacy.tar", "no configuration", "dataset.source"]);
+    let glyphs = "dataset.source=glyphs";
+    refuse(&legacy, &["--backbone", "resnet18", glyphs], &["conv4_legacy.tar", "resnet18"]);
+    refuse(&legacy, &["--classifier", "softmax", glyphs], &["softmax", "classifier.bias"]);
+    let bytes = fs::read(&legacy).unwrap();
+    let truncated = folder.path().join("truncated.tar");
+    for length in [1, 100, bytes.len() / 2, bytes.len() - 1] {
+        fs::write(&truncated, &bytes[..length]).unwrap();
+        refuse(&truncated, &[glyphs], &["truncated.tar"]);
+    }
 
     let bytes = fs::read(&path).unwrap();
     let damaged = folder.path().join("damaged.safetensors");

@@ -1,7 +1,10 @@
-//! Checkpoints: safetensors whose metadata carries the configuration and the progress.
+//! Checkpoints: ours, whose metadata carries the configuration and the progress, and states
+//! that other programs saved.
 
 use crate::{Config, Error, Model, RawConfig, write_atomically};
 use candle_core::{DType, Device, Tensor};
+use fewshot_losses::ClassifierKind;
+use fewshot_models::{BackboneKind, from_published, second_name};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -46,7 +49,8 @@ struct Metadata {
 
 /// A model with what is needed to evaluate it, or to go on training it.
 pub struct Checkpoint {
-    /// The configuration that it was trained by.
+    /// The configuration that it was trained by. For a state that another program saved, only
+    /// what its tensors tell: backbone, classifier, image size.
     pub config: RawConfig,
     /// How far the training had come.
     pub state: TrainingState,
@@ -55,21 +59,26 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Reads a checkpoint of ours.
+    /// Reads a checkpoint of ours, a file of `torch.save` as the published code writes it
+    /// (`{epoch, state, …}`, or the state alone), or any safetensors of such a state. The
+    /// content tells them apart.
     ///
     /// # Errors
-    /// [`Error::Io`], or [`Error::Checkpoint`] for a file that is cut off, damaged, or no
-    /// checkpoint.
+    /// [`Error::Io`], or [`Error::Checkpoint`] for a file that is cut off, damaged, hostile, or
+    /// no checkpoint.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+        if bytes.starts_with(b"PK") || bytes.starts_with(&[0x80]) {
+            return read_pytorch(path, bytes);
+        }
         let bad = |reason: &dyn std::fmt::Display| Error::checkpoint(path, reason);
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| bad(&e))?;
         let metadata = header.metadata().as_ref().and_then(|m| m.get(METADATA_KEY));
-        let metadata = metadata
-            .ok_or_else(|| bad(&"its metadata has no configuration: expected trainer's own"))?;
+        let tensors = read_tensors(path, &bytes)?;
+        let Some(metadata) = metadata else { return from_state(path, tensors, 0) };
         let Metadata { config, state } = serde_json::from_str(metadata).map_err(|e| bad(&e))?;
         let config = RawConfig::from_toml(&config).map_err(|e| bad(&e))?;
-        Ok(Self { config, state, tensors: read_tensors(path, &bytes)? })
+        Ok(Self { config, state, tensors: from_published(tensors) })
     }
 
     /// Builds the model under a configuration, which may differ from the checkpoint's own in
@@ -79,28 +88,75 @@ impl Checkpoint {
     /// [`Error::Checkpoint`] where the tensors are those of another network.
     pub fn model(&self, path: &Path, config: &Config, device: &Device) -> Result<Model, Error> {
         Model::from_tensors(config, &self.tensors, device).map_err(|e| {
-            let backbone = config.method.backbone;
-            Error::checkpoint(path, format!("does not hold a {backbone} network: {e}"))
+            let (backbone, classifier) = (config.method.backbone, config.method.classifier);
+            let reason = format!("does not hold a {backbone} network with {classifier}: {e}");
+            Error::checkpoint(path, reason)
         })
     }
 
-    /// Writes a model beside `path` and renames it there.
+    /// Writes a model, with a configuration in TOML, beside `path` and renames it there. The
+    /// names are those of a published `state_dict`, all of them: PyTorch loads it strictly.
     ///
     /// # Errors
     /// [`Error::Io`], as on a full disk; `path` is then as it was.
     pub fn write(
         path: &Path,
-        config: &Config,
+        config: &str,
         state: &TrainingState,
         model: &Model,
     ) -> Result<(), Error> {
-        let metadata = Metadata { config: config.to_toml(), state: state.clone() };
+        let metadata = Metadata { config: config.to_owned(), state: state.clone() };
         let metadata = serde_json::to_string(&metadata).map_err(|e| Error::checkpoint(path, e))?;
         let metadata = HashMap::from([(METADATA_KEY.to_owned(), metadata)]);
-        let variables = model.parameters.all();
-        let tensors = variables.iter().map(|(name, v)| (name.clone(), v.as_tensor().clone()));
-        write_tensors(path, &tensors.collect(), Some(metadata))
+        let mut tensors = Tensors::new();
+        for (name, variable) in model.parameters.all() {
+            if let Some(second) = second_name(&name) {
+                tensors.insert(second, variable.as_tensor().clone());
+            }
+            tensors.insert(name, variable.as_tensor().clone());
+        }
+        write_tensors(path, &tensors, Some(metadata))
     }
+}
+
+/// Reads a file of `torch.save`.
+fn read_pytorch(path: &Path, bytes: Vec<u8>) -> Result<Checkpoint, Error> {
+    let read = || -> Result<_, fewshot_pytorch::Error> {
+        let file = fewshot_pytorch::Checkpoint::from_bytes(bytes)?;
+        let root = file.root();
+        let (state, epoch) = match root.get("state") {
+            Ok(state) => (state, root.get("epoch")?.as_int()?),
+            Err(_) => (root, 0),
+        };
+        Ok((state.tensors()?, epoch))
+    };
+    let (tensors, epoch) = read().map_err(|e| Error::checkpoint(path, e))?;
+    from_state(path, tensors, usize::try_from(epoch).unwrap_or_default())
+}
+
+/// A state without a configuration: its tensors tell what network they are of.
+fn from_state(path: &Path, tensors: Tensors, epochs: usize) -> Result<Checkpoint, Error> {
+    let tensors = from_published(tensors);
+    let Some(backbone) = BackboneKind::of_state(&tensors, "feature.") else {
+        let names: Vec<_> = tensors.keys().take(3).map(String::as_str).collect();
+        let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+        let reason = format!(
+            "holds no backbone that is known here: expected names as feature.layer1.0.C1.weight \
+             and classifier.weight, got {names}"
+        );
+        return Err(Error::checkpoint(path, reason));
+    };
+    // Only softmax has a bias; the others differ in nothing that is saved.
+    let has_bias = tensors.contains_key("classifier.bias");
+    let classifier = if has_bias { ClassifierKind::Softmax } else { ClassifierKind::NegCosine };
+    let features = tensors.get("classifier.weight").and_then(|w| w.dims().get(1).copied());
+    let image_size = backbone.usual_image_size(features.unwrap_or_default());
+    let mut config = RawConfig::default();
+    config.set(&format!("method.backbone={backbone}"))?;
+    config.set(&format!("method.classifier={classifier}"))?;
+    config.set(&format!("method.image_size={image_size}"))?;
+    let state = TrainingState { epochs, ..TrainingState::default() };
+    Ok(Checkpoint { config, state, tensors })
 }
 
 /// Writes tensors as safetensors, beside and renamed.

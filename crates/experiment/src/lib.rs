@@ -9,6 +9,8 @@
 //!   so that evaluating needs nothing else.
 //! * [`RunFolder`] is where a run keeps its files; each is written beside and renamed, so
 //!   that a kill at any moment leaves a run that can be resumed.
+//! * [`Provenance`] goes with every result: the build, the machine's arithmetic, the
+//!   configuration and the seed that it came from.
 //!
 //! ```
 //! use fewshot_experiment::RawConfig;
@@ -29,6 +31,7 @@ mod config;
 mod error;
 mod model;
 mod progress;
+mod provenance;
 mod run;
 
 pub use build::{device, open_loader, open_optional, open_split, sampler};
@@ -40,4 +43,5 @@ pub use config::{
 pub use error::Error;
 pub use model::Model;
 pub use progress::Progress;
+pub use provenance::Provenance;
 pub use run::{RunFolder, write_atomically};

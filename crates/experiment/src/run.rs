@@ -77,10 +77,11 @@ impl RunFolder {
         let folder = self.path.join("optimizer");
         fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
         write_tensors(&self.optimizer_file(state.epochs, state.steps), optimizer, None)?;
+        let config = config.to_toml();
         if is_best {
-            Checkpoint::write(&self.file("best.safetensors"), config, state, model)?;
+            Checkpoint::write(&self.file("best.safetensors"), &config, state, model)?;
         }
-        Checkpoint::write(&self.file("last.safetensors"), config, state, model)?;
+        Checkpoint::write(&self.file("last.safetensors"), &config, state, model)?;
         self.remove_stale(state)
     }
 

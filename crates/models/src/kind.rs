@@ -46,6 +46,20 @@ impl BackboneKind {
         })
     }
 
+    /// Side of the images that this network is published with, in pixels. Conv4's features have
+    /// as many numbers as the image size makes them, so that theirs decides.
+    pub fn usual_image_size(self, features: usize) -> usize {
+        match self {
+            Self::Conv4 => match (features / 64).isqrt() {
+                5 => 84,
+                side => 16 * side.max(1),
+            },
+            Self::ResNet12 => 84,
+            Self::ResNet10 | Self::ResNet18 => 224,
+            Self::Wrn28_10 => 80,
+        }
+    }
+
     /// Side of the smallest image that leaves a feature, in pixels.
     pub fn smallest_image(self) -> usize {
         match self {

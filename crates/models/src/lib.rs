@@ -1,8 +1,8 @@
 //! Few-shot backbones on candle: Conv4, ResNet-10, ResNet-12, ResNet-18 and WRN-28-10.
 //!
 //! A [`Backbone`] maps images `[B, 3, S, S]` to features `[B, D]`. Parameters carry the names
-//! of the published PyTorch implementation (`layer1.0.C1.weight`), so that its checkpoints
-//! need no translation, and start from its initialisation. Any image size works: the
+//! of the published PyTorch implementation (`layer1.0.C1.weight`; [`from_published`] takes the
+//! little off that its checkpoints have besides), and start from its initialisation. Any image size works: the
 //! residual networks pool globally, Conv4 flattens.
 //!
 //! A pass is either [`Pass::Eval`] (running statistics, no dropping) or [`Pass::Train`],
@@ -34,6 +34,7 @@ mod layers;
 mod parameters;
 #[cfg(test)]
 mod parity;
+mod published;
 mod resnet;
 mod resnet12;
 mod wide_resnet;
@@ -42,3 +43,4 @@ pub use backbone::{Backbone, Pass};
 pub use drop::DropOptions;
 pub use kind::{BackboneKind, UnknownBackbone};
 pub use parameters::Parameters;
+pub use published::{from_published, second_name};

@@ -48,15 +48,20 @@ impl Parameters {
     }
 
     /// Overwrites every variable with the tensor of its name from `source`, if all of them
-    /// are there in the right shape; otherwise nothing is changed.
+    /// are there in the right shape and no others; otherwise nothing is changed.
     ///
     /// # Errors
-    /// Names the first variable that is absent or of another shape, and how many are absent.
+    /// Names the first variable that is absent or of another shape, or the first tensor that
+    /// is none of the variables, and how many are.
     pub fn load(&self, source: &BTreeMap<String, Tensor>) -> Result<()> {
         let variables = self.all();
         let absent: Vec<_> = variables.keys().filter(|name| !source.contains_key(*name)).collect();
         if let Some(first) = absent.first() {
             bail!("{} of {} parameters are absent, first `{first}`", absent.len(), variables.len())
+        }
+        let others: Vec<_> = source.keys().filter(|name| !variables.contains_key(*name)).collect();
+        if let Some(first) = others.first() {
+            bail!("{} tensors are not among its parameters, first `{first}`", others.len())
         }
         for (name, variable) in &variables {
             let (got, expected) = (source[name].dims(), variable.dims());

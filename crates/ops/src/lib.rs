@@ -52,6 +52,7 @@ mod tensor;
 pub use activation::{Activation, activate};
 pub use batch_norm::{BatchStatistics, batch_norm};
 pub use conv::{Conv2dOptions, conv2d};
+pub use cpu::instruction_set;
 pub use cross_entropy::cross_entropy;
 pub use linear::linear;
 pub use memory::keep_freed_memory;

@@ -21,8 +21,12 @@ use std::path::{Path, PathBuf};
 pub fn folder() -> PathBuf {
     match std::env::var_os("PARITY_DIR") {
         Some(folder) => folder.into(),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/parity"),
+        None => fixtures(),
     }
+}
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/parity")
 }
 
 /// Every JSON file of the folder whose name starts with `prefix`, by name.
@@ -30,8 +34,34 @@ pub fn folder() -> PathBuf {
 /// # Panics
 /// If there is none, so that a test cannot pass without checking something.
 pub fn files(prefix: &str) -> Vec<(String, Value)> {
-    let folder = folder();
-    let entries = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{folder:?}: {e}"));
+    files_in(&folder(), prefix)
+}
+
+/// What the JSON files of the folder's `checkpoints` say (those of the fixtures, if it has
+/// none), each with the PyTorch checkpoints that are named after it.
+///
+/// # Panics
+/// If there is none.
+pub fn checkpoints() -> Vec<(Value, Vec<PathBuf>)> {
+    let folders = [folder(), fixtures()].map(|folder| folder.join("checkpoints"));
+    let folder = folders.into_iter().find(|folder| folder.exists()).expect("checkpoints");
+    let with_files = |(name, json): (String, Value)| {
+        let entries = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{folder:?}: {e}"));
+        let paths = entries.map(|entry| entry.expect("a directory entry").path());
+        let is_its = |path: &PathBuf| {
+            let file = path.file_name().unwrap_or_default().to_string_lossy();
+            file != name && file.starts_with(name.trim_end_matches(".json"))
+        };
+        let mut paths: Vec<_> = paths.filter(is_its).collect();
+        assert!(!paths.is_empty(), "no checkpoint beside {name}");
+        paths.sort();
+        (json, paths)
+    };
+    files_in(&folder, "").into_iter().map(with_files).collect()
+}
+
+fn files_in(folder: &Path, prefix: &str) -> Vec<(String, Value)> {
+    let entries = std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{folder:?}: {e}"));
     let mut found = Vec::new();
     for path in entries.map(|entry| entry.expect("a directory entry").path()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -3,7 +3,8 @@
 use candle_core::Device;
 use clap::Parser;
 use fewshot_experiment::{
-    Checkpoint, Config, Error, Model, RawConfig, RunFolder, TrainingState, device, write_atomically,
+    Checkpoint, Config, Error, Model, Provenance, RawConfig, RunFolder, TrainingState, device,
+    write_atomically,
 };
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -261,7 +262,13 @@ fn report(
         ModelReport::of(config, &model, datasets, checkpoint.state.epochs, device)?
     };
     let pixels = config.test.pixel_baseline.then(|| FinalReport::pixel_baseline(config, datasets));
-    let report = FinalReport { last, best, pixels: pixels.transpose()? };
+    let report = FinalReport {
+        run: Provenance::of(config),
+        test_seed: config.test.seed,
+        last,
+        best,
+        pixels: pixels.transpose()?,
+    };
     let table = report.to_markdown(config);
     println!("\n{table}");
     write_atomically(&run.file("report.md"), table.as_bytes())?;

@@ -4,7 +4,7 @@ use crate::Datasets;
 use candle_core::Device;
 use evaluator::{SplitResults, base_accuracy, evaluate_bank, evaluate_split, pixels};
 use fewshot_episodes::Head;
-use fewshot_experiment::{Config, Error, Model};
+use fewshot_experiment::{Config, Error, Model, Provenance};
 use serde::Serialize;
 
 /// What one checkpoint reaches.
@@ -60,6 +60,10 @@ impl ModelReport {
 /// What the last and the best checkpoint reach; what `results.json` holds.
 #[derive(Clone, Debug, Serialize)]
 pub struct FinalReport {
+    /// What the results came from.
+    pub run: Provenance,
+    /// The seed of the episodes.
+    pub test_seed: u64,
     /// After the last epoch.
     pub last: ModelReport,
     /// At the best validation accuracy.

@@ -5,8 +5,8 @@ use candle_core::{Device, Tensor};
 use evaluator::{correct_predictions, extract_features, few_shot, head_of, image_tensor};
 use fewshot_data::{Batch, Dataset, Split};
 use fewshot_experiment::{
-    Config, Error, Model, Progress, RunFolder, TrainingState, open_loader, open_optional,
-    open_split, sampler,
+    Config, Error, Model, Progress, Provenance, RunFolder, TrainingState, open_loader,
+    open_optional, open_split, sampler,
 };
 use fewshot_losses::cross_entropy;
 use fewshot_models::Pass;
@@ -180,6 +180,7 @@ impl Session<'_> {
             "loss": self.loss(),
             "train_accuracy": self.accuracy(),
             "skipped": self.state.skipped,
+            "run": Provenance::of(self.config),
         });
         let (skipped, seen) = (self.state.skipped, self.state.seen);
         self.state = TrainingState {

@@ -50,6 +50,11 @@ fn a_run_leaves_what_it_promises() {
     assert!(lines[2]["loss"].as_f64() < lines[0]["loss"].as_f64(), "{metrics}");
 
     let results = json(&run.join("results.json"));
+    assert_eq!((&results["run"]["seed"], &results["test_seed"]), (&0.into(), &0.into()));
+    assert_eq!(results["run"]["config_sha256"].as_str().map(str::len), Some(64));
+    for line in &lines {
+        assert_eq!(line["run"], results["run"]);
+    }
     for model in ["last", "best"] {
         assert!(results[model]["epoch"].is_u64() && results[model]["base_accuracy"].is_number());
         for (split, shot) in [("val", "1"), ("val", "5"), ("novel", "1"), ("novel", "5")] {

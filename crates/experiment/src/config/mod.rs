@@ -10,6 +10,7 @@ use fewshot_data::{OnBroken, SourceKind, Split};
 use fewshot_episodes::FineTune;
 use fewshot_losses::ClassifierKind;
 use fewshot_models::BackboneKind;
+use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
 /// A checked configuration: the only form that the rest accepts, made by
@@ -43,6 +44,17 @@ impl Config {
     /// Every setting with its effective value, as TOML that [`RawConfig`] reads back.
     pub fn to_toml(&self) -> String {
         self.resolved.to_string()
+    }
+
+    /// SHA-256 of [`to_toml`](Self::to_toml), in hexadecimal digits. The loader's `threads` and
+    /// `prefetch_mib` are left out: they change no result.
+    pub fn sha256(&self) -> String {
+        let mut settings = self.resolved.clone();
+        if let Some(loader) = settings.get_mut("loader").and_then(toml::Value::as_table_mut) {
+            loader.retain(|key, _| !["threads", "prefetch_mib"].contains(&key));
+        }
+        let digest = Sha256::digest(settings.to_string());
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// The settings of a split; those that have none of their own come from base's source.

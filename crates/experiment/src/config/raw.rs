@@ -54,6 +54,32 @@ impl RawConfig {
         Ok(())
     }
 
+    /// Puts the settings of `other` over these.
+    pub fn overlay(&mut self, other: &Self) {
+        self.values.extend(other.values.clone());
+    }
+
+    /// The settings as TOML that [`from_toml`](Self::from_toml) reads back, without defaults.
+    pub fn to_toml(&self) -> String {
+        let mut table = Table::new();
+        self.values.iter().for_each(|(key, value)| insert(&mut table, key, value.clone()));
+        table.to_string()
+    }
+
+    /// Whether a setting, or one of a section such as `dataset`, is given.
+    pub fn has(&self, name: &str) -> bool {
+        let is_of = |rest: &str| rest.is_empty() || rest.starts_with('.');
+        self.values.keys().any(|key| key.strip_prefix(name).is_some_and(is_of))
+    }
+
+    /// Takes the settings that `is_taken` picks by key from `other` in place of its own; what
+    /// `other` leaves out is at its default again.
+    pub fn take_from(&mut self, other: &Self, is_taken: impl Fn(&str) -> bool) {
+        self.values.retain(|key, _| !is_taken(key));
+        let taken = other.values.iter().filter(|(key, _)| is_taken(key));
+        self.values.extend(taken.map(|(key, value)| (key.clone(), value.clone())));
+    }
+
     /// Turns the settings into the form that the rest accepts.
     ///
     /// # Errors
@@ -178,5 +204,26 @@ fn insert(table: &mut Table, key: &str, value: Value) {
                 insert(section, rest, value);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_taken_by_key() {
+        let mut raw = RawConfig::from_toml("seed = 1\n[test]\nway = 3\nquery = 4").unwrap();
+        let other = RawConfig::from_toml("seed = 2\n[test]\nway = 7\nepisodes = 9").unwrap();
+        raw.take_from(&other, |key| key.starts_with("test."));
+        let config = raw.check().unwrap();
+        assert_eq!((config.seed, config.test.way, config.test.episodes), (1, 7, 9));
+        assert_eq!(config.test.query, 16, "what the other leaves out is at its default");
+
+        assert!(raw.has("test") && raw.has("test.way") && raw.has("seed"));
+        assert!(!raw.has("test.query") && !raw.has("tes") && !raw.has("method"));
+        let text = raw.to_toml();
+        assert_eq!(RawConfig::from_toml(&text).unwrap().to_toml(), text);
+        assert_eq!(text.matches('=').count(), 3, "no defaults: {text}");
     }
 }

@@ -8,3 +8,4 @@ pub mod pool;
 mod tile;
 
 pub use gemm::{Matrix, multiply};
+pub use tile::instruction_set;

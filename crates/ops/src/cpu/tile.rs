@@ -21,6 +21,8 @@ type Inner<T> = unsafe fn([&[T]; INNER_A], [&[T]; INNER_B], &mut [[T; INNER_B]; 
 /// The inner loops for one number type and instruction set.
 #[derive(Clone, Copy)]
 pub struct Kernels<T> {
+    /// The instruction set's name.
+    pub name: &'static str,
     /// Rows of an outer-product tile.
     pub rows: usize,
     /// Columns of an outer-product tile.
@@ -51,8 +53,21 @@ impl<T: Real> Kernels<T> {
 
     /// Plain loops.
     pub fn portable() -> Self {
-        Self { rows: 4, columns: 16, outer: outer_portable::<T, 4, 16>, inner: inner_portable }
+        Self {
+            name: "portable",
+            rows: 4,
+            columns: 16,
+            outer: outer_portable::<T, 4, 16>,
+            inner: inner_portable,
+        }
     }
+}
+
+/// The instruction set of the kernels for `f32` on this machine: `avx512`, `avx2` or `portable`.
+///
+/// It decides how sums are rounded: results agree bit for bit only where it is the same.
+pub fn instruction_set() -> &'static str {
+    kernels::<f32>().name
 }
 
 /// The fastest loops that this machine has for `T`.
@@ -116,9 +131,14 @@ mod x86 {
     /// The instruction sets of this machine, slowest first.
     pub fn detected() -> &'static [Kernels<f32>] {
         const AVX2: Kernels<f32> =
-            Kernels { rows: 4, columns: 24, outer: outer_avx2, inner: inner_avx2 };
-        const AVX512: Kernels<f32> =
-            Kernels { rows: 8, columns: 48, outer: outer_avx512, inner: inner_avx512 };
+            Kernels { name: "avx2", rows: 4, columns: 24, outer: outer_avx2, inner: inner_avx2 };
+        const AVX512: Kernels<f32> = Kernels {
+            name: "avx512",
+            rows: 8,
+            columns: 48,
+            outer: outer_avx512,
+            inner: inner_avx512,
+        };
         static ALL: [Kernels<f32>; 2] = [AVX2, AVX512];
         if !(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")) {
             &[]

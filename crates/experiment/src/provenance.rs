@@ -1,0 +1,123 @@
+//! What a result came from.
+
+use crate::Config;
+use serde::Serialize;
+
+/// What it takes to obtain a result again. Nothing in it depends on time or on the number of
+/// threads, nor does the result.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Provenance {
+    /// The workspace's version.
+    pub version: &'static str,
+    /// The version of candle-core.
+    pub candle: &'static str,
+    /// The commit that was built, with `-modified` behind it if its sources were changed, or
+    /// `unknown` for a build outside a checkout.
+    pub commit: &'static str,
+    /// The device, with the instruction set of its kernels, which decides how sums are rounded.
+    pub device: String,
+    /// [`Config::sha256`].
+    pub config_sha256: String,
+    /// The training's seed.
+    pub seed: u64,
+}
+
+impl Provenance {
+    /// The provenance of what this process computes under a configuration.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            candle: env!("FEWSHOT_CANDLE"),
+            commit: env!("FEWSHOT_COMMIT"),
+            device: format!("{} ({})", config.device, fewshot_ops::instruction_set()),
+            config_sha256: config.sha256(),
+            seed: config.seed,
+        }
+    }
+}
+
+/// One line for readers, with hashes cut to twelve digits.
+impl std::fmt::Display for Provenance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { version, candle, device, seed, .. } = self;
+        let config = &self.config_sha256[..12];
+        let (hash, modified) = match self.commit.split_once('-') {
+            Some((hash, _)) => (hash, "-modified"),
+            None => (self.commit, ""),
+        };
+        let commit = &hash[..hash.len().min(12)];
+        write!(
+            f,
+            "version {version}, commit {commit}{modified}, candle {candle}, {device}, \
+             config {config}, seed {seed}"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::RawConfig;
+    use sha2::{Digest, Sha256};
+
+    fn provenance(settings: &[&str]) -> Provenance {
+        let mut raw = RawConfig::default();
+        settings.iter().for_each(|setting| raw.set(setting).unwrap());
+        Provenance::of(&raw.check().unwrap())
+    }
+
+    #[test]
+    fn the_build_knows_what_it_is_made_of() {
+        let run = provenance(&["seed=3"]);
+        assert_eq!(run.seed, 3);
+        let lock = concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.lock");
+        let entry = format!("name = \"candle-core\"\nversion = \"{}\"", run.candle);
+        assert!(std::fs::read_to_string(lock).unwrap().contains(&entry), "{entry}");
+        let commit = run.commit.trim_end_matches("-modified");
+        let is_hash = commit.len() == 40 && commit.chars().all(|c| c.is_ascii_hexdigit());
+        assert!(is_hash || commit == "unknown", "{commit}");
+        assert!(["cpu (avx512)", "cpu (avx2)", "cpu (portable)"].contains(&run.device.as_str()));
+    }
+
+    #[test]
+    fn the_hash_is_of_all_that_changes_results() {
+        let hash = |settings: &[&str]| provenance(settings).config_sha256;
+        assert_eq!(hash(&[]).len(), 64);
+        assert_eq!(hash(&[]), hash(&["method.margin=0.0"]), "a default that is written out");
+        assert_eq!(hash(&[]), hash(&["loader.threads=3", "loader.prefetch_mib=1"]));
+        for setting in ["method.margin=0.1", "seed=1", "test.seed=1", "loader.on_broken=skip"] {
+            assert_ne!(hash(&[]), hash(&[setting]), "{setting}");
+        }
+    }
+
+    /// As checkpoints/README.md has it done with grep and sha256sum.
+    #[test]
+    fn the_hash_is_found_again_from_a_run_folder() {
+        let config = RawConfig::default().check().unwrap();
+        let is_kept =
+            |line: &&str| !["threads = ", "prefetch_mib = "].iter().any(|s| line.starts_with(s));
+        let text = config.to_toml();
+        let kept: String = text.lines().filter(is_kept).map(|line| format!("{line}\n")).collect();
+        assert_eq!(kept.lines().count() + 2, text.lines().count());
+        let digest = Sha256::digest(kept);
+        let hexadecimal: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(config.sha256(), hexadecimal);
+    }
+
+    #[test]
+    fn a_line_for_readers() {
+        let run = Provenance {
+            version: "1.2.3",
+            candle: "0.11.1",
+            commit: "0123456789abcdef0123456789abcdef01234567-modified",
+            device: "cpu (avx2)".to_owned(),
+            config_sha256: "fedcba9876543210".repeat(4),
+            seed: 7,
+        };
+        let line = "version 1.2.3, commit 0123456789ab-modified, candle 0.11.1, cpu (avx2), \
+                    config fedcba987654, seed 7";
+        assert_eq!(run.to_string(), line);
+        let unknown = Provenance { commit: "unknown", ..run }.to_string();
+        assert!(unknown.contains("commit unknown,"), "{unknown}");
+    }
+}
