@@ -43,8 +43,8 @@ struct Arguments {
     #[arg(long, value_name = "PATH")]
     checkpoint: PathBuf,
     /// A second checkpoint, for the same episodes of the first one's dataset; also prints how
-    /// much better the first is. Settings apply to both, but --config, --backbone, --classifier
-    /// and --image-size to the first only
+    /// much better the first is. Options and settings apply to both, but --backbone,
+    /// --classifier, --image-size and the [method] of --config to the first only
     #[arg(long, value_name = "PATH")]
     compare: Option<PathBuf>,
     /// Settings in a file, over the checkpoint's

@@ -17,63 +17,78 @@
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// The folder that is read.
-pub fn folder() -> PathBuf {
-    match std::env::var_os("PARITY_DIR") {
-        Some(folder) => folder.into(),
-        None => fixtures(),
-    }
-}
-
+/// The folder of the fixtures.
 fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/parity")
+    root().join("fixtures/parity")
 }
 
-/// Every JSON file of the folder whose name starts with `prefix`, by name.
+/// The workspace, which cargo is run from.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The folders that are read, the first that has what is asked for: `PARITY_DIR`, then the
+/// fixtures.
+fn folders() -> Vec<PathBuf> {
+    let named = std::env::var_os("PARITY_DIR").map(|folder| root().join(folder));
+    if let Some(folder) = &named {
+        assert!(!files_in(folder, "").is_empty(), "PARITY_DIR: no JSON file in {folder:?}");
+    }
+    named.into_iter().chain([fixtures()]).collect()
+}
+
+/// Every JSON file whose name starts with `prefix`, by name: those of the folder that
+/// `PARITY_DIR` names, or of the fixtures if it has none.
 ///
 /// # Panics
 /// If there is none, so that a test cannot pass without checking something.
 pub fn files(prefix: &str) -> Vec<(String, Value)> {
-    files_in(&folder(), prefix)
+    let mut found = folders().into_iter().map(|folder| files_in(&folder, prefix));
+    found.find(|files| !files.is_empty()).unwrap_or_else(|| panic!("no {prefix}*.json"))
 }
 
-/// What the JSON files of the folder's `checkpoints` say (those of the fixtures, if it has
-/// none), each with the PyTorch checkpoints that are named after it.
+/// What the JSON files of the subfolder `checkpoints` say, each with the PyTorch checkpoints
+/// that are named after it.
 ///
 /// # Panics
 /// If there is none.
 pub fn checkpoints() -> Vec<(Value, Vec<PathBuf>)> {
-    let folders = [folder(), fixtures()].map(|folder| folder.join("checkpoints"));
-    let folder = folders.into_iter().find(|folder| folder.exists()).expect("checkpoints");
-    let with_files = |(name, json): (String, Value)| {
-        let entries = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{folder:?}: {e}"));
-        let paths = entries.map(|entry| entry.expect("a directory entry").path());
-        let is_its = |path: &PathBuf| {
-            let file = path.file_name().unwrap_or_default().to_string_lossy();
-            file != name && file.starts_with(name.trim_end_matches(".json"))
-        };
-        let mut paths: Vec<_> = paths.filter(is_its).collect();
+    let mut folders = folders().into_iter().map(|folder| folder.join("checkpoints"));
+    let folder = folders.find(|folder| folder.exists()).expect("checkpoints");
+    let files = files_in(&folder, "");
+    assert!(!files.is_empty(), "no JSON file in {folder:?}");
+    let with_checkpoints = |(name, json): (String, Value)| {
+        let stem = name.trim_end_matches(".json");
+        let is_its = |path: &PathBuf| file_name(path).starts_with(stem) && file_name(path) != name;
+        let mut paths: Vec<_> = entries(&folder).filter(is_its).collect();
         assert!(!paths.is_empty(), "no checkpoint beside {name}");
         paths.sort();
         (json, paths)
     };
-    files_in(&folder, "").into_iter().map(with_files).collect()
+    files.into_iter().map(with_checkpoints).collect()
 }
 
 fn files_in(folder: &Path, prefix: &str) -> Vec<(String, Value)> {
-    let entries = std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{folder:?}: {e}"));
     let mut found = Vec::new();
-    for path in entries.map(|entry| entry.expect("a directory entry").path()) {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    for path in entries(folder) {
+        let name = file_name(&path);
         if name.starts_with(prefix) && name.ends_with(".json") {
             let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path:?}: {e}"));
             let json = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{path:?}: {e}"));
             found.push((name, json));
         }
     }
-    assert!(!found.is_empty(), "no {prefix}*.json in {folder:?}");
     found.sort_by(|a, b| a.0.cmp(&b.0));
     found
+}
+
+fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{folder:?}: {e}"));
+    entries.map(|entry| entry.expect("a directory entry").path())
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// The inputs of one file.

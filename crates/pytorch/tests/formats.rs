@@ -3,6 +3,7 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use candle_core::{DType, Tensor};
 use common::fixture;
@@ -38,9 +39,9 @@ fn assert_tensor(tensor: &Tensor, dtype: DType, dims: &[usize], values: &[f64]) 
 
 #[test]
 fn both_formats_of_a_trained_conv4_agree() {
-    let folder = fewshot_parity::folder().join("checkpoints");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/parity/checkpoints");
     let states = ["conv4_legacy.tar", "conv4_zip.tar"].map(|name| {
-        let checkpoint = Checkpoint::read(folder.join(name)).unwrap();
+        let checkpoint = Checkpoint::read(Path::new(folder).join(name)).unwrap();
         let root = checkpoint.root();
         assert_eq!(root.get("epoch").unwrap().as_int().unwrap(), 7);
         assert_eq!(root.get("acc").unwrap().as_float().unwrap(), 0.5);

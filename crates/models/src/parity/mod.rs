@@ -19,16 +19,19 @@ use std::collections::BTreeMap;
 /// this.
 const FLOOR: f64 = 1e-2;
 
+/// Units at a tie that two right implementations may have on different sides: up to 31 of the 20
+/// million of WRN-28-10 were seen.
+const MOST_MOVED: usize = 50;
+
 fn tensor(data: Vec<f32>, shape: &[usize]) -> Tensor {
     Tensor::from_vec(data, shape, &Device::Cpu).unwrap()
 }
 
-/// `backbone_NAME.json` for the names whose file starts with `prefix`.
-fn backbones(prefix: &str) {
-    for (file, json) in files(&format!("backbone_{prefix}")) {
-        let name = file.trim_start_matches("backbone_").trim_end_matches(".json");
-        let kind = name.replace("wide_resnet28_10", "wrn28-10").parse().unwrap();
-        check_backbone(name, kind, &json);
+/// The files of one backbone, `backbone_NAME….json`.
+fn backbones(name: &str) {
+    let kind = name.replace("wide_resnet28_10", "wrn28-10").parse().unwrap();
+    for (file, json) in files(&format!("backbone_{name}")) {
+        check_backbone(file.trim_end_matches(".json"), kind, &json);
     }
 }
 
@@ -160,6 +163,7 @@ fn check_backbone(name: &str, kind: BackboneKind, json: &Value) {
         digests: &json["grads"],
     };
     let (gradients, moved) = settling.settle().unwrap();
+    assert!(moved <= MOST_MOVED, "{name}: {moved} units on the other side cannot all be at a tie");
     let of = |(name, v): (&String, &Var)| (name.clone(), gradients.get(v).unwrap().clone());
     let grads = trainable.iter().map(of).collect();
     let what = format!("{name} gradients, {moved} units at a tie on the other side");
