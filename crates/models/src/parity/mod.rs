@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 /// this.
 const FLOOR: f64 = 1e-2;
 
-/// Units at a tie that two right implementations may have on different sides: up to 31 of the 20
+/// Units at a tie that two right implementations may have on different sides: up to 31 of the 29
 /// million of WRN-28-10 were seen.
 const MOST_MOVED: usize = 50;
 
