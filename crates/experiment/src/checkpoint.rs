@@ -68,7 +68,9 @@ impl Checkpoint {
     /// no checkpoint.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-        if bytes.starts_with(b"PK") || bytes.starts_with(&[0x80]) {
+        // The length that safetensors begin with may look like the start of any other file.
+        let is_safetensors = bytes.get(8) == Some(&b'{');
+        if !is_safetensors && (bytes.starts_with(b"PK") || bytes.starts_with(&[0x80])) {
             return read_pytorch(path, bytes);
         }
         let bad = |reason: &dyn std::fmt::Display| Error::checkpoint(path, reason);
@@ -181,4 +183,29 @@ pub(crate) fn read_tensors(path: &Path, bytes: &[u8]) -> Result<Tensors, Error> 
         tensors.insert(name, tensor);
     }
     Ok(tensors)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A header of 0x…80 bytes makes a safetensors file begin as a pickle does.
+    #[test]
+    fn safetensors_are_not_taken_for_a_pickle() {
+        let mut raw = RawConfig::default();
+        raw.set("method.backbone=conv4").unwrap();
+        let config = raw.check().unwrap();
+        let model = Model::new(&config, 3, &Device::Cpu).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("any.safetensors");
+        let starts_like_a_pickle = |length: usize| {
+            let padded = format!("{}# {}", config.to_toml(), "x".repeat(length));
+            Checkpoint::write(&path, &padded, &TrainingState::default(), &model).unwrap();
+            std::fs::read(&path).unwrap()[0] == 0x80
+        };
+        assert!((0..256).step_by(8).any(starts_like_a_pickle));
+        let read = Checkpoint::read(&path).unwrap();
+        assert_eq!(read.config.check().unwrap().to_toml(), config.to_toml());
+        assert_eq!(read.tensors.len(), model.parameters.all().len());
+    }
 }

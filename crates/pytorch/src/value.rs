@@ -123,10 +123,7 @@ impl<'a> Value<'a> {
     /// [`Error::Type`] if it is something else.
     pub fn entries(
         &self,
-    ) -> Result<
-        impl ExactSizeIterator<Item = (Value<'a>, Value<'a>)> + DoubleEndedIterator + Clone + use<'a>,
-        Error,
-    > {
+    ) -> Result<impl ExactSizeIterator<Item = (Value<'a>, Value<'a>)> + use<'a>, Error> {
         let Node::Dict(entries) = self.node() else { return Err(self.mismatch("a dict")) };
         let whole = *self;
         let arena = &self.checkpoint.content().arena;
@@ -142,9 +139,9 @@ impl<'a> Value<'a> {
     /// [`Error::Type`] if this is no dict, [`Error::NoEntry`] if it has no such key.
     pub fn get(&self, key: &str) -> Result<Value<'a>, Error> {
         let entries = self.entries()?;
-        let mut latest_first = entries.clone().rev();
-        if let Some((_, value)) = latest_first.find(|(name, _)| name.as_str().ok() == Some(key)) {
-            return Ok(value);
+        let arena = &self.checkpoint.content().arena;
+        if let Some((name, id)) = arena.entry(self.id, key) {
+            return Ok(Value { id, name: arena.text(name).unwrap_or(self.name), ..*self });
         }
         const SHOWN: usize = 8;
         let count = entries.len();

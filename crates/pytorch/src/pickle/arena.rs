@@ -105,14 +105,14 @@ impl<O> Arena<O> {
         }
     }
 
-    /// The value of a key in a dict.
-    pub(crate) fn entry(&self, dict: Id, key: &str) -> Option<Id> {
+    /// A key of a dict and its value.
+    pub(crate) fn entry(&self, dict: Id, key: &str) -> Option<(Id, Id)> {
         match self.get(dict) {
             Node::Dict(entries) => entries
                 .iter()
                 .rev()
                 .find(|(candidate, _)| self.text(*candidate) == Some(key))
-                .map(|(_, value)| *value),
+                .copied(),
             _ => None,
         }
     }

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use super::opcode as op;
 use super::stack::{Fault, Machine};
-use super::text::{long, number, raw_unicode_escape};
+use super::text::{length, long, number, raw_unicode_escape};
 use super::{Arena, Builder, Id, Node, Reader};
 use crate::Error;
 
@@ -80,7 +80,7 @@ impl<B: Builder> Machine<'_, '_, B> {
             }
             op::LONG4 => {
                 let count = i32::from_le_bytes(self.reader.array()?);
-                let value = long(self.sized(count)?)?;
+                let value = long(self.reader.take(length(count)?)?)?;
                 self.push(Node::Int(value))?;
             }
             op::INT => match self.reader.line()? {
@@ -108,8 +108,7 @@ impl<B: Builder> Machine<'_, '_, B> {
             }
             op::BINSTRING => {
                 let count = i32::from_le_bytes(self.reader.array()?);
-                let count = u64::try_from(count).map_err(|_| format!("a length of {count}"))?;
-                self.push_string(count)?;
+                self.push_string(length(count)?)?;
             }
             op::UNICODE => {
                 let text = raw_unicode_escape(self.reader.line()?)?;

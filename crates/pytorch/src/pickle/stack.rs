@@ -81,12 +81,6 @@ impl<B: Builder> Machine<'_, '_, B> {
         Ok(())
     }
 
-    /// Bytes whose count is written with a sign.
-    pub(super) fn sized(&mut self, count: i32) -> Result<&[u8], Fault> {
-        let count = u64::try_from(count).map_err(|_| format!("a length of {count}"))?;
-        Ok(self.reader.take(count)?)
-    }
-
     pub(super) fn push_text(&mut self, count: u64) -> Result<(), Fault> {
         let text = std::str::from_utf8(self.reader.take(count)?);
         let text = text.map_err(|e| format!("a string that is not UTF-8: {e}"))?;
@@ -154,20 +148,20 @@ impl<B: Builder> Machine<'_, '_, B> {
         let (name, module) = (self.pop()?, self.pop()?);
         match (self.arena.text(module), self.arena.text(name)) {
             (Some(module), Some(name)) => {
-                let object = self.builder.global(module, name);
-                let object = object.ok_or_else(|| refused(module, name))?;
-                self.push(Node::Object(object))
+                let global = global(self.builder, module, name)?;
+                self.push(global)
             }
             _ => Err("a class or function whose name is no string".into()),
         }
     }
 
     pub(super) fn push_global(&mut self, module: &str, name: &str) -> Result<(), Fault> {
-        let object = self.builder.global(module, name).ok_or_else(|| refused(module, name))?;
-        self.push(Node::Object(object))
+        let global = global(self.builder, module, name)?;
+        self.push(global)
     }
 }
 
-fn refused(module: &str, name: &str) -> Fault {
-    Fault::RefusedGlobal(format!("{}.{}", quote(module), quote(name)))
+fn global<B: Builder>(builder: &mut B, module: &str, name: &str) -> Result<Node<B::Object>, Fault> {
+    let refused = || Fault::RefusedGlobal(format!("{}.{}", quote(module), quote(name)));
+    builder.global(module, name).map(Node::Object).ok_or_else(refused)
 }

@@ -1,5 +1,5 @@
-//! The numbers and strings of protocol 0, which are written as lines of text, and the integers
-//! of protocol 2.
+//! The numbers and strings of protocol 0, which are written as lines of text, and the
+//! integers and lengths of the binary ones.
 
 use crate::error::quote;
 
@@ -30,6 +30,11 @@ pub(super) fn raw_unicode_escape(line: &[u8]) -> Result<String, String> {
         rest = &tail[digits + 1..];
     }
     Ok(text)
+}
+
+/// A length that is written with a sign.
+pub(super) fn length(count: i32) -> Result<u64, String> {
+    u64::try_from(count).map_err(|_| format!("a length of {count}"))
 }
 
 /// A little-endian integer in two's complement.

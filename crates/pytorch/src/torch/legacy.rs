@@ -60,7 +60,7 @@ fn check_header(reader: &mut Reader) -> Result<(), Error> {
         None => return Err(Error::storage("a protocol version that is no integer")),
     }
     let (arena, machine) = plain(reader)?;
-    match arena.entry(machine, "little_endian").map(|flag| arena.get(flag)) {
+    match arena.entry(machine, "little_endian").map(|(_, flag)| arena.get(flag)) {
         Some(Node::Bool(true)) => Ok(()),
         _ => Err(Error::storage("not noted as little-endian; save it on such a machine")),
     }
