@@ -7,6 +7,7 @@ use crate::wide_resnet::WideResNet;
 use crate::{BackboneKind, DropOptions};
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
+use fewshot_ops::Tape;
 
 /// How a forward pass treats batch statistics and dropping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,11 +67,14 @@ impl Backbone {
     /// Another shape, images too small for the network, or in training a batch that leaves
     /// a batch norm fewer than two values a channel.
     pub fn forward(&self, images: &Tensor, pass: Pass) -> Result<Tensor> {
-        match &self.network {
-            Network::Conv4(network) => network.forward(images, pass),
-            Network::ResNet(network) => network.forward(images, pass),
-            Network::ResNet12(network) => network.forward(images, pass),
-            Network::Wide(network) => network.forward(images, pass),
-        }
+        let mut tape = Tape::new();
+        let images = tape.enter(images)?;
+        let features = match &self.network {
+            Network::Conv4(network) => network.forward(&mut tape, &images, pass),
+            Network::ResNet(network) => network.forward(&mut tape, &images, pass),
+            Network::ResNet12(network) => network.forward(&mut tape, &images, pass),
+            Network::Wide(network) => network.forward(&mut tape, &images, pass),
+        };
+        tape.leave(features?)?.flatten_from(1)
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::backbone::Pass;
 use candle_core::{Result, Tensor};
+use fewshot_ops::{Tape, Value};
 use fewshot_seed::stream;
 use rand::Rng;
 use rayon::prelude::*;
@@ -42,37 +43,38 @@ impl Drop {
     }
 
     /// Drops from `x [B, C, H, W]`; `layer` tells apart the layers that drop.
-    pub fn forward(self, x: &Tensor, pass: Pass, layer: u64) -> Result<Tensor> {
-        let Pass::Train { seed, forward } = pass else { return Ok(x.clone()) };
+    pub fn forward(self, tape: &mut Tape, x: Value, pass: Pass, layer: u64) -> Result<Value> {
+        let Pass::Train { seed, forward } = pass else { return Ok(x) };
+        let &[batch, height, width, channels] = x.dims() else { return Ok(x) };
+        let shape = [batch, channels, height, width];
         let mask = match self {
             Self::Units { rate } if rate > 0.0 => {
                 let keep = (1.0 / (1.0 - rate)) as f32;
-                per_image(x, |image, mask| {
+                per_image(shape, |image, mask| {
                     let mut rng = stream(seed, "dropout", &[layer, forward, image]);
                     let mut draw = || if rng.random::<f32>() < rate as f32 { 0.0 } else { keep };
                     mask.iter_mut().for_each(|m| *m = draw());
-                })?
+                })
             }
             Self::Blocks { rate, size } if rate > 0.0 => {
-                let (_, _, height, width) = x.dims4()?;
                 // A map smaller than the block, as small images give, is dropped whole.
                 let size = size.min(height).min(width);
                 let gamma = gamma(rate, size, height, forward);
-                let mut mask = per_image(x, |image, mask| {
+                let mut mask = per_image(shape, |image, mask| {
                     let mut rng = stream(seed, "dropblock", &[layer, forward, image]);
                     mask.fill(1.0);
                     for plane in mask.chunks_exact_mut(height * width) {
                         drop_blocks(plane, [height, width], size, gamma, &mut rng);
                     }
-                })?;
+                });
                 let kept: f64 = mask.iter().map(|&m| f64::from(m)).sum();
                 let scale = if kept > 0.0 { mask.len() as f64 / kept } else { 0.0 } as f32;
                 mask.iter_mut().for_each(|m| *m *= scale);
                 mask
             }
-            _ => return Ok(x.clone()),
+            _ => return Ok(x),
         };
-        x * Tensor::from_vec(mask, x.shape(), x.device())?.to_dtype(x.dtype())?
+        tape.mask(&x, &Tensor::from_vec(mask, &shape[..], x.device())?.to_dtype(x.dtype())?)
     }
 }
 
@@ -104,12 +106,13 @@ fn drop_blocks(
     }
 }
 
-/// A mask of `x`'s shape, filled image by image on all threads.
-fn per_image(x: &Tensor, fill: impl Fn(u64, &mut [f32]) + Sync) -> Result<Vec<f32>> {
-    let image = x.dims4().map(|(_, c, h, w)| c * h * w)?;
-    let mut mask = vec![0f32; x.elem_count()];
+/// A mask of `[B, C, H, W]`, filled image by image on all threads.
+fn per_image(shape: [usize; 4], fill: impl Fn(u64, &mut [f32]) + Sync) -> Vec<f32> {
+    let [batch, channels, height, width] = shape;
+    let image = channels * height * width;
+    let mut mask = vec![0f32; batch * image];
     mask.par_chunks_mut(image.max(1)).enumerate().for_each(|(i, mask)| fill(i as u64, mask));
-    Ok(mask)
+    mask
 }
 
 #[cfg(test)]
@@ -129,17 +132,24 @@ mod tests {
         x.flatten_all().unwrap().to_vec1().unwrap()
     }
 
+    /// What `drop` leaves of ones.
+    fn dropped(drop: Drop, pass: Pass, layer: u64) -> Vec<f32> {
+        let mut tape = Tape::new();
+        let x = tape.enter(&ones()).unwrap();
+        values(&drop.forward(&mut tape, x, pass, layer).unwrap().to_tensor().unwrap())
+    }
+
     #[test]
     fn evaluation_and_rate_zero_drop_nothing() {
         let blocks = Drop::Blocks { rate: 0.5, size: 3 };
-        assert_eq!(values(&blocks.forward(&ones(), Pass::Eval, 0).unwrap()), values(&ones()));
+        assert_eq!(dropped(blocks, Pass::Eval, 0), values(&ones()));
         let none = Drop::Units { rate: 0.0 };
-        assert_eq!(values(&none.forward(&ones(), train(9), 0).unwrap()), values(&ones()));
+        assert_eq!(dropped(none, train(9), 0), values(&ones()));
     }
 
     #[test]
     fn dropout_drops_its_rate_and_keeps_the_mean() {
-        let y = values(&Drop::Units { rate: 0.3 }.forward(&ones(), train(0), 0).unwrap());
+        let y = dropped(Drop::Units { rate: 0.3 }, train(0), 0);
         let dropped = y.iter().filter(|&&v| v == 0.0).count() as f64 / y.len() as f64;
         assert!((dropped - 0.3).abs() < 0.03, "{dropped}");
         assert!(y.iter().all(|&v| v == 0.0 || (v - 1.0 / 0.7).abs() < 1e-6));
@@ -148,10 +158,10 @@ mod tests {
     #[test]
     fn block_rate_ramps_up_and_the_output_is_rescaled() {
         let blocks = Drop::Blocks { rate: 0.2, size: 3 };
-        let first = values(&blocks.forward(&ones(), train(0), 0).unwrap());
+        let first = dropped(blocks, train(0), 0);
         assert!(first.iter().all(|&v| v == 1.0), "the first forward keeps all");
         let share = |forward| {
-            let y = values(&blocks.forward(&ones(), train(forward), 0).unwrap());
+            let y = dropped(blocks, train(forward), 0);
             let mean = y.iter().sum::<f32>() / y.len() as f32;
             assert!((mean - 1.0).abs() < 1e-4, "count / kept keeps the mean: {mean}");
             y.iter().filter(|&&v| v == 0.0).count() as f64 / y.len() as f64
@@ -179,7 +189,7 @@ mod tests {
     #[test]
     fn masks_differ_between_steps_and_layers_but_repeat() {
         let drop = Drop::Units { rate: 0.5 };
-        let mask = |forward, layer| values(&drop.forward(&ones(), train(forward), layer).unwrap());
+        let mask = |forward, layer| dropped(drop, train(forward), layer);
         assert_eq!(mask(1, 1), mask(1, 1));
         assert_ne!(mask(1, 1), mask(2, 1));
         assert_ne!(mask(1, 1), mask(1, 2));

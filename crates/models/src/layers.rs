@@ -3,7 +3,7 @@
 use crate::backbone::Pass;
 use candle_core::{Result, Tensor, Var};
 use candle_nn::{Init, VarBuilder};
-use fewshot_ops::{Activation, BatchStatistics, Conv2dOptions, batch_norm, conv2d};
+use fewshot_ops::{Activation, BatchStatistics, Conv2dOptions, FollowingNorm, Tape, Value};
 
 /// Added to variances, PyTorch's default.
 pub const EPS: f64 = 1e-5;
@@ -59,8 +59,8 @@ impl Conv {
         Ok(Self { bias, ..Self::new(sizes, parameters)? })
     }
 
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        conv2d(x, &self.kernel, self.bias.as_ref(), self.options)
+    pub fn forward(&self, tape: &mut Tape, x: &Value) -> Result<Value> {
+        tape.conv2d(x, &self.kernel, self.bias.as_ref(), self.options)
     }
 }
 
@@ -84,29 +84,73 @@ impl BatchNorm {
         })
     }
 
+    fn running(&self) -> Result<BatchStatistics> {
+        BatchStatistics::running(&self.running_mean, &self.running_var, EPS)
+    }
+
     /// `activation(norm(x) + residual)`. Training passes update the running statistics.
     pub fn forward(
         &self,
-        x: &Tensor,
+        tape: &mut Tape,
+        x: &Value,
         pass: Pass,
         activation: Activation,
-        residual: Option<&Tensor>,
-    ) -> Result<Tensor> {
+        residual: Option<&Value>,
+    ) -> Result<Value> {
         #[cfg(test)]
-        let x = &crate::parity::nudged(x)?;
+        let x = &crate::parity::nudged(tape, x)?;
         let statistics = match pass {
-            Pass::Eval => BatchStatistics::running(&self.running_mean, &self.running_var, EPS)?,
+            Pass::Eval => self.running()?,
             Pass::Train { .. } => {
-                let statistics = BatchStatistics::of(x, EPS)?;
+                let statistics = BatchStatistics::of_value(x, EPS)?;
                 update(&self.running_mean, statistics.mean())?;
                 update(&self.running_var, &statistics.unbiased_variance())?;
                 statistics
             }
         };
-        let y = batch_norm(x, &self.weight, &self.bias, &statistics, activation, residual)?;
+        let y = tape.batch_norm(x, &self.weight, &self.bias, &statistics, activation, residual)?;
         #[cfg(test)]
-        let y = crate::parity::watched(self, x, activation, residual, y)?;
+        let y = crate::parity::watched(tape, self, x, activation, residual, y)?;
         Ok(y)
+    }
+}
+
+/// A convolution and the batch norm that takes its output.
+#[derive(Clone)]
+pub struct ConvNorm {
+    conv: Conv,
+    norm: BatchNorm,
+}
+
+impl ConvNorm {
+    pub fn new(conv: Conv, norm: BatchNorm) -> Self {
+        Self { conv, norm }
+    }
+
+    /// `activation(norm(conv(x)) + residual)`.
+    pub fn forward(
+        &self,
+        tape: &mut Tape,
+        x: &Value,
+        pass: Pass,
+        activation: Activation,
+        residual: Option<&Value>,
+    ) -> Result<Value> {
+        let Self { conv, norm } = self;
+        let of_norm = [&norm.weight, &norm.bias, &conv.kernel].into_iter();
+        let tracked = of_norm.chain(&conv.bias).any(Tensor::track_op);
+        if pass != Pass::Eval || tracked || x.is_tracked() {
+            let y = conv.forward(tape, x)?;
+            return norm.forward(tape, &y, pass, activation, residual);
+        }
+        let following = FollowingNorm {
+            weight: &norm.weight,
+            bias: &norm.bias,
+            statistics: &norm.running()?,
+            activation,
+            residual,
+        };
+        tape.conv2d_normed(x, &conv.kernel, conv.bias.as_ref(), conv.options, &following)
     }
 }
 

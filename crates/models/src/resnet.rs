@@ -3,15 +3,15 @@
 use crate::DropOptions;
 use crate::backbone::Pass;
 use crate::drop::Drop;
-use crate::layers::{BatchNorm, Conv, ConvSizes};
-use candle_core::{Result, Tensor};
+use crate::layers::{BatchNorm, Conv, ConvNorm, ConvSizes};
+use candle_core::Result;
 use candle_nn::VarBuilder;
-use fewshot_ops::{Activation, PoolOptions, global_avg_pool, max_pool2d};
+use fewshot_ops::{Activation, PoolOptions, Tape, Value};
 
 /// A 7×7 stem and four stages of 64, 128, 256 and 512 channels.
 #[derive(Clone)]
 pub struct ResNet {
-    stem: (Conv, BatchNorm),
+    stem: ConvNorm,
     blocks: Vec<Block>,
 }
 
@@ -20,7 +20,7 @@ impl ResNet {
     pub fn new(depth: usize, drop: DropOptions, parameters: VarBuilder) -> Result<Self> {
         let stem = ConvSizes { from: 3, to: 64, kernel: 7, stride: 2, padding: 3 };
         let trunk = parameters.pp("trunk");
-        let stem = (Conv::new(stem, trunk.pp(0))?, BatchNorm::new(64, trunk.pp(1))?);
+        let stem = ConvNorm::new(Conv::new(stem, trunk.pp(0))?, BatchNorm::new(64, trunk.pp(1))?);
         let mut blocks = Vec::new();
         let mut from = 64;
         for (stage, to) in [64, 128, 256, 512].into_iter().enumerate() {
@@ -35,23 +35,22 @@ impl ResNet {
         Ok(Self { stem, blocks })
     }
 
-    pub fn forward(&self, images: &Tensor, pass: Pass) -> Result<Tensor> {
-        let (conv, norm) = &self.stem;
-        let mut x = norm.forward(&conv.forward(images)?, pass, Activation::Relu, None)?;
-        x = max_pool2d(&x, PoolOptions { window: 3, stride: 2, padding: 1 })?;
+    pub fn forward(&self, tape: &mut Tape, images: &Value, pass: Pass) -> Result<Value> {
+        let x = self.stem.forward(tape, images, pass, Activation::Relu, None)?;
+        let mut x = tape.max_pool2d(&x, PoolOptions { window: 3, stride: 2, padding: 1 })?;
         for (layer, block) in self.blocks.iter().enumerate() {
-            x = block.forward(&x, pass, layer as u64)?;
+            x = block.forward(tape, x, pass, layer as u64)?;
         }
-        global_avg_pool(&x)
+        tape.global_avg_pool(&x)
     }
 }
 
 /// Two 3×3 convolutions around a shortcut.
 #[derive(Clone)]
 struct Block {
-    first: (Conv, BatchNorm),
-    second: (Conv, BatchNorm),
-    shortcut: Option<(Conv, BatchNorm)>,
+    first: ConvNorm,
+    second: ConvNorm,
+    shortcut: Option<ConvNorm>,
     drop: Drop,
 }
 
@@ -61,27 +60,23 @@ impl Block {
         let second = Conv::new(ConvSizes::three(to, to, 1), p.pp("C2"))?;
         let shortcut = || -> Result<_> {
             let conv = Conv::new(ConvSizes::one(from, to, stride), p.pp("shortcut"))?;
-            Ok((conv, BatchNorm::new(to, p.pp("BNshortcut"))?))
+            Ok(ConvNorm::new(conv, BatchNorm::new(to, p.pp("BNshortcut"))?))
         };
         Ok(Self {
-            first: (first, BatchNorm::new(to, p.pp("BN1"))?),
-            second: (second, BatchNorm::new(to, p.pp("BN2"))?),
+            first: ConvNorm::new(first, BatchNorm::new(to, p.pp("BN1"))?),
+            second: ConvNorm::new(second, BatchNorm::new(to, p.pp("BN2"))?),
             shortcut: (from != to).then(shortcut).transpose()?,
             drop,
         })
     }
 
-    fn forward(&self, x: &Tensor, pass: Pass, layer: u64) -> Result<Tensor> {
+    fn forward(&self, tape: &mut Tape, x: Value, pass: Pass, layer: u64) -> Result<Value> {
+        let y = self.first.forward(tape, &x, pass, Activation::Relu, None)?;
         let short = match &self.shortcut {
-            None => x.clone(),
-            Some((conv, norm)) => {
-                norm.forward(&conv.forward(x)?, pass, Activation::Identity, None)?
-            }
+            None => x,
+            Some(shortcut) => shortcut.forward(tape, &x, pass, Activation::Identity, None)?,
         };
-        let (conv, norm) = &self.first;
-        let y = norm.forward(&conv.forward(x)?, pass, Activation::Relu, None)?;
-        let (conv, norm) = &self.second;
-        let y = norm.forward(&conv.forward(&y)?, pass, Activation::Relu, Some(&short))?;
-        self.drop.forward(&y, pass, layer)
+        let y = self.second.forward(tape, &y, pass, Activation::Relu, Some(&short))?;
+        self.drop.forward(tape, y, pass, layer)
     }
 }

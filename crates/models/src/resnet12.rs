@@ -3,10 +3,10 @@
 use crate::DropOptions;
 use crate::backbone::Pass;
 use crate::drop::Drop;
-use crate::layers::{BatchNorm, Conv, ConvSizes};
-use candle_core::{Result, Tensor};
+use crate::layers::{BatchNorm, Conv, ConvNorm, ConvSizes};
+use candle_core::Result;
 use candle_nn::VarBuilder;
-use fewshot_ops::{Activation, PoolOptions, global_avg_pool, max_pool2d};
+use fewshot_ops::{Activation, PoolOptions, Tape, Value};
 
 const LEAKY: Activation = Activation::LeakyRelu(0.1);
 
@@ -29,20 +29,20 @@ impl ResNet12 {
         Ok(Self { stages })
     }
 
-    pub fn forward(&self, images: &Tensor, pass: Pass) -> Result<Tensor> {
+    pub fn forward(&self, tape: &mut Tape, images: &Value, pass: Pass) -> Result<Value> {
         let mut x = images.clone();
         for (layer, stage) in self.stages.iter().enumerate() {
-            x = stage.forward(&x, pass, layer as u64)?;
+            x = stage.forward(tape, x, pass, layer as u64)?;
         }
-        global_avg_pool(&x)
+        tape.global_avg_pool(&x)
     }
 }
 
 /// Three 3×3 convolutions around a 1×1 shortcut, then max pooling.
 #[derive(Clone)]
 struct Stage {
-    layers: Vec<(Conv, BatchNorm)>,
-    shortcut: (Conv, BatchNorm),
+    layers: Vec<ConvNorm>,
+    shortcut: ConvNorm,
     drop: Drop,
 }
 
@@ -51,12 +51,12 @@ impl Stage {
         let layer = |(i, from): (usize, usize)| {
             let conv =
                 Conv::new(ConvSizes::three(from, to, 1), parameters.pp(format!("C{}", i + 1)))?;
-            Ok((conv, BatchNorm::new(to, parameters.pp(format!("BN{}", i + 1)))?))
+            Ok(ConvNorm::new(conv, BatchNorm::new(to, parameters.pp(format!("BN{}", i + 1)))?))
         };
         let shortcut = parameters.pp("downsample");
         Ok(Self {
             layers: [from, to, to].into_iter().enumerate().map(layer).collect::<Result<_>>()?,
-            shortcut: (
+            shortcut: ConvNorm::new(
                 Conv::new(ConvSizes::one(from, to, 1), shortcut.pp(0))?,
                 BatchNorm::new(to, shortcut.pp(1))?,
             ),
@@ -64,16 +64,15 @@ impl Stage {
         })
     }
 
-    fn forward(&self, x: &Tensor, pass: Pass, layer: u64) -> Result<Tensor> {
-        let (conv, norm) = &self.shortcut;
-        let short = norm.forward(&conv.forward(x)?, pass, Activation::Identity, None)?;
+    fn forward(&self, tape: &mut Tape, x: Value, pass: Pass, layer: u64) -> Result<Value> {
+        let short = self.shortcut.forward(tape, &x, pass, Activation::Identity, None)?;
         let last = self.layers.len() - 1;
-        let mut y = x.clone();
-        for (i, (conv, norm)) in self.layers.iter().enumerate() {
+        let mut y = x;
+        for (i, layer) in self.layers.iter().enumerate() {
             let residual = (i == last).then_some(&short);
-            y = norm.forward(&conv.forward(&y)?, pass, LEAKY, residual)?;
+            y = layer.forward(tape, &y, pass, LEAKY, residual)?;
         }
-        let y = max_pool2d(&y, PoolOptions { window: 2, stride: 2, padding: 0 })?;
-        self.drop.forward(&y, pass, layer)
+        let y = tape.max_pool2d(&y, PoolOptions { window: 2, stride: 2, padding: 0 })?;
+        self.drop.forward(tape, y, pass, layer)
     }
 }

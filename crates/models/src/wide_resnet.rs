@@ -3,10 +3,10 @@
 use crate::DropOptions;
 use crate::backbone::Pass;
 use crate::drop::Drop;
-use crate::layers::{BatchNorm, Conv, ConvSizes};
-use candle_core::{Result, Tensor};
+use crate::layers::{BatchNorm, Conv, ConvNorm, ConvSizes};
+use candle_core::Result;
 use candle_nn::VarBuilder;
-use fewshot_ops::{Activation, global_avg_pool};
+use fewshot_ops::{Activation, Tape, Value};
 
 /// Blocks a stage: (28 - 4) / 6.
 const DEPTH: usize = 4;
@@ -35,20 +35,22 @@ impl WideResNet {
         Ok(Self { stem, blocks, norm: BatchNorm::new(from, parameters.pp("bn1"))? })
     }
 
-    pub fn forward(&self, images: &Tensor, pass: Pass) -> Result<Tensor> {
-        let mut x = self.stem.forward(images)?;
+    pub fn forward(&self, tape: &mut Tape, images: &Value, pass: Pass) -> Result<Value> {
+        let mut x = self.stem.forward(tape, images)?;
         for (layer, block) in self.blocks.iter().enumerate() {
-            x = block.forward(&x, pass, layer as u64)?;
+            x = block.forward(tape, x, pass, layer as u64)?;
         }
-        global_avg_pool(&self.norm.forward(&x, pass, Activation::Relu, None)?)
+        let x = self.norm.forward(tape, &x, pass, Activation::Relu, None)?;
+        tape.global_avg_pool(&x)
     }
 }
 
 /// Normalisation and activation before each convolution, dropout between the two.
 #[derive(Clone)]
 struct Block {
-    norms: [BatchNorm; 2],
-    convs: [Conv; 2],
+    norm: BatchNorm,
+    first: ConvNorm,
+    second: Conv,
     shortcut: Option<Conv>,
     drop: Drop,
 }
@@ -63,24 +65,26 @@ impl Block {
     ) -> Result<Self> {
         let shortcut = || Conv::new(ConvSizes::one(from, to, stride), p.pp("convShortcut"));
         Ok(Self {
-            norms: [BatchNorm::new(from, p.pp("BN1"))?, BatchNorm::new(to, p.pp("BN2"))?],
-            convs: [
+            norm: BatchNorm::new(from, p.pp("BN1"))?,
+            first: ConvNorm::new(
                 Conv::new(ConvSizes::three(from, to, stride), p.pp("C1"))?,
-                Conv::new(ConvSizes::three(to, to, 1), p.pp("C2"))?,
-            ],
+                BatchNorm::new(to, p.pp("BN2"))?,
+            ),
+            second: Conv::new(ConvSizes::three(to, to, 1), p.pp("C2"))?,
             shortcut: (from != to).then(shortcut).transpose()?,
             drop: Drop::Units { rate: drop.rate },
         })
     }
 
-    fn forward(&self, x: &Tensor, pass: Pass, layer: u64) -> Result<Tensor> {
-        let relu = |norm: &BatchNorm, x: &Tensor| norm.forward(x, pass, Activation::Relu, None);
-        let active = relu(&self.norms[0], x)?;
-        let y = relu(&self.norms[1], &self.convs[0].forward(&active)?)?;
-        let y = self.convs[1].forward(&self.drop.forward(&y, pass, layer)?)?;
-        match &self.shortcut {
-            Some(conv) => y + conv.forward(&active)?,
-            None => y + x,
-        }
+    fn forward(&self, tape: &mut Tape, x: Value, pass: Pass, layer: u64) -> Result<Value> {
+        let active = self.norm.forward(tape, &x, pass, Activation::Relu, None)?;
+        let y = self.first.forward(tape, &active, pass, Activation::Relu, None)?;
+        let y = self.drop.forward(tape, y, pass, layer)?;
+        let y = self.second.forward(tape, &y)?;
+        let short = match &self.shortcut {
+            Some(conv) => conv.forward(tape, &active)?,
+            None => x,
+        };
+        tape.add(&y, &short)
     }
 }

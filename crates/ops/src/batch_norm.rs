@@ -1,12 +1,10 @@
 //! Batch normalisation (Ioffe & Szegedy, 2015) over `[B, C, H, W]`.
 
-use crate::Activation;
 use crate::cpu::batch_norm::{Affine, Normalisation, apply, gradients, moments};
-use crate::tensor::{check_same, dispatch, slice, with_slice};
-use candle_core::backend::BackendStorage as _;
-use candle_core::{
-    CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, WithDType, bail,
-};
+use crate::tape::{Gradients, to_channels_last};
+use crate::tensor::{Real, check_same, dispatch, slice_of};
+use crate::{Activation, Tape, Value};
+use candle_core::{Result, Tensor, bail};
 use std::sync::Arc;
 
 /// Mean and variance of each channel, of a batch or from running averages.
@@ -28,13 +26,26 @@ impl BatchStatistics {
     /// # Errors
     /// Another rank, or fewer than two values a channel, whose variance says nothing.
     pub fn of(x: &Tensor, eps: f64) -> Result<Self> {
-        let (batch, channels, height, width) = x.dims4()?;
+        Self::of_channels_last(&to_channels_last(x)?, eps)
+    }
+
+    /// The same of a value on a tape.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub fn of_value(x: &Value, eps: f64) -> Result<Self> {
+        Self::of_channels_last(&x.tensor, eps)
+    }
+
+    fn of_channels_last(x: &Tensor, eps: f64) -> Result<Self> {
+        let (batch, height, width, channels) = x.dims4()?;
         let count = batch * height * width;
         if count < 2 {
-            bail!("batch_norm: {:?} has {count} value a channel, expected 2 or more", x.dims())
+            let x = [batch, channels, height, width];
+            bail!("batch_norm: {x:?} has {count} value a channel, expected 2 or more")
         }
         let (mean, variance) = dispatch!("batch_norm", x.dtype(), T => {
-            with_slice::<T, _>(x, |x| moments(x, channels, height * width))?
+            moments(&slice_of::<T>(x)?, channels)
         });
         Ok(Self { count: Some(count), ..Self::new(mean, variance, eps) })
     }
@@ -55,6 +66,18 @@ impl BatchStatistics {
     fn new(mean: Vec<f64>, variance: Vec<f64>, eps: f64) -> Self {
         let inverse_deviation = variance.iter().map(|v| 1.0 / (v + eps).sqrt()).collect();
         Self { mean: mean.into(), variance: variance.into(), inverse_deviation, count: None }
+    }
+
+    /// The normalisation with weight and bias, as a factor and a summand of each channel.
+    pub(crate) fn affine<T: Real>(&self, weight: &Tensor, bias: &Tensor) -> Result<Affine<T>> {
+        let (weight, bias) = (weight.to_vec1::<T>()?, bias.to_vec1::<T>()?);
+        let channels = 0..self.mean.len();
+        let scale = |c: usize| weight[c].to_f64() * self.inverse_deviation[c];
+        let shift = |c: usize| bias[c].to_f64() - scale(c) * self.mean[c];
+        Ok(Affine {
+            scale: channels.clone().map(|c| T::from_f64(scale(c))).collect(),
+            shift: channels.map(|c| T::from_f64(shift(c))).collect(),
+        })
     }
 
     /// Mean of each channel.
@@ -84,140 +107,114 @@ pub fn batch_norm(
     activation: Activation,
     residual: Option<&Tensor>,
 ) -> Result<Tensor> {
-    let (_, channels, _, _) = x.dims4()?;
-    if weight.dims() != [channels] || bias.dims() != [channels] || statistics.mean.len() != channels
-    {
-        let (w, b, s) = (weight.dims(), bias.dims(), statistics.mean.len());
-        bail!("batch_norm: weight {w:?}, bias {b:?}, {s} statistics for {channels} channels")
-    }
-    check_same("batch_norm", &[x, weight, bias])?;
-    let parameters = Tensor::stack(&[weight, bias], 0)?;
-    let op = BatchNorm { statistics: statistics.clone(), activation };
-    let x = x.contiguous()?;
-    match residual {
-        None => x.apply_op2(&parameters, op),
-        Some(residual) => {
-            check_same("batch_norm", &[&x, residual])?;
+    let mut tape = Tape::new();
+    let x = tape.enter(x)?;
+    let residual = residual.map(|residual| tape.enter(residual)).transpose()?;
+    let y = tape.batch_norm(&x, weight, bias, statistics, activation, residual.as_ref())?;
+    tape.leave(y)
+}
+
+impl Tape {
+    /// [`batch_norm`] as a layer.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn batch_norm(
+        &mut self,
+        x: &Value,
+        weight: &Tensor,
+        bias: &Tensor,
+        statistics: &BatchStatistics,
+        activation: Activation,
+        residual: Option<&Value>,
+    ) -> Result<Value> {
+        let (_, _, _, channels) = x.tensor.dims4()?;
+        let s = statistics.mean.len();
+        if [weight.dims(), bias.dims()].iter().any(|dims| *dims != [channels]) || s != channels {
+            let (w, b) = (weight.dims(), bias.dims());
+            bail!("batch_norm: weight {w:?}, bias {b:?}, {s} statistics for {channels} channels")
+        }
+        check_same("batch_norm", &[&x.tensor, weight, bias])?;
+        if let Some(residual) = residual {
+            check_same("batch_norm", &[&x.tensor, &residual.tensor])?;
             if residual.dims() != x.dims() {
                 bail!("batch_norm: residual {:?} beside {:?}", residual.dims(), x.dims())
             }
-            x.apply_op3(&parameters, &residual.contiguous()?, op)
         }
+        self.parameter(weight);
+        self.parameter(bias);
+        let y = dispatch!("batch_norm", x.tensor.dtype(), T => {
+            let affine = statistics.affine::<T>(weight, bias)?;
+            let residual = residual.map(|residual| slice_of::<T>(&residual.tensor)).transpose()?;
+            let y = apply(&slice_of::<T>(&x.tensor)?, &affine, activation, residual.as_deref());
+            Tensor::from_vec(y, x.tensor.shape(), x.tensor.device())?
+        });
+        let added = residual.map(|residual| residual.layer);
+        let needs_gradient =
+            x.layer.or(added.flatten()).is_some() || weight.track_op() || bias.track_op();
+        let way = BatchNorm {
+            x: x.clone(),
+            weight: weight.clone(),
+            bias: bias.clone(),
+            statistics: statistics.clone(),
+            activation,
+            y: residual.map(|_| y.clone()),
+        };
+        Ok(self.layer(y, needs_gradient, move |dy, gradients| {
+            let (parameters, dr) = way.backward(&dy, gradients)?;
+            for (parameter, gradient) in [&way.weight, &way.bias].into_iter().zip(parameters) {
+                if parameter.track_op() {
+                    gradients.add_parameter(parameter, gradient)?;
+                }
+            }
+            gradients.add(added.flatten(), dr.unwrap_or(dy))
+        }))
     }
 }
 
+/// What the way back through a batch norm needs.
 struct BatchNorm {
+    x: Value,
+    weight: Tensor,
+    bias: Tensor,
     statistics: BatchStatistics,
     activation: Activation,
+    /// The output, where it takes a residual to know its sign.
+    y: Option<Tensor>,
 }
 
 impl BatchNorm {
-    fn forward(
-        &self,
-        (x, layout): (&CpuStorage, &Layout),
-        parameters: (&CpuStorage, &Layout),
-        residual: Option<(&CpuStorage, &Layout)>,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (_, channels, height, width) = layout.shape().dims4()?;
-        let s = &self.statistics;
-        dispatch!("batch_norm", x.dtype(), T => {
-            let (weight, bias) = slice::<T>(parameters.0, parameters.1)?.split_at(channels);
-            let residual = residual.map(|(storage, layout)| slice(storage, layout)).transpose()?;
-            let scale = |c: usize| weight[c].to_f64() * s.inverse_deviation[c];
-            let shift = |c: usize| bias[c].to_f64() - scale(c) * s.mean[c];
-            let affine = Affine {
-                scale: (0..channels).map(|c| T::from_f64(scale(c))).collect(),
-                shift: (0..channels).map(|c| T::from_f64(shift(c))).collect(),
-            };
-            let x = slice::<T>(x, layout)?;
-            let y = apply(x, height * width, &affine, self.activation, residual);
-            Ok((T::to_cpu_storage_owned(y), layout.shape().clone()))
-        })
-    }
-
+    /// Adds the input's gradient; gives those of weight and bias, and of the residual if it is
+    /// not `dy`.
     fn backward(
         &self,
-        [x, parameters, y, dy]: [&Tensor; 4],
-        with_residual: bool,
-    ) -> Result<[Option<Tensor>; 3]> {
-        let (_, channels, height, width) = x.dims4()?;
+        dy: &Tensor,
+        gradients_of: &mut Gradients,
+    ) -> Result<([Tensor; 2], Option<Tensor>)> {
         let s = &self.statistics;
         let normalisation = Normalisation {
             mean: &s.mean,
             inverse_deviation: &s.inverse_deviation,
             from_batch: s.count.is_some(),
         };
-        dispatch!("batch_norm", x.dtype(), T => {
-            let weight = parameters.narrow(0, 0, 1)?.flatten_all()?.to_vec1::<T>()?;
-            let g = with_slice::<T, _>(x, |x| with_slice::<T, _>(y, |y| with_slice::<T, _>(dy, |dy| {
-                let slices = [x, y, dy];
-                let plane = height * width;
-                gradients(slices, plane, &weight, &normalisation, self.activation, with_residual)
-            })))???;
-            let residual = g.residual.map(|r| Tensor::from_vec(r, x.shape(), x.device()));
-            Ok([
-                Some(Tensor::from_vec(g.x, x.shape(), x.device())?),
-                Some(Tensor::from_vec(g.parameters, (2, channels), x.device())?),
-                residual.transpose()?,
-            ])
+        let device = dy.device();
+        dispatch!("batch_norm", dy.dtype(), T => {
+            let affine = s.affine::<T>(&self.weight, &self.bias)?;
+            let y = self.y.as_ref().map(slice_of::<T>).transpose()?;
+            let g = gradients(
+                [&slice_of::<T>(&self.x.tensor)?, &slice_of::<T>(dy)?],
+                &affine,
+                &self.weight.to_vec1::<T>()?,
+                &normalisation,
+                self.activation,
+                y.as_deref(),
+            );
+            let dx = Tensor::from_vec(g.x, dy.shape(), device)?;
+            gradients_of.add(self.x.layer, dx)?;
+            let residual = g.residual.map(|r| Tensor::from_vec(r, dy.shape(), device)).transpose()?;
+            let (weight, bias) = g.parameters.split_at(affine.scale.len());
+            let vector = |numbers| Tensor::new(numbers, device);
+            Ok(([vector(weight)?, vector(bias)?], residual))
         })
-    }
-}
-
-impl CustomOp2 for BatchNorm {
-    fn name(&self) -> &'static str {
-        "batch_norm"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        parameters: &CpuStorage,
-        parameters_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        self.forward((x, x_layout), (parameters, parameters_layout), None)
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        parameters: &Tensor,
-        y: &Tensor,
-        dy: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let [dx, dp, _] = self.backward([x, parameters, y, dy], false)?;
-        Ok((dx, dp))
-    }
-}
-
-impl CustomOp3 for BatchNorm {
-    fn name(&self) -> &'static str {
-        "batch_norm"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        parameters: &CpuStorage,
-        parameters_layout: &Layout,
-        residual: &CpuStorage,
-        residual_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let residual = Some((residual, residual_layout));
-        self.forward((x, x_layout), (parameters, parameters_layout), residual)
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        parameters: &Tensor,
-        _: &Tensor,
-        y: &Tensor,
-        dy: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let [dx, dp, dr] = self.backward([x, parameters, y, dy], true)?;
-        Ok((dx, dp, dr))
     }
 }

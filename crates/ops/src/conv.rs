@@ -1,11 +1,10 @@
 //! Two-dimensional convolution.
 
-use crate::cpu::conv::{Geometry, bias_gradient, forward, input_gradient, kernel_gradient};
-use crate::tensor::{check_same, dispatch, slice, with_slice};
-use candle_core::backend::BackendStorage as _;
-use candle_core::{
-    CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, WithDType, bail,
-};
+use crate::cpu::batch_norm::channel_sums;
+use crate::cpu::conv::{Finish, Geometry, forward, input_gradient, kernel_gradient};
+use crate::tensor::{check_same, dispatch, slice_of};
+use crate::{Activation, BatchStatistics, Tape, Value};
+use candle_core::{Result, Tensor, WithDType as _, bail};
 
 /// Stride and zero padding, the same along both axes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,126 +29,137 @@ pub fn conv2d(
     bias: Option<&Tensor>,
     options: Conv2dOptions,
 ) -> Result<Tensor> {
-    let op = Conv2d {
-        geometry: Geometry::new(x.dims(), kernel.dims(), options.stride, options.padding)?,
-        needs_input_gradient: x.track_op(),
-        needs_kernel_gradient: kernel.track_op(),
-    };
-    let (x, kernel) = (x.contiguous()?, kernel.contiguous()?);
-    match bias {
-        None => {
-            check_same("conv2d", &[&x, &kernel])?;
-            x.apply_op2(&kernel, op)
-        }
-        Some(bias) => {
-            check_same("conv2d", &[&x, &kernel, bias])?;
-            if bias.dims() != [op.geometry.out_channels] {
-                bail!("conv2d: bias {:?}, expected [{}]", bias.dims(), op.geometry.out_channels)
+    let mut tape = Tape::new();
+    let x = tape.enter(x)?;
+    let y = tape.conv2d(&x, kernel, bias, options)?;
+    tape.leave(y)
+}
+
+impl Tape {
+    /// [`conv2d`] as a layer.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn conv2d(
+        &mut self,
+        x: &Value,
+        kernel: &Tensor,
+        bias: Option<&Tensor>,
+        options: Conv2dOptions,
+    ) -> Result<Value> {
+        let g = Geometry::new(x.dims(), kernel.dims(), options.stride, options.padding)?;
+        check_same("conv2d", &[&x.tensor, kernel])?;
+        if let Some(bias) = bias {
+            check_same("conv2d", &[kernel, bias])?;
+            if bias.dims() != [g.out_channels] {
+                bail!("conv2d: bias {:?}, expected [{}]", bias.dims(), g.out_channels)
             }
-            x.apply_op3(&kernel, &bias.contiguous()?, op)
+            self.parameter(bias);
         }
-    }
-}
-
-struct Conv2d {
-    geometry: Geometry,
-    /// Images from the loader need no gradient, and theirs would be the costliest.
-    needs_input_gradient: bool,
-    /// Nor do frozen kernels.
-    needs_kernel_gradient: bool,
-}
-
-impl Conv2d {
-    fn forward(
-        &self,
-        x: (&CpuStorage, &Layout),
-        kernel: (&CpuStorage, &Layout),
-        bias: Option<(&CpuStorage, &Layout)>,
-    ) -> Result<(CpuStorage, Shape)> {
-        dispatch!("conv2d", x.0.dtype(), T => {
-            let bias = bias.map(|(storage, layout)| slice(storage, layout)).transpose()?;
-            let y = forward(&self.geometry, slice::<T>(x.0, x.1)?, slice(kernel.0, kernel.1)?, bias);
-            Ok((T::to_cpu_storage_owned(y), Shape::from(&self.geometry.out_shape()[..])))
-        })
-    }
-
-    fn gradients(&self, x: &Tensor, kernel: &Tensor, dy: &Tensor) -> Result<[Option<Tensor>; 2]> {
-        let g = &self.geometry;
-        dispatch!("conv2d", x.dtype(), T => {
-            let dx = self.needs_input_gradient.then(|| {
-                let gradient = with_slice::<T, _>(dy, |dy| {
-                    with_slice::<T, _>(kernel, |kernel| input_gradient(g, dy, kernel))
-                })??;
-                Tensor::from_vec(gradient, x.shape(), x.device())
-            });
-            let dw = self.needs_kernel_gradient.then(|| {
-                let gradient = with_slice::<T, _>(x, |x| {
-                    with_slice::<T, _>(dy, |dy| kernel_gradient(g, x, dy))
-                })??;
-                Tensor::from_vec(gradient, kernel.shape(), x.device())
-            });
-            Ok([dx.transpose()?, dw.transpose()?])
-        })
-    }
-}
-
-impl CustomOp2 for Conv2d {
-    fn name(&self) -> &'static str {
-        "conv2d"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        kernel: &CpuStorage,
-        kernel_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        self.forward((x, x_layout), (kernel, kernel_layout), None)
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        kernel: &Tensor,
-        _: &Tensor,
-        dy: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let [dx, dw] = self.gradients(x, kernel, dy)?;
-        Ok((dx, dw))
-    }
-}
-
-impl CustomOp3 for Conv2d {
-    fn name(&self) -> &'static str {
-        "conv2d"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        kernel: &CpuStorage,
-        kernel_layout: &Layout,
-        bias: &CpuStorage,
-        bias_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        self.forward((x, x_layout), (kernel, kernel_layout), Some((bias, bias_layout)))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        kernel: &Tensor,
-        bias: &Tensor,
-        _: &Tensor,
-        dy: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let [dx, dw] = self.gradients(x, kernel, dy)?;
-        let db = dispatch!("conv2d", x.dtype(), T => {
-            let db = with_slice::<T, _>(dy, |dy| bias_gradient(&self.geometry, dy))?;
-            Tensor::from_vec(db, bias.shape(), bias.device())?
+        self.parameter(kernel);
+        let values = kernel.contiguous()?;
+        let y = dispatch!("conv2d", kernel.dtype(), T => {
+            let device = x.tensor.device();
+            let bias = bias.map(Tensor::contiguous).transpose()?;
+            let bias = bias.as_ref().map(slice_of::<T>).transpose()?;
+            let (x, kernel) = (slice_of::<T>(&x.tensor)?, slice_of::<T>(&values)?);
+            Tensor::from_vec(forward(&g, &x, &kernel, Finish::bias(bias.as_deref())), &g.out_shape()[..], device)?
         });
-        Ok((dx, dw, Some(db)))
+        let tracked = |tensor: &Tensor| tensor.track_op().then(|| tensor.clone());
+        let bias = bias.and_then(tracked);
+        let layer = x.layer;
+        let input = kernel.track_op().then(|| x.tensor.clone());
+        let needs_gradient = layer.is_some() || input.is_some() || bias.is_some();
+        let kernel = kernel.clone();
+        Ok(self.layer(y, needs_gradient, move |dy, gradients| {
+            dispatch!("conv2d", dy.dtype(), T => {
+                let device = dy.device();
+                let dy = slice_of::<T>(&dy)?;
+                if let Some(bias) = bias {
+                    let db = channel_sums(&dy, g.out_channels);
+                    gradients.add_parameter(&bias, Tensor::from_vec(db, bias.shape(), device)?)?;
+                }
+                if let Some(x) = input {
+                    let dw = kernel_gradient(&g, &slice_of::<T>(&x)?, &dy);
+                    let dw = Tensor::from_vec(dw, kernel.shape(), device)?;
+                    gradients.add_parameter(&kernel, dw)?;
+                }
+                if layer.is_some() {
+                    let dx = input_gradient(&g, &dy, &slice_of::<T>(&values)?);
+                    let shape = (g.batch, g.in_size[0], g.in_size[1], g.in_channels);
+                    gradients.add(layer, Tensor::from_vec(dx, shape, device)?)?;
+                }
+                Ok(())
+            })
+        }))
     }
+
+    /// [`conv2d`] and [`batch_norm`](crate::batch_norm) in evaluation form as one: the norm's
+    /// factors go into the kernel, the rest is done as outputs are written.
+    ///
+    /// For inference: no gradient passes through.
+    ///
+    /// # Errors
+    /// As for both, or a gradient that is asked for.
+    pub fn conv2d_normed(
+        &mut self,
+        x: &Value,
+        kernel: &Tensor,
+        bias: Option<&Tensor>,
+        options: Conv2dOptions,
+        norm: &FollowingNorm,
+    ) -> Result<Value> {
+        let g = Geometry::new(x.dims(), kernel.dims(), options.stride, options.padding)?;
+        let FollowingNorm { weight, bias: norm_bias, statistics, activation, residual } = *norm;
+        check_same("conv2d_normed", &[&x.tensor, kernel, weight, norm_bias])?;
+        let asks = [Some(kernel), bias, Some(weight), Some(norm_bias)];
+        if x.layer.is_some() || asks.into_iter().flatten().any(Tensor::track_op) {
+            bail!("conv2d_normed: a gradient is asked for, which does not pass through")
+        }
+        for vector in [Some(weight), Some(norm_bias), bias].into_iter().flatten() {
+            let (got, expected) = (vector.dims(), g.out_channels);
+            if got != [expected] || statistics.mean().len() != expected {
+                bail!(
+                    "conv2d_normed: {got:?} for {expected} channels, as everything about the norm"
+                )
+            }
+        }
+        let residual = residual.map(|residual| &residual.tensor);
+        if residual.is_some_and(|residual| residual.dims() != g.out_shape()) {
+            bail!("conv2d_normed: residual {residual:?}, expected {:?}", g.out_shape())
+        }
+        let kernel = kernel.contiguous()?;
+        let y = dispatch!("conv2d_normed", kernel.dtype(), T => {
+            let mut affine = statistics.affine::<T>(weight, norm_bias)?;
+            if let Some(bias) = bias {
+                let biases = affine.scale.iter().zip(bias.to_vec1::<T>()?);
+                affine.shift.iter_mut().zip(biases).for_each(|(shift, (&s, b))| *shift += s * b);
+            }
+            let residual = residual.map(slice_of::<T>).transpose()?;
+            let finish = Finish {
+                scale: Some(&affine.scale),
+                shift: Some(&affine.shift),
+                residual: residual.as_deref(),
+                slope: T::from_f64(activation.slope()),
+            };
+            let y = forward(&g, &slice_of::<T>(&x.tensor)?, &slice_of::<T>(&kernel)?, finish);
+            Tensor::from_vec(y, &g.out_shape()[..], x.tensor.device())?
+        });
+        Ok(Value { tensor: y, layer: None })
+    }
+}
+
+/// What follows a convolution in [`Tape::conv2d_normed`].
+#[derive(Clone, Copy)]
+pub struct FollowingNorm<'a> {
+    /// The norm's weight, `[O]`.
+    pub weight: &'a Tensor,
+    /// The norm's bias, `[O]`.
+    pub bias: &'a Tensor,
+    /// Running averages.
+    pub statistics: &'a BatchStatistics,
+    /// What is applied in the end.
+    pub activation: Activation,
+    /// What is added before the activation.
+    pub residual: Option<&'a Value>,
 }

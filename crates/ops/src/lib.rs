@@ -47,14 +47,16 @@ mod memory;
 mod normalize;
 mod pool;
 pub mod reference;
+mod tape;
 mod tensor;
 
 pub use activation::{Activation, activate};
 pub use batch_norm::{BatchStatistics, batch_norm};
-pub use conv::{Conv2dOptions, conv2d};
+pub use conv::{Conv2dOptions, FollowingNorm, conv2d};
 pub use cpu::instruction_set;
 pub use cross_entropy::cross_entropy;
 pub use linear::linear;
 pub use memory::keep_freed_memory;
 pub use normalize::l2_normalize;
 pub use pool::{PoolOptions, global_avg_pool, max_pool2d};
+pub use tape::{Tape, Value};

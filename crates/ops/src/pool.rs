@@ -1,9 +1,9 @@
 //! Pooling.
 
 use crate::cpu::pool::{self, Geometry};
-use crate::tensor::{dispatch, slice, with_slice};
-use candle_core::backend::BackendStorage as _;
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDType, bail};
+use crate::tensor::{dispatch, slice_of};
+use crate::{Tape, Value};
+use candle_core::{Result, Tensor, bail};
 
 /// Window, stride and padding of a max pooling, the same along both axes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,12 +21,13 @@ pub struct PoolOptions {
 /// The gradient goes to the first maximum of each window.
 ///
 /// # Errors
-/// Another rank, a window larger than the padded input, stride or window 0.
+/// Another rank, a window larger than the padded input, stride or window 0, or a
+/// window wider than 15.
 pub fn max_pool2d(x: &Tensor, options: PoolOptions) -> Result<Tensor> {
-    let (_, _, height, width) = x.dims4()?;
-    let PoolOptions { window, stride, padding } = options;
-    let geometry = Geometry::new([height, width], window, stride, padding)?;
-    x.contiguous()?.apply_op1(MaxPool(geometry))
+    let mut tape = Tape::new();
+    let x = tape.enter(x)?;
+    let y = tape.max_pool2d(&x, options)?;
+    tape.leave(y)
 }
 
 /// The mean over height and width: `[B, C, H, W]` to `[B, C]`.
@@ -34,59 +35,57 @@ pub fn max_pool2d(x: &Tensor, options: PoolOptions) -> Result<Tensor> {
 /// # Errors
 /// Another rank, or an empty plane.
 pub fn global_avg_pool(x: &Tensor) -> Result<Tensor> {
-    let (batch, channels, height, width) = x.dims4()?;
-    if height * width == 0 {
-        bail!("global_avg_pool: {:?} has an empty plane", x.dims())
-    }
-    x.reshape((batch, channels, height * width))?.apply_op1(PlaneMean)
+    let mut tape = Tape::new();
+    let x = tape.enter(x)?;
+    let y = tape.global_avg_pool(&x)?;
+    tape.leave(y)
 }
 
-struct MaxPool(Geometry);
-
-impl CustomOp1 for MaxPool {
-    fn name(&self) -> &'static str {
-        "max_pool2d"
+impl Tape {
+    /// [`max_pool2d`] as a layer.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn max_pool2d(&mut self, x: &Value, options: PoolOptions) -> Result<Value> {
+        let (batch, height, width, channels) = x.tensor.dims4()?;
+        let PoolOptions { window, stride, padding } = options;
+        let geometry = Geometry::new([height, width], window, stride, padding)?;
+        let (y, places) = dispatch!("max_pool2d", x.tensor.dtype(), T => {
+            let (y, places) = pool::max(&geometry, &slice_of::<T>(&x.tensor)?, channels);
+            let [height, width] = geometry.out_size;
+            (Tensor::from_vec(y, (batch, height, width, channels), x.tensor.device())?, places)
+        });
+        let layer = x.layer;
+        Ok(self.layer(y, layer.is_some(), move |dy, gradients| {
+            let dx = dispatch!("max_pool2d", dy.dtype(), T => {
+                let dx = pool::max_gradient(&geometry, &slice_of::<T>(&dy)?, &places, channels);
+                Tensor::from_vec(dx, (batch, height, width, channels), dy.device())?
+            });
+            gradients.add(layer, dx)
+        }))
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (batch, channels, _, _) = layout.shape().dims4()?;
-        let [height, width] = self.0.out_size;
-        dispatch!("max_pool2d", x.dtype(), T => {
-            let y = pool::max(&self.0, slice::<T>(x, layout)?);
-            Ok((T::to_cpu_storage_owned(y), (batch, channels, height, width).into()))
-        })
-    }
-
-    fn bwd(&self, x: &Tensor, _: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
-        dispatch!("max_pool2d", x.dtype(), T => {
-            let dx = with_slice::<T, _>(x, |x| {
-                with_slice::<T, _>(dy, |dy| pool::max_gradient(&self.0, x, dy))
-            })??;
-            Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))
-        })
-    }
-}
-
-struct PlaneMean;
-
-impl CustomOp1 for PlaneMean {
-    fn name(&self) -> &'static str {
-        "global_avg_pool"
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (batch, channels, plane) = layout.shape().dims3()?;
-        dispatch!("global_avg_pool", x.dtype(), T => {
-            let y = pool::mean(slice::<T>(x, layout)?, plane);
-            Ok((T::to_cpu_storage_owned(y), (batch, channels).into()))
-        })
-    }
-
-    fn bwd(&self, x: &Tensor, _: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
-        let plane = x.dims3()?.2;
-        dispatch!("global_avg_pool", x.dtype(), T => {
-            let dx = with_slice::<T, _>(dy, |dy| pool::mean_gradient(dy, plane))?;
-            Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))
-        })
+    /// [`global_avg_pool`] as a layer.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn global_avg_pool(&mut self, x: &Value) -> Result<Value> {
+        let (batch, height, width, channels) = x.tensor.dims4()?;
+        let pixels = height * width;
+        if pixels == 0 {
+            bail!("global_avg_pool: {height}×{width} pixels: the plane is empty")
+        }
+        let y = dispatch!("global_avg_pool", x.tensor.dtype(), T => {
+            let y = pool::mean(&slice_of::<T>(&x.tensor)?, pixels, channels);
+            Tensor::from_vec(y, (batch, channels), x.tensor.device())?
+        });
+        let layer = x.layer;
+        Ok(self.layer(y, layer.is_some(), move |dy, gradients| {
+            let dx = dispatch!("global_avg_pool", dy.dtype(), T => {
+                let dx = pool::mean_gradient(&slice_of::<T>(&dy)?, pixels, channels);
+                Tensor::from_vec(dx, (batch, height, width, channels), dy.device())?
+            });
+            gradients.add(layer, dx)
+        }))
     }
 }

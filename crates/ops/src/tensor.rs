@@ -1,11 +1,25 @@
 //! From tensors to slices and back.
 
+use crate::cpu::simd::{Kernel, run_f32, run_f64};
 use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, WithDType, bail};
+use std::marker::PhantomData;
+use std::ops::{Deref, Range};
 
 /// A real number that the kernels compute with: `f32`, or `f64` for gradient checks.
-pub trait Real: WithDType + Default + std::iter::Sum {}
-impl Real for f32 {}
-impl Real for f64 {}
+pub trait Real: WithDType + Default + std::iter::Sum {
+    /// Runs a kernel, compiled for the machine's instruction set.
+    fn run<K: Kernel<Self>>(kernel: K) -> K::Output;
+}
+impl Real for f32 {
+    fn run<K: Kernel<Self>>(kernel: K) -> K::Output {
+        run_f32(kernel)
+    }
+}
+impl Real for f64 {
+    fn run<K: Kernel<Self>>(kernel: K) -> K::Output {
+        run_f64(kernel)
+    }
+}
 
 /// Calls `$body` with `$T` bound to the tensor's number type.
 macro_rules! dispatch {
@@ -33,17 +47,42 @@ pub(crate) fn slice<'a, T: Real>(storage: &'a CpuStorage, layout: &Layout) -> Re
     }
 }
 
-/// Reads a CPU tensor's elements, row-major, copying only if it is not contiguous.
+/// The elements of a tensor, row-major, for as long as this lives.
+struct Slice<G, T> {
+    storage: G,
+    range: Range<usize>,
+    number: PhantomData<T>,
+}
+
+/// Reads a contiguous CPU tensor's elements.
+///
+/// # Errors
+/// A tensor of another device or another number type than `T`, or one that is not contiguous.
+pub(crate) fn slice_of<T: Real>(tensor: &Tensor) -> Result<impl Deref<Target = [T]>> {
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(storage) => drop(slice::<T>(storage, layout)?),
+        _ => bail!("no kernel for device {:?}: expected a CPU tensor", tensor.device().location()),
+    };
+    let range = layout.contiguous_offsets().map_or(0..0, |(start, end)| start..end);
+    Ok(Slice { storage, range, number: PhantomData })
+}
+
+impl<G: Deref<Target = Storage>, T: Real> Deref for Slice<G, T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        let Storage::Cpu(storage) = &*self.storage else { return &[] };
+        storage.as_slice().map_or(&[], |numbers| &numbers[self.range.clone()])
+    }
+}
+
+/// Calls `read` with a tensor's elements, row-major, copying only if it is not contiguous.
 ///
 /// # Errors
 /// A tensor of another device or another number type than `T`.
 pub(crate) fn with_slice<T: Real, R>(tensor: &Tensor, read: impl FnOnce(&[T]) -> R) -> Result<R> {
-    let tensor = tensor.contiguous()?;
-    let (storage, layout) = tensor.storage_and_layout();
-    let Storage::Cpu(storage) = &*storage else {
-        bail!("no kernel for device {:?}: expected a CPU tensor", tensor.device().location())
-    };
-    Ok(read(slice(storage, layout)?))
+    Ok(read(&slice_of(&tensor.contiguous()?)?))
 }
 
 /// Refuses arguments that the kernels cannot take together.

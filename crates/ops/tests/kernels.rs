@@ -6,8 +6,9 @@ mod common;
 use candle_core::{DType, Device, Result, Tensor};
 use common::{assert_close, check_gradients, random, values};
 use fewshot_ops::{
-    Activation, BatchStatistics, Conv2dOptions, PoolOptions, activate, batch_norm, conv2d,
-    cross_entropy, global_avg_pool, l2_normalize, linear, max_pool2d, reference,
+    Activation, BatchStatistics, Conv2dOptions, FollowingNorm, PoolOptions, Tape, activate,
+    batch_norm, conv2d, cross_entropy, global_avg_pool, instruction_set, l2_normalize, linear,
+    max_pool2d, reference,
 };
 
 /// Batch, channels, height, width; outputs, kernel height and width; stride, padding.
@@ -25,6 +26,14 @@ const CONVOLUTIONS: &[([usize; 4], [usize; 3], usize, usize)] = &[
     ([1, 2, 1, 5], [2, 1, 3], 2, 1),
     ([9, 8, 10, 10], [33, 3, 3], 1, 1),
     ([2, 1, 3, 3], [1, 5, 5], 4, 3),
+    // Channels in whole vectors: the transformed way, with tiles that stick out.
+    ([2, 16, 7, 5], [16, 3, 3], 1, 1),
+    ([1, 32, 3, 4], [16, 3, 3], 1, 0),
+    ([3, 16, 4, 4], [48, 3, 3], 1, 2),
+    ([2, 80, 3, 3], [80, 3, 3], 1, 1),
+    ([1, 16, 6, 6], [144, 3, 3], 1, 1),
+    ([2, 16, 5, 5], [32, 3, 3], 2, 1),
+    ([2, 32, 3, 3], [16, 1, 1], 1, 0),
 ];
 
 /// Planes, height, width; window, stride, padding.
@@ -64,6 +73,87 @@ fn conv2d_is_the_naive_one() {
                 .unwrap();
             assert_close(&name, &values(&biased), &values(&expected), 4.0 * tolerance);
         });
+    }
+}
+
+/// The batch norm that follows, folded into the kernel, is the one that is not.
+#[test]
+fn conv2d_normed_is_both_layers() {
+    for &(x_shape, [out, kh, kw], stride, padding) in CONVOLUTIONS {
+        let options = Conv2dOptions { stride, padding };
+        let (x, kernel) = (random("x", &x_shape), random("kernel", &[out, x_shape[1], kh, kw]));
+        let vector = |name| random(name, &[out]);
+        let (bias, weight, shift) = (vector("bias"), vector("weight"), vector("shift"));
+        let variance = vector("variance").abs().unwrap();
+        let running = BatchStatistics::running(&vector("mean"), &variance, 1e-5).unwrap();
+        let activation = Activation::LeakyRelu(0.1);
+        let y = conv2d(&x, &kernel, Some(&bias), options).unwrap();
+        let residual = random("residual", y.dims());
+        let expected =
+            batch_norm(&y, &weight, &shift, &running, activation, Some(&residual)).unwrap();
+        in_both_types(|dtype, tolerance| {
+            let cast = |t: &Tensor| t.to_dtype(dtype).unwrap();
+            let (weight, shift) = (cast(&weight), cast(&shift));
+            let mut tape = Tape::new();
+            let (x, r) = (tape.enter(&cast(&x)).unwrap(), tape.enter(&cast(&residual)).unwrap());
+            let norm = FollowingNorm {
+                weight: &weight,
+                bias: &shift,
+                statistics: &running,
+                activation,
+                residual: Some(&r),
+            };
+            let bias = cast(&bias);
+            let y = tape.conv2d_normed(&x, &cast(&kernel), Some(&bias), options, &norm).unwrap();
+            let y = tape.leave(y).unwrap();
+            let name = format!("{dtype:?} {x_shape:?} {out} {kh} {kw} {stride} {padding}");
+            assert_close(&name, &values(&y), &values(&expected), 10.0 * tolerance);
+        });
+    }
+}
+
+/// A gradient that would be lost is refused, and so is a second way back.
+#[test]
+fn tapes_lose_no_gradient_silently() {
+    let kernel = candle_core::Var::from_tensor(&random("kernel", &[1, 1, 1, 1])).unwrap();
+    let ones = Tensor::ones(1, DType::F64, &Device::Cpu).unwrap();
+    let mut tape = Tape::new();
+    let x = tape.enter(&random("x", &[1, 1, 2, 2])).unwrap();
+    let statistics = BatchStatistics::running(&ones, &ones, 1e-5).unwrap();
+    let options = Conv2dOptions { stride: 1, padding: 0 };
+    let norm = FollowingNorm {
+        weight: &ones,
+        bias: &ones,
+        statistics: &statistics,
+        activation: Activation::Relu,
+        residual: None,
+    };
+    let refused = tape.conv2d_normed(&x, &kernel, None, options, &norm).map(|_| ());
+    assert!(refused.unwrap_err().to_string().contains("gradient"));
+
+    let y = tape.conv2d(&x, &kernel, None, options).unwrap();
+    let y = tape.leave(y).unwrap().sum_all().unwrap();
+    assert!(y.backward().unwrap().get(&kernel).is_some());
+    assert!(y.backward().unwrap_err().to_string().contains("pass forward again"));
+}
+
+/// The other instruction sets of this machine, and plain loops, each through all tests above
+/// and below.
+#[test]
+fn every_instruction_set_of_this_machine_is_right() {
+    const CHOICE: &str = "FEWSHOT_INSTRUCTION_SET";
+    if let Ok(set) = std::env::var(CHOICE) {
+        assert!([&set, "portable"].contains(&instruction_set()), "{} for {set}", instruction_set());
+        return;
+    }
+    for set in ["portable", "avx2"] {
+        let tests = std::process::Command::new(std::env::current_exe().unwrap())
+            .env(CHOICE, set)
+            .output()
+            .unwrap();
+        let printed = String::from_utf8_lossy(&tests.stdout);
+        assert!(tests.status.success(), "{set}:\n{printed}");
+        assert!(printed.contains(" passed; 0 failed"), "{set}:\n{printed}");
     }
 }
 

@@ -1,10 +1,13 @@
 //! Update rules, as `torch.optim` defines them.
 
 use candle_core::backend::BackendStorage as _;
-use candle_core::{CpuStorage, InplaceOp3, Layout, Result, Tensor, Var, backprop::GradStore, bail};
+use candle_core::{
+    CpuStorage, Device, InplaceOp2, Layout, Result, Tensor, Var, backprop::GradStore, bail,
+};
 use fewshot_experiment::Optimizer as Rule;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
@@ -17,12 +20,18 @@ pub struct Optimiser {
     rule: Rule,
     weight_decay: f64,
     parameters: BTreeMap<String, Var>,
-    /// Momentum (SGD) or first moment (Adam) by parameter.
-    first: BTreeMap<String, Tensor>,
-    /// Second moment (Adam) by parameter.
-    second: BTreeMap<String, Tensor>,
+    /// By parameter.
+    states: BTreeMap<String, State>,
     /// Updates so far.
     steps: usize,
+}
+
+/// What is remembered of a parameter's gradients.
+struct State {
+    /// Momentum (SGD) or first moment (Adam).
+    first: Vec<f32>,
+    /// Second moment (Adam), else empty.
+    second: Vec<f32>,
 }
 
 impl Optimiser {
@@ -31,13 +40,13 @@ impl Optimiser {
     /// # Errors
     /// Out of memory.
     pub fn new(rule: Rule, weight_decay: f64, parameters: BTreeMap<String, Var>) -> Result<Self> {
-        let zeros = || {
-            let zero = |(name, v): (&String, &Var)| Ok((name.clone(), v.zeros_like()?));
-            parameters.iter().map(zero).collect::<Result<BTreeMap<_, _>>>()
+        let zero = |(name, v): (&String, &Var)| {
+            let zeros = vec![0.0; v.elem_count()];
+            let second = if matches!(rule, Rule::Sgd { .. }) { Vec::new() } else { zeros.clone() };
+            (name.clone(), State { first: zeros, second })
         };
-        let first = zeros()?;
-        let second = if matches!(rule, Rule::Sgd { .. }) { BTreeMap::new() } else { zeros()? };
-        Ok(Self { rule, weight_decay, parameters, first, second, steps: 0 })
+        let states = parameters.iter().map(zero).collect();
+        Ok(Self { rule, weight_decay, parameters, states, steps: 0 })
     }
 
     /// One update with learning rate `rate`. Parameters without a gradient stay.
@@ -46,10 +55,10 @@ impl Optimiser {
     /// A tensor that is not `f32` on the CPU.
     pub fn step(&mut self, gradients: &GradStore, rate: f64) -> Result<()> {
         self.steps += 1;
-        for (name, parameter) in &self.parameters {
+        for (name, state) in &mut self.states {
+            let parameter = &self.parameters[name];
             let Some(gradient) = gradients.get(parameter) else { continue };
             let gradient = gradient.contiguous()?;
-            let (weight, first) = (parameter.as_tensor(), &self.first[name]);
             match self.rule {
                 Rule::Sgd { momentum, dampening, nesterov } => {
                     let decay = self.weight_decay as f32;
@@ -57,46 +66,51 @@ impl Optimiser {
                     let is_first = self.steps == 1 || momentum == 0.0;
                     let keep = if is_first { 0.0 } else { momentum as f32 };
                     let take = if is_first { 1.0 } else { 1.0 - dampening as f32 };
-                    let fill = Update(move |b, g, w| keep * b + take * (g + decay * w));
-                    first.inplace_op3(&gradient, weight, &fill)?;
                     let (rate, momentum) = (rate as f32, momentum as f32);
-                    let go = Update(move |w, g, b| {
-                        let ahead = if nesterov { g + decay * w + momentum * b } else { b };
-                        w - rate * ahead
-                    });
-                    weight.inplace_op3(&gradient, first, &go)?;
+                    let update = |w: &mut f32, b: &mut f32, g: f32| {
+                        let g = g + decay * *w;
+                        *b = keep * *b + take * g;
+                        *w -= rate * if nesterov { g + momentum * *b } else { *b };
+                    };
+                    let first = &mut state.first;
+                    parameter.inplace_op2(
+                        &gradient,
+                        &InPlace::new(|w, g| {
+                            let chunks = w.par_chunks_mut(CHUNK).zip(first.par_chunks_mut(CHUNK));
+                            chunks.zip(g.par_chunks(CHUNK)).for_each(|((w, b), g)| {
+                                w.iter_mut().zip(b).zip(g).for_each(|((w, b), &g)| update(w, b, g));
+                            });
+                        }),
+                    )?;
                 }
                 Rule::Adam | Rule::AdamW => {
                     let is_coupled = self.rule == Rule::Adam;
                     let decay = if is_coupled { self.weight_decay as f32 } else { 0.0 };
-                    let second = &self.second[name];
                     let (b1, b2) = (BETA1 as f32, BETA2 as f32);
-                    first.inplace_op3(
-                        &gradient,
-                        weight,
-                        &Update(move |m, g, w| {
-                            let g = g + decay * w;
-                            m + (1.0 - b1) * (g - m)
-                        }),
-                    )?;
-                    second.inplace_op3(
-                        &gradient,
-                        weight,
-                        &Update(move |v, g, w| {
-                            let g = g + decay * w;
-                            b2 * v + (1.0 - b2) * g * g
-                        }),
-                    )?;
                     let steps = self.steps as i32;
                     let size = (rate / (1.0 - BETA1.powi(steps))) as f32;
                     let root = (1.0 - BETA2.powi(steps)).sqrt() as f32;
                     let shrink =
                         if is_coupled { 1.0 } else { 1.0 - rate * self.weight_decay } as f32;
-                    weight.inplace_op3(
-                        first,
-                        second,
-                        &Update(move |w, m, v: f32| {
-                            shrink * w - size * m / (v.sqrt() / root + EPS as f32)
+                    let update = |w: &mut f32, m: &mut f32, v: &mut f32, g: f32| {
+                        let g = g + decay * *w;
+                        *m += (1.0 - b1) * (g - *m);
+                        *v = b2 * *v + (1.0 - b2) * g * g;
+                        *w = shrink * *w - size * *m / (v.sqrt() / root + EPS as f32);
+                    };
+                    let State { first, second } = state;
+                    parameter.inplace_op2(
+                        &gradient,
+                        &InPlace::new(|w, g| {
+                            let moments =
+                                first.par_chunks_mut(CHUNK).zip(second.par_chunks_mut(CHUNK));
+                            let chunks =
+                                w.par_chunks_mut(CHUNK).zip(moments).zip(g.par_chunks(CHUNK));
+                            chunks.for_each(|((w, (m, v)), g)| {
+                                for (((w, m), v), &g) in w.iter_mut().zip(m).zip(v).zip(g) {
+                                    update(w, m, v, g);
+                                }
+                            });
                         }),
                     )?;
                 }
@@ -110,23 +124,23 @@ impl Optimiser {
     /// # Errors
     /// None on a CPU.
     pub fn tensors(&self) -> Result<BTreeMap<String, Tensor>> {
-        let named = |prefix: &'static str, tensors: &BTreeMap<String, Tensor>| {
-            let name = move |(n, t): (&String, &Tensor)| (format!("{prefix}.{n}"), t.clone());
-            tensors.iter().map(name).collect::<Vec<_>>()
-        };
-        let [first, second] = self.state_names();
-        let mut all: BTreeMap<_, _> = named(first, &self.first).into_iter().collect();
-        all.extend(named(second, &self.second));
-        let steps = Tensor::new(&[self.steps as i64], &candle_core::Device::Cpu)?;
-        all.insert("steps".to_owned(), steps);
+        let mut all = BTreeMap::new();
+        for (name, State { first, second }) in &self.states {
+            let parameter = &self.parameters[name];
+            for (prefix, state) in self.state_names().iter().zip([first, second]) {
+                let state = Tensor::from_slice(state, parameter.shape(), &Device::Cpu)?;
+                all.insert(format!("{prefix}.{name}"), state);
+            }
+        }
+        all.insert("steps".to_owned(), Tensor::new(&[self.steps as i64], &Device::Cpu)?);
         Ok(all)
     }
 
     /// What `torch.optim` calls the first and second state of this rule.
-    fn state_names(&self) -> [&'static str; 2] {
+    fn state_names(&self) -> &'static [&'static str] {
         match self.rule {
-            Rule::Sgd { .. } => ["momentum_buffer", ""],
-            Rule::Adam | Rule::AdamW => ["exp_avg", "exp_avg_sq"],
+            Rule::Sgd { .. } => &["momentum_buffer"],
+            Rule::Adam | Rule::AdamW => &["exp_avg", "exp_avg_sq"],
         }
     }
 
@@ -135,7 +149,7 @@ impl Optimiser {
     /// # Errors
     /// Tensors that are absent or of another shape, as those of another rule are.
     pub fn load(&mut self, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
-        let own = self.tensors()?;
+        let (own, names) = (self.tensors()?, self.state_names());
         for (name, tensor) in &own {
             match tensors.get(name) {
                 Some(t) if t.dims() == tensor.dims() && t.dtype() == tensor.dtype() => {}
@@ -143,25 +157,26 @@ impl Optimiser {
                 None => bail!("optimiser: `{name}` is absent, as it is for another optimiser"),
             }
         }
-        let take = |prefix: &str, into: &mut BTreeMap<String, Tensor>| -> Result<()> {
-            for (name, tensor) in into.iter_mut() {
-                *tensor =
-                    tensors[&format!("{prefix}.{name}")].to_device(tensor.device())?.copy()?;
+        for (name, State { first, second }) in &mut self.states {
+            for (prefix, state) in names.iter().zip([first, second]) {
+                *state = tensors[&format!("{prefix}.{name}")].flatten_all()?.to_vec1()?;
             }
-            Ok(())
-        };
-        let [first, second] = self.state_names();
-        take(first, &mut self.first)?;
-        take(second, &mut self.second)?;
+        }
         self.steps = tensors["steps"].to_vec1::<i64>()?[0] as usize;
         Ok(())
     }
 }
 
-/// `x = f(x, a, b)` elementwise.
-struct Update<F>(F);
+/// Changes the elements of the first tensor by those of the second.
+struct InPlace<F>(Mutex<F>);
 
-impl<F: Fn(f32, f32, f32) -> f32 + Sync> InplaceOp3 for Update<F> {
+impl<F: FnMut(&mut [f32], &[f32]) + Send> InPlace<F> {
+    fn new(change: F) -> Self {
+        Self(Mutex::new(change))
+    }
+}
+
+impl<F: FnMut(&mut [f32], &[f32]) + Send> InplaceOp2 for InPlace<F> {
     fn name(&self) -> &'static str {
         "optimiser update"
     }
@@ -172,8 +187,6 @@ impl<F: Fn(f32, f32, f32) -> f32 + Sync> InplaceOp3 for Update<F> {
         layout: &Layout,
         a: &CpuStorage,
         a_layout: &Layout,
-        b: &CpuStorage,
-        b_layout: &Layout,
     ) -> Result<()> {
         let range = |layout: &Layout| match layout.contiguous_offsets() {
             Some((start, end)) => Ok(start..end),
@@ -182,15 +195,8 @@ impl<F: Fn(f32, f32, f32) -> f32 + Sync> InplaceOp3 for Update<F> {
         let CpuStorage::F32(x) = x else {
             bail!("optimiser update: dtype {:?}, expected f32", x.dtype())
         };
-        let x = &mut x[range(layout)?];
-        let (a, b) =
-            (&a.as_slice::<f32>()?[range(a_layout)?], &b.as_slice::<f32>()?[range(b_layout)?]);
-        let chunks = x.par_chunks_mut(CHUNK).zip(a.par_chunks(CHUNK)).zip(b.par_chunks(CHUNK));
-        chunks.for_each(|((x, a), b)| {
-            for ((x, &a), &b) in x.iter_mut().zip(a).zip(b) {
-                *x = self.0(*x, a, b);
-            }
-        });
+        let mut change = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut x[range(layout)?], &a.as_slice::<f32>()?[range(a_layout)?]);
         Ok(())
     }
 }

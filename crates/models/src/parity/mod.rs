@@ -107,6 +107,10 @@ fn check_backbone(name: &str, kind: BackboneKind, json: &Value) {
         check(&format!("{name} {pass} feature"), deviation, 1e-4);
     };
     feature(&json["eval_feature"], &backbone.forward(&images, Pass::Eval).unwrap(), "eval");
+    let frozen = parameters.frozen_builder(DType::F32, &Device::Cpu);
+    let frozen = Backbone::new(kind, DropOptions::default(), frozen).unwrap();
+    let folded = frozen.forward(&images, Pass::Eval).unwrap();
+    feature(&json["eval_feature"], &folded, "eval, batch norms folded into convolutions,");
 
     let pass = Pass::Train { seed: 0, forward: 0 };
     let head = &json["head"];

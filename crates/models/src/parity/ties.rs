@@ -9,7 +9,7 @@
 use crate::layers::{BatchNorm, EPS};
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Result, Tensor, Var};
-use fewshot_ops::{Activation, BatchStatistics, batch_norm};
+use fewshot_ops::{Activation, BatchStatistics, Tape, Value, batch_norm};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
@@ -94,34 +94,39 @@ pub fn watch<T>(nudges: &Nudges, pass: impl FnOnce() -> T) -> (T, Vec<Layer>) {
 }
 
 /// The input of the batch norm that comes next, moved.
-pub fn nudged(x: &Tensor) -> Result<Tensor> {
+pub fn nudged(tape: &mut Tape, x: &Value) -> Result<Value> {
     PASS.with_borrow(|pass| {
         let nudges = pass.as_ref().and_then(|pass| pass.nudges.get(&pass.layers.len()));
         let Some(nudges) = nudges else { return Ok(x.clone()) };
-        let mut change = vec![0f32; x.elem_count()];
+        let planes = x.to_tensor()?;
+        let mut change = vec![0f32; planes.elem_count()];
         nudges.iter().for_each(|(&unit, &by)| change[unit] = by);
-        x + Tensor::from_vec(change, x.shape(), x.device())?
+        let change = tape.enter(&Tensor::from_vec(change, planes.shape(), planes.device())?)?;
+        tape.add(x, &change)
     })
 }
 
 /// The output `y` of a batch norm, with a probe on it if the pass is watched.
 pub fn watched(
+    tape: &mut Tape,
     norm: &BatchNorm,
-    x: &Tensor,
+    x: &Value,
     activation: Activation,
-    residual: Option<&Tensor>,
-    y: Tensor,
-) -> Result<Tensor> {
+    residual: Option<&Value>,
+    y: Value,
+) -> Result<Value> {
     PASS.with_borrow_mut(|pass| {
         let Some(pass) = pass else { return Ok(y) };
-        let probe = Var::zeros(y.shape(), DType::F32, y.device())?;
-        let y = (y + probe.as_tensor())?;
+        let planes = y.to_tensor()?;
+        let probe = Var::zeros(planes.shape(), DType::F32, planes.device())?;
+        let probed = tape.enter(&probe)?;
+        let y = tape.add(&y, &probed)?;
         pass.layers.push(Layer {
             weight: norm.weight.clone(),
             bias: norm.bias.clone(),
             activation,
-            input: x.detach(),
-            residual: residual.map(Tensor::detach),
+            input: x.to_tensor()?,
+            residual: residual.map(Value::to_tensor).transpose()?,
             probe,
         });
         Ok(y)

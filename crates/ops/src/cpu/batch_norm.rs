@@ -1,67 +1,166 @@
-//! Batch normalisation, with the activation and residual addition that follow it.
+//! Batch normalisation of pixels `[pixels, C]`, with the activation and residual addition that
+//! follow it.
 
-use super::elementwise::factor;
+use super::buffer::{Filling, filled};
+use super::simd::{Kernel, Portable, Vector};
 use crate::{Activation, tensor::Real};
+use candle_core::WithDType as _;
 use rayon::prelude::*;
+use std::ops::Range;
 
-/// Independent partial sums, so that the compiler can use vector registers.
-const LANES: usize = 16;
+/// Elements of a task, which stay in the first caches between two looks at them.
+const ELEMENTS: usize = 1 << 14;
 
-/// Two sums over a run of values, `Σ f(x_i, y_i, z_i)`, taken lane by lane.
-fn sums<T: Real>([x, y, z]: [&[T]; 3], f: impl Fn(T, T, T) -> [T; 2]) -> [f64; 2] {
-    let mut lanes = [[T::zero(); LANES]; 2];
-    let whole = x.len() / LANES * LANES;
-    let chunks = x.chunks_exact(LANES).zip(y.chunks_exact(LANES)).zip(z.chunks_exact(LANES));
-    for ((x, y), z) in chunks {
-        for l in 0..LANES {
-            let [a, b] = f(x[l], y[l], z[l]);
-            lanes[0][l] += a;
-            lanes[1][l] += b;
+/// Pixels as tasks take them.
+fn tasks(pixels: usize, channels: usize) -> impl IndexedParallelIterator<Item = Range<usize>> {
+    let at_a_time = (ELEMENTS / channels.max(1)).max(1);
+    (0..pixels.div_ceil(at_a_time))
+        .into_par_iter()
+        .map(move |task| task * at_a_time..((task + 1) * at_a_time).min(pixels))
+}
+
+/// Work on some neighbouring channels of all pixels of a task.
+trait Channels<T> {
+    /// Works on the channels from `c` that `N` vectors hold.
+    ///
+    /// # Safety
+    /// They must be there, and the vectors' instruction set.
+    unsafe fn work<V: Vector<Scalar = T>, const N: usize>(&mut self, c: usize);
+}
+
+/// Works on all channels: the vectors' instruction set is needed.
+#[inline(always)]
+unsafe fn for_channels<V: Vector>(channels: usize, work: &mut impl Channels<V::Scalar>) {
+    let mut c = 0;
+    // SAFETY: inside.
+    unsafe {
+        while c + 4 * V::LANES <= channels {
+            work.work::<V, 4>(c);
+            c += 4 * V::LANES;
+        }
+        while c + V::LANES <= channels {
+            work.work::<V, 1>(c);
+            c += V::LANES;
+        }
+        while c < channels {
+            work.work::<Portable<V::Scalar, 1>, 1>(c);
+            c += 1;
         }
     }
-    let mut totals = lanes.map(|lanes| lanes.iter().map(|l| l.to_f64()).sum::<f64>());
-    for i in whole..x.len() {
-        let [a, b] = f(x[i], y[i], z[i]);
-        totals[0] += a.to_f64();
-        totals[1] += b.to_f64();
+}
+
+#[inline(always)]
+unsafe fn load<V: Vector, const N: usize>(from: *const V::Scalar) -> [V; N] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut vectors = [V::zero(); N];
+        for (i, vector) in vectors.iter_mut().enumerate() {
+            *vector = V::load(from.add(i * V::LANES));
+        }
+        vectors
     }
-    totals
 }
 
-/// [`sums`] over each channel of tensors `[B, C, plane]`, in a fixed order; `f` is told the
-/// channel. Runs are summed as `T`, among each other as `f64`.
-fn channel_pairs<T: Real, F: Fn(T, T, T) -> [T; 2]>(
-    tensors: [&[T]; 3],
+/// Runs work on channels for the machine's vectors.
+struct OnChannels<W>(usize, W);
+
+impl<T: Real, W: Channels<T>> Kernel<T> for OnChannels<W> {
+    type Output = W;
+
+    #[inline(always)]
+    fn run<V: Vector<Scalar = T>>(mut self) -> W {
+        // SAFETY: works are made for as many channels as there are.
+        unsafe { for_channels::<V>(self.0, &mut self.1) };
+        self.1
+    }
+}
+
+/// Sums two numbers of each channel; `N` vectors of both.
+#[inline(always)]
+unsafe fn write_sums<V: Vector, const N: usize>(sums: [[V; N]; 2], to: &mut [[f64; 2]]) {
+    for (which, sums) in sums.iter().enumerate() {
+        for (i, sum) in sums.iter().enumerate() {
+            let mut lanes = [V::Scalar::default(); 16];
+            // SAFETY: 16 is the widest vector.
+            unsafe { sum.store(lanes.as_mut_ptr()) };
+            for (to, lane) in to[i * V::LANES..][..V::LANES].iter_mut().zip(lanes) {
+                to[which] = lane.to_f64();
+            }
+        }
+    }
+}
+
+/// The mean and the sum of squared distances from it, of a task's pixels.
+struct Moments<'a, T> {
+    x: &'a [T],
     channels: usize,
-    plane: usize,
-    f: impl Fn(usize) -> F + Sync,
-) -> Vec<[f64; 2]> {
-    let sum = |c: usize| {
-        let f = f(c);
-        let starts = (c * plane..tensors[0].len()).step_by((channels * plane).max(1));
-        let run = |start: usize| sums(tensors.map(|t| &t[start..start + plane]), &f);
-        starts.map(run).fold([0.0; 2], |a, b| [a[0] + b[0], a[1] + b[1]])
+    /// By channel.
+    moments: Vec<[f64; 2]>,
+}
+
+impl<T: Real> Channels<T> for Moments<'_, T> {
+    #[inline(always)]
+    unsafe fn work<V: Vector<Scalar = T>, const N: usize>(&mut self, c: usize) {
+        let pixels = self.x.len() / self.channels;
+        // SAFETY: the channels are there.
+        unsafe {
+            let zero = V::zero();
+            let start = self.x.as_ptr().add(c);
+            let mut sums = [zero; N];
+            for pixel in 0..pixels {
+                let x = load::<V, N>(start.add(pixel * self.channels));
+                for i in 0..N {
+                    sums[i] = sums[i].add(x[i]);
+                }
+            }
+            // Distances from a mean that is rounded, then from the one that they have.
+            let inverse = V::splat(T::from_f64(1.0 / pixels as f64));
+            let mut means = sums;
+            for mean in &mut means {
+                *mean = mean.mul(inverse);
+            }
+            let mut distances = [[zero; N]; 2];
+            for pixel in 0..pixels {
+                let x = load::<V, N>(start.add(pixel * self.channels));
+                for i in 0..N {
+                    let distance = x[i].sub(means[i]);
+                    distances[0][i] = distances[0][i].add(distance);
+                    distances[1][i] = distance.fma(distance, distances[1][i]);
+                }
+            }
+            let mut rounded = vec![[0.0; 2]; N * V::LANES];
+            write_sums([means; 2], &mut rounded);
+            let moments = &mut self.moments[c..c + N * V::LANES];
+            write_sums(distances, moments);
+            for ([first, second], [mean, _]) in moments.iter_mut().zip(rounded) {
+                *second -= *first * *first / pixels as f64;
+                *first = mean + *first / pixels as f64;
+            }
+        }
+    }
+}
+
+/// Mean and biased variance of each channel of `x [pixels, C]`.
+pub fn moments<T: Real>(x: &[T], channels: usize) -> (Vec<f64>, Vec<f64>) {
+    let pixels = x.len() / channels.max(1);
+    let of_task = |pixels: Range<usize>| {
+        let x = &x[pixels.start * channels..pixels.end * channels];
+        let work = Moments { x, channels, moments: vec![[0.0; 2]; channels] };
+        (pixels.len() as f64, T::run(OnChannels(channels, work)).moments)
     };
-    (0..channels).into_par_iter().map(sum).collect()
-}
-
-/// The sum of each channel of `x [B, C, plane]`.
-pub fn channel_sums<T: Real>(x: &[T], channels: usize, plane: usize) -> Vec<f64> {
-    let pairs = channel_pairs([x; 3], channels, plane, |_| |v, _, _| [v, T::zero()]);
-    pairs.into_iter().map(|[sum, _]| sum).collect()
-}
-
-/// Mean and biased variance of each channel.
-pub fn moments<T: Real>(x: &[T], channels: usize, plane: usize) -> (Vec<f64>, Vec<f64>) {
-    let count = (x.len() / channels.max(1)) as f64;
-    let mean: Vec<f64> =
-        channel_sums(x, channels, plane).into_iter().map(|sum| sum / count).collect();
-    let squares = channel_pairs([x; 3], channels, plane, |c| {
-        let mean = T::from_f64(mean[c]);
-        move |v, _, _| [(v - mean) * (v - mean), T::zero()]
-    });
-    let variance = squares.into_iter().map(|[sum, _]| sum / count).collect();
-    (mean, variance)
+    let parts: Vec<_> = tasks(pixels, channels).map(of_task).collect();
+    // Chan, Golub & LeVeque: "Updating formulae and a pairwise algorithm", 1979.
+    let (mut count, mut mean, mut squares) = (0.0, vec![0.0; channels], vec![0.0; channels]);
+    for (n, part) in parts {
+        let total = count + n;
+        for (c, [part_mean, part_squares]) in part.into_iter().enumerate() {
+            let distance: f64 = part_mean - mean[c];
+            mean[c] += distance * n / total;
+            squares[c] += part_squares + distance * distance * count * n / total;
+        }
+        count = total;
+    }
+    (mean, squares.into_iter().map(|sum| sum / count).collect())
 }
 
 /// What is applied to each channel: `y = activation(scale·x + shift + residual)`.
@@ -70,44 +169,73 @@ pub struct Affine<T> {
     pub shift: Vec<T>,
 }
 
-/// `activation(scale·x + shift + residual)` over `x [B, C, plane]`.
+struct Apply<'a, T> {
+    x: &'a [T],
+    affine: &'a Affine<T>,
+    slope: T,
+    residual: Option<&'a [T]>,
+    y: *mut T,
+}
+
+impl<T: Real> Channels<T> for Apply<'_, T> {
+    #[inline(always)]
+    unsafe fn work<V: Vector<Scalar = T>, const N: usize>(&mut self, c: usize) {
+        let channels = self.affine.scale.len();
+        // SAFETY: the channels are there.
+        unsafe {
+            let scale = load::<V, N>(self.affine.scale.as_ptr().add(c));
+            let shift = load::<V, N>(self.affine.shift.as_ptr().add(c));
+            let slope = V::splat(self.slope);
+            for at in (c..self.x.len()).step_by(channels) {
+                let mut y = load::<V, N>(self.x.as_ptr().add(at));
+                for i in 0..N {
+                    y[i] = y[i].fma(scale[i], shift[i]);
+                }
+                if let Some(residual) = self.residual {
+                    let residual = load::<V, N>(residual.as_ptr().add(at));
+                    for i in 0..N {
+                        y[i] = y[i].add(residual[i]);
+                    }
+                }
+                for (i, y) in y.into_iter().enumerate() {
+                    y.scale_below(y, slope).store(self.y.add(at + i * V::LANES));
+                }
+            }
+        }
+    }
+}
+
+/// `activation(scale·x + shift + residual)` of `x [pixels, C]`.
 pub fn apply<T: Real>(
     x: &[T],
-    plane: usize,
     affine: &Affine<T>,
     activation: Activation,
     residual: Option<&[T]>,
 ) -> Vec<T> {
     let channels = affine.scale.len();
-    let mut y = vec![T::zero(); x.len()];
     let slope = T::from_f64(activation.slope());
-    let image = (channels * plane).max(1);
-    y.par_chunks_mut(image).enumerate().for_each(|(b, y)| {
-        for (c, y) in y.chunks_exact_mut(plane).enumerate() {
-            let (scale, shift) = (affine.scale[c], affine.shift[c]);
-            let range = b * image + c * plane..b * image + (c + 1) * plane;
-            let activate = |v: T| v * factor(v, slope);
-            let x = &x[range.clone()];
-            match residual {
-                None => y.iter_mut().zip(x).for_each(|(y, &x)| *y = activate(scale * x + shift)),
-                Some(residual) => y
-                    .iter_mut()
-                    .zip(x)
-                    .zip(&residual[range])
-                    .for_each(|((y, &x), &r)| *y = activate(scale * x + shift + r)),
-            }
-        }
-    });
-    y
+    // SAFETY: tasks write all pixels.
+    unsafe {
+        filled(x.len(), |y| {
+            tasks(x.len() / channels.max(1), channels).for_each(|pixels| {
+                let elements = pixels.start * channels..pixels.end * channels;
+                let y = y.at(elements.start, elements.len());
+                let residual = residual.map(|residual| &residual[elements.clone()]);
+                let work = Apply { x: &x[elements], affine, slope, residual, y };
+                T::run(OnChannels(channels, work));
+            });
+        })
+    }
 }
 
 /// What [`gradients`] gives.
 pub struct Gradients<T> {
-    /// `[B, C, plane]`.
+    /// `[pixels, C]`.
     pub x: Vec<T>,
     /// `[2, C]`: weight, then bias.
     pub parameters: Vec<T>,
-    /// Gradient before the activation, `[B, C, plane]`; asked for with a residual.
+    /// Gradient before the activation, `[pixels, C]`, where there is a residual and the
+    /// activation changes it.
     pub residual: Option<Vec<T>>,
 }
 
@@ -120,52 +248,211 @@ pub struct Normalisation<'a> {
     pub from_batch: bool,
 }
 
-/// Gradients of `activation(weight·(x - mean)·inverse_deviation + bias + residual)`.
+/// What the gradient before the activation is told by: the sign of the output, or of
+/// `scale·x + shift` where that is the same.
+#[derive(Clone, Copy)]
+enum Sign<'a, T> {
+    Output(&'a [T]),
+    Affine(&'a Affine<T>),
+}
+
+/// The gradients before the activation and their sums, of a task's pixels.
+struct Sums<'a, T> {
+    x: &'a [T],
+    dy: &'a [T],
+    sign: Sign<'a, T>,
+    slope: T,
+    mean: &'a [T],
+    /// Where the gradient before the activation is kept, if it is.
+    kept: Option<*mut T>,
+    /// `Σd` and `Σd·(x - mean)` by channel.
+    sums: Vec<[f64; 2]>,
+}
+
+/// `N` vectors of gradients before the activation.
+#[inline(always)]
+unsafe fn before_activation<V: Vector, const N: usize>(
+    sign: Sign<V::Scalar>,
+    slope: V,
+    x: [V; N],
+    dy: [V; N],
+    [at, c]: [usize; 2],
+) -> [V; N] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let sign = match sign {
+            Sign::Output(y) => load::<V, N>(y.as_ptr().add(at)),
+            Sign::Affine(affine) => {
+                let scale = load::<V, N>(affine.scale.as_ptr().add(c));
+                let shift = load::<V, N>(affine.shift.as_ptr().add(c));
+                let mut sign = x;
+                for i in 0..N {
+                    sign[i] = x[i].fma(scale[i], shift[i]);
+                }
+                sign
+            }
+        };
+        let mut d = dy;
+        for i in 0..N {
+            d[i] = dy[i].scale_below(sign[i], slope);
+        }
+        d
+    }
+}
+
+impl<T: Real> Channels<T> for Sums<'_, T> {
+    #[inline(always)]
+    unsafe fn work<V: Vector<Scalar = T>, const N: usize>(&mut self, c: usize) {
+        // SAFETY: the channels are there.
+        unsafe {
+            let mean = load::<V, N>(self.mean.as_ptr().add(c));
+            let slope = V::splat(self.slope);
+            let mut sums = [[V::zero(); N]; 2];
+            for at in (c..self.x.len()).step_by(self.mean.len()) {
+                let x = load::<V, N>(self.x.as_ptr().add(at));
+                let dy = load::<V, N>(self.dy.as_ptr().add(at));
+                let d = before_activation(self.sign, slope, x, dy, [at, c]);
+                for i in 0..N {
+                    sums[0][i] = sums[0][i].add(d[i]);
+                    sums[1][i] = d[i].fma(x[i].sub(mean[i]), sums[1][i]);
+                }
+                if let Some(kept) = self.kept {
+                    for (i, d) in d.into_iter().enumerate() {
+                        d.store(kept.add(at + i * V::LANES));
+                    }
+                }
+            }
+            write_sums(sums, &mut self.sums[c..c + N * V::LANES]);
+        }
+    }
+}
+
+/// `dx = gain·(d - offset) + along·(x - mean)` of a task's pixels.
+struct InputGradient<'a, T> {
+    x: &'a [T],
+    /// The gradient before the activation, or else of the output.
+    dy: &'a [T],
+    sign: Option<Sign<'a, T>>,
+    slope: T,
+    mean: &'a [T],
+    gain: &'a [T],
+    offset: &'a [T],
+    along: &'a [T],
+    dx: *mut T,
+}
+
+impl<T: Real> Channels<T> for InputGradient<'_, T> {
+    #[inline(always)]
+    unsafe fn work<V: Vector<Scalar = T>, const N: usize>(&mut self, c: usize) {
+        // SAFETY: the channels are there.
+        unsafe {
+            let mean = load::<V, N>(self.mean.as_ptr().add(c));
+            let gain = load::<V, N>(self.gain.as_ptr().add(c));
+            let offset = load::<V, N>(self.offset.as_ptr().add(c));
+            let along = load::<V, N>(self.along.as_ptr().add(c));
+            let slope = V::splat(self.slope);
+            for at in (c..self.x.len()).step_by(self.mean.len()) {
+                let x = load::<V, N>(self.x.as_ptr().add(at));
+                let mut d = load::<V, N>(self.dy.as_ptr().add(at));
+                if let Some(sign) = self.sign {
+                    d = before_activation(sign, slope, x, d, [at, c]);
+                }
+                for i in 0..N {
+                    let centred = x[i].sub(mean[i]);
+                    let dx = centred.fma(along[i], d[i].sub(offset[i]).mul(gain[i]));
+                    dx.store(self.dx.add(at + i * V::LANES));
+                }
+            }
+        }
+    }
+}
+
+/// Gradients of `y = activation(weight·(x - mean)·inverse_deviation + bias + residual)`, which
+/// was computed by `affine`; `y` is needed where there is a residual.
 pub fn gradients<T: Real>(
-    [x, y, dy]: [&[T]; 3],
-    plane: usize,
+    [x, dy]: [&[T]; 2],
+    affine: &Affine<T>,
     weight: &[T],
     normalisation: &Normalisation,
     activation: Activation,
-    with_residual: bool,
+    y: Option<&[T]>,
 ) -> Gradients<T> {
     let channels = weight.len();
-    let count = (x.len() / channels.max(1)) as f64;
+    let pixels = x.len() / channels.max(1);
     let slope = T::from_f64(activation.slope());
-    // The sign of the output is that of the value before the activation.
-    let pairs = channel_pairs([x, y, dy], channels, plane, |c| {
-        let mean = T::from_f64(normalisation.mean[c]);
-        move |x, y, d| {
-            let d = d * factor(y, slope);
-            [d, d * (x - mean)]
-        }
-    });
-    let deviation = normalisation.inverse_deviation;
-    let dweight: Vec<f64> = pairs.iter().zip(deviation).map(|([_, p], d)| p * d).collect();
+    let round = |numbers: &[f64]| numbers.iter().map(|&v| T::from_f64(v)).collect::<Vec<_>>();
+    let mean = round(normalisation.mean);
+    // All is said by dy where nothing is cut.
+    let is_cut = activation != Activation::Identity;
+    let keeps = y.is_some() && is_cut;
+    let sign = |elements: &Range<usize>| match y {
+        Some(y) => Sign::Output(&y[elements.clone()]),
+        None => Sign::Affine(affine),
+    };
+    let range = |pixels: Range<usize>| pixels.start * channels..pixels.end * channels;
 
-    let mut dx = vec![T::zero(); x.len()];
-    let image = (channels * plane).max(1);
-    dx.par_chunks_mut(image).enumerate().for_each(|(b, dx)| {
-        for (c, dx) in dx.chunks_exact_mut(plane).enumerate() {
-            let start = b * image + c * plane;
-            let gain = T::from_f64(weight[c].to_f64() * deviation[c]);
-            // dx = gain·(d - mean(d) - x̂·mean(d·x̂)), the means only for batch statistics.
-            let mean = T::from_f64(normalisation.mean[c]);
-            let (mut offset, mut along) = (T::zero(), T::zero());
-            if normalisation.from_batch {
-                offset = T::from_f64(pairs[c][0] / count);
-                along = T::from_f64(dweight[c] / count * deviation[c]);
-            }
-            let (x, y, dy) = (&x[start..][..plane], &y[start..][..plane], &dy[start..][..plane]);
-            for (((dx, &x), &y), &d) in dx.iter_mut().zip(x).zip(y).zip(dy) {
-                let d = d * factor(y, slope);
-                *dx = gain * (d - offset - along * (x - mean));
-            }
+    let mut parts = Vec::new();
+    let sums = |kept: Option<Filling<T>>| {
+        tasks(pixels, channels)
+            .map(|pixels| {
+                let elements = range(pixels);
+                // SAFETY: this task alone writes these elements.
+                let kept = kept.map(|d| unsafe { d.at(elements.start, elements.len()) });
+                let (x, dy) = (&x[elements.clone()], &dy[elements.clone()]);
+                let sums = vec![[0.0; 2]; channels];
+                let work = Sums { x, dy, sign: sign(&elements), slope, mean: &mean, kept, sums };
+                T::run(OnChannels(channels, work)).sums
+            })
+            .collect::<Vec<_>>()
+    };
+    // SAFETY: tasks write all elements.
+    let kept = keeps.then(|| unsafe { filled(x.len(), |d| parts = sums(Some(d))) });
+    if kept.is_none() {
+        parts = sums(None);
+    }
+    let mut totals = vec![[0.0; 2]; channels];
+    for part in parts {
+        for (total, part) in totals.iter_mut().zip(part) {
+            *total = [total[0] + part[0], total[1] + part[1]];
         }
-    });
-    let residual =
-        with_residual.then(|| super::elementwise::activation_gradient(y, dy, activation));
-    let sums = pairs.into_iter().map(|[sum, _]| sum);
+    }
+
+    let deviation = normalisation.inverse_deviation;
+    let dweight: Vec<f64> = totals.iter().zip(deviation).map(|([_, p], d)| p * d).collect();
+    let by_channel = |f: &dyn Fn(usize) -> f64| round(&(0..channels).map(f).collect::<Vec<_>>());
+    let gain = |c: usize| weight[c].to_f64() * deviation[c];
+    // dx = gain·(d - mean(d) - x̂·mean(d·x̂)), the means only for batch statistics.
+    let share = if normalisation.from_batch { 1.0 / pixels as f64 } else { 0.0 };
+    let offset = by_channel(&|c| totals[c][0] * share);
+    let along = by_channel(&|c| -gain(c) * dweight[c] * share * deviation[c]);
+    let gain = by_channel(&gain);
+    // SAFETY: tasks write all elements.
+    let dx = unsafe {
+        filled(x.len(), |dx| {
+            tasks(pixels, channels).for_each(|pixels| {
+                let elements = range(pixels);
+                let work = InputGradient {
+                    x: &x[elements.clone()],
+                    dy: &kept.as_deref().unwrap_or(dy)[elements.clone()],
+                    sign: (is_cut && !keeps).then(|| sign(&elements)),
+                    slope,
+                    mean: &mean,
+                    gain: &gain,
+                    offset: &offset,
+                    along: &along,
+                    dx: dx.at(elements.start, elements.len()),
+                };
+                T::run(OnChannels(channels, work));
+            });
+        })
+    };
+    let sums = totals.into_iter().map(|[sum, _]| sum);
     let parameters = dweight.into_iter().chain(sums).map(T::from_f64).collect();
-    Gradients { x: dx, parameters, residual }
+    Gradients { x: dx, parameters, residual: kept }
+}
+
+/// The sum of each channel of `x [pixels, C]`.
+pub fn channel_sums<T: Real>(x: &[T], channels: usize) -> Vec<T> {
+    let count = (x.len() / channels.max(1)) as f64;
+    moments(x, channels).0.into_iter().map(|mean| T::from_f64(mean * count)).collect()
 }

@@ -1,5 +1,6 @@
 //! Activations.
 
+use super::buffer::filled;
 use crate::{Activation, tensor::Real};
 use rayon::prelude::*;
 
@@ -35,4 +36,45 @@ pub fn activation_gradient<T: Real>(y: &[T], dy: &[T], activation: Activation) -
         },
     );
     dx
+}
+
+/// `to += from`, on all threads.
+pub fn add_to<T: Real>(to: &mut [T], from: &[T]) {
+    to.par_chunks_mut(CHUNK)
+        .zip(from.par_chunks(CHUNK))
+        .for_each(|(to, from)| to.iter_mut().zip(from).for_each(|(t, &f)| *t += f));
+}
+
+/// `a + b`.
+pub fn sum<T: Real>(a: &[T], b: &[T]) -> Vec<T> {
+    zip(a, b, |a, b| a + b)
+}
+
+/// `a · b`, number by number.
+pub fn product<T: Real>(a: &[T], b: &[T]) -> Vec<T> {
+    zip(a, b, |a, b| a * b)
+}
+
+fn zip<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T + Sync) -> Vec<T> {
+    // SAFETY: chunks cover all numbers.
+    unsafe {
+        filled(a.len(), |to| {
+            a.par_chunks(CHUNK).zip(b.par_chunks(CHUNK)).enumerate().for_each(|(i, (a, b))| {
+                let to: *mut T = to.at(i * CHUNK, a.len());
+                for (j, (&a, &b)) in a.iter().zip(b).enumerate() {
+                    to.add(j).write(f(a, b));
+                }
+            });
+        })
+    }
+}
+
+/// Adds all slices of `size` numbers to the first, in order, and leaves that alone.
+pub fn sum_slices<T: Real>(numbers: &mut Vec<T>, size: usize) {
+    if numbers.len() > size {
+        let (sum, slices) = numbers.split_at_mut(size);
+        slices.chunks_exact(size).for_each(|slice| add_to(sum, slice));
+        numbers.truncate(size);
+        numbers.shrink_to_fit();
+    }
 }

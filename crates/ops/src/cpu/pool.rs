@@ -1,8 +1,16 @@
-//! Pooling over the planes of `[B, C, H, W]`.
+//! Pooling of channels-last images.
 
+use super::buffer::filled;
+use super::simd::{Kernel, Vector};
 use crate::tensor::Real;
 use candle_core::{Result, bail};
 use rayon::prelude::*;
+use std::ops::Range;
+
+/// Channels that are looked at together.
+const TOGETHER: usize = 16;
+/// The largest window whose places a byte tells apart.
+const WIDEST: usize = 15;
 
 /// The checked sizes of one max pooling.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +31,9 @@ impl Geometry {
                  stride must be positive, padding at most half the window"
             )
         }
+        if window > WIDEST {
+            bail!("max_pool2d: window {window}, expected at most {WIDEST}")
+        }
         let mut out_size = [0; 2];
         for (out, size) in out_size.iter_mut().zip(in_size) {
             match (size + 2 * padding).checked_sub(window) {
@@ -33,109 +44,215 @@ impl Geometry {
         Ok(Self { in_size, out_size, window, stride, padding })
     }
 
-    /// Whether windows are 2×2 side by side, the commonest pooling, which needs no branches.
-    fn is_halving(&self) -> bool {
-        (self.window, self.stride, self.padding) == (2, 2, 0)
-    }
-
-    /// The input positions of output `o` along one axis.
-    fn window(&self, axis: usize, o: usize) -> std::ops::Range<usize> {
+    /// The taps of the window of output `o` along one axis that lie inside the input.
+    fn taps(&self, axis: usize, o: usize) -> Range<usize> {
         let start = o * self.stride;
-        let end = (start + self.window).saturating_sub(self.padding).min(self.in_size[axis]);
-        start.saturating_sub(self.padding).min(end)..end
+        let first = self.padding.saturating_sub(start);
+        let end = (self.in_size[axis] + self.padding).saturating_sub(start).min(self.window);
+        first.min(end)..end
     }
 
-    /// Calls `visit(output index, input index)` with the place of each window's maximum:
-    /// the first in reading order, or the last NaN if there is one.
-    fn for_each_maximum<T: Real>(&self, x: &[T], mut visit: impl FnMut(usize, usize)) {
-        let width = self.in_size[1];
+    /// Visits each output's pixel number and window.
+    #[inline(always)]
+    fn for_each_window(&self, mut visit: impl FnMut(usize, Window)) {
         let [rows, columns] = self.out_size;
         for oy in 0..rows {
-            let ys = self.window(0, oy);
             for ox in 0..columns {
-                let xs = self.window(1, ox);
-                let mut best = ys.start * width + xs.start;
-                for y in ys.clone() {
-                    for i in y * width + xs.start..y * width + xs.end {
-                        // NaN compares unequal to itself and wins, as in PyTorch.
-                        if x[i] > x[best] || x[i].partial_cmp(&x[i]).is_none() {
-                            best = i;
-                        }
-                    }
+                let window = Window {
+                    g: self,
+                    corner: [oy, ox],
+                    taps: [0, 1].map(|axis| self.taps(axis, [oy, ox][axis])),
+                };
+                visit(oy * columns + ox, window);
+            }
+        }
+    }
+
+    /// Elements of an image of `channels`, in and out.
+    fn image(&self, channels: usize) -> [usize; 2] {
+        [self.in_size, self.out_size].map(|[height, width]| height * width * channels)
+    }
+}
+
+/// What lies in one window.
+struct Window<'a> {
+    g: &'a Geometry,
+    /// The output's row and column.
+    corner: [usize; 2],
+    /// Rows and columns of the window that lie inside the image.
+    taps: [Range<usize>; 2],
+}
+
+impl Window<'_> {
+    /// The place in the window and the pixel's number of a tap.
+    #[inline(always)]
+    fn tap(&self, ky: usize, kx: usize) -> (u8, usize) {
+        let Geometry { stride, padding, window, in_size, .. } = *self.g;
+        let [oy, ox] = self.corner;
+        let pixel = (oy * stride + ky - padding) * in_size[1] + ox * stride + kx - padding;
+        ((ky * window + kx) as u8, pixel)
+    }
+}
+
+/// `N` channels from `at`.
+#[inline(always)]
+fn lanes<T: Copy, const N: usize>(x: &[T], at: usize) -> &[T; N] {
+    x[at..].first_chunk().expect("kernels stay inside their images")
+}
+
+/// As [`lanes`], to write to.
+#[inline(always)]
+fn lanes_mut<T, const N: usize>(x: &mut [T], at: usize) -> &mut [T; N] {
+    x[at..].first_chunk_mut().expect("kernels stay inside their images")
+}
+
+/// The maxima of one image, and their places in their windows.
+struct Max<'a, T> {
+    g: &'a Geometry,
+    channels: usize,
+    x: &'a [T],
+    y: &'a mut [T],
+    places: &'a mut [u8],
+}
+
+impl<T: Real> Max<'_, T> {
+    #[inline(always)]
+    fn window<const N: usize>(&mut self, out: usize, window: &Window, c: usize) {
+        let (mut best, mut places) = ([T::zero(); N], [0u8; N]);
+        let mut is_first = true;
+        // No closures in here: they would not be compiled for the instruction set.
+        for ky in window.taps[0].clone() {
+            for kx in window.taps[1].clone() {
+                let (place, pixel) = window.tap(ky, kx);
+                let x: &[T; N] = lanes(self.x, pixel * self.channels + c);
+                for l in 0..N {
+                    // NaN compares unequal to itself and wins, as in PyTorch.
+                    let wins = is_first | (x[l] > best[l]) | x[l].partial_cmp(&x[l]).is_none();
+                    best[l] = if wins { x[l] } else { best[l] };
+                    places[l] = if wins { place } else { places[l] };
                 }
-                visit(oy * columns + ox, best);
+                is_first = false;
+            }
+        }
+        *lanes_mut(self.y, out * self.channels + c) = best;
+        *lanes_mut(self.places, out * self.channels + c) = places;
+    }
+}
+
+impl<T: Real> Kernel<T> for Max<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<Scalar = T>>(mut self) {
+        let whole = self.channels / TOGETHER * TOGETHER;
+        self.g.for_each_window(|out, window| {
+            for c in (0..whole).step_by(TOGETHER) {
+                self.window::<TOGETHER>(out, &window, c);
+            }
+            for c in whole..self.channels {
+                self.window::<1>(out, &window, c);
+            }
+        });
+    }
+}
+
+/// The maximum of each window of `x [B, H, W, C]`, `[B, oh, ow, C]`, and its place in the
+/// window: the first in reading order, or the last NaN if there is one.
+pub fn max<T: Real>(g: &Geometry, x: &[T], channels: usize) -> (Vec<T>, Vec<u8>) {
+    let [from, to] = g.image(channels);
+    let mut y = vec![T::zero(); x.len() / from * to];
+    let mut places = vec![0; y.len()];
+    let images = y.par_chunks_mut(to).zip(places.par_chunks_mut(to)).zip(x.par_chunks(from));
+    images.for_each(|((y, places), x)| T::run(Max { g, channels, x, y, places }));
+    (y, places)
+}
+
+/// The gradient of one image.
+struct MaxGradient<'a, T> {
+    g: &'a Geometry,
+    channels: usize,
+    dy: &'a [T],
+    places: &'a [u8],
+    dx: &'a mut [T],
+}
+
+impl<T: Real> MaxGradient<'_, T> {
+    #[inline(always)]
+    fn window<const N: usize>(&mut self, out: usize, window: &Window, c: usize) {
+        let dy: &[T; N] = lanes(self.dy, out * self.channels + c);
+        let places: &[u8; N] = lanes(self.places, out * self.channels + c);
+        for ky in window.taps[0].clone() {
+            for kx in window.taps[1].clone() {
+                let (place, pixel) = window.tap(ky, kx);
+                let dx: &mut [T; N] = lanes_mut(self.dx, pixel * self.channels + c);
+                for l in 0..N {
+                    dx[l] += if places[l] == place { dy[l] } else { T::zero() };
+                }
             }
         }
     }
 }
 
-/// The larger of two; NaN is larger than anything, as in PyTorch.
-#[inline(always)]
-fn larger<T: Real>(a: T, b: T) -> T {
-    if b > a || b.partial_cmp(&b).is_none() { b } else { a }
-}
+impl<T: Real> Kernel<T> for MaxGradient<'_, T> {
+    type Output = ();
 
-/// The maximum of each window of each plane.
-pub fn max<T: Real>(g: &Geometry, x: &[T]) -> Vec<T> {
-    let (in_plane, out_plane) = (g.in_size[0] * g.in_size[1], g.out_size[0] * g.out_size[1]);
-    let mut y = vec![T::zero(); x.len() / in_plane * out_plane];
-    y.par_chunks_mut(out_plane).zip(x.par_chunks(in_plane)).with_min_len(8).for_each(|(y, x)| {
-        if !g.is_halving() {
-            return g.for_each_maximum(x, |o, i| y[o] = x[i]);
-        }
-        let rows = y.chunks_exact_mut(g.out_size[1]).zip(x.chunks_exact(2 * g.in_size[1]));
-        for (y, x) in rows {
-            let (upper, lower) = x.split_at(g.in_size[1]);
-            let pairs = upper.chunks_exact(2).zip(lower.chunks_exact(2));
-            for (y, (u, l)) in y.iter_mut().zip(pairs) {
-                *y = larger(larger(u[0], u[1]), larger(l[0], l[1]));
+    #[inline(always)]
+    fn run<V: Vector<Scalar = T>>(mut self) {
+        self.dx.fill(T::zero());
+        let whole = self.channels / TOGETHER * TOGETHER;
+        self.g.for_each_window(|out, window| {
+            for c in (0..whole).step_by(TOGETHER) {
+                self.window::<TOGETHER>(out, &window, c);
             }
-        }
-    });
-    y
-}
-
-/// The gradient of [`max`]: each window's goes to its maximum, summed where windows overlap.
-pub fn max_gradient<T: Real>(g: &Geometry, x: &[T], dy: &[T]) -> Vec<T> {
-    let (in_plane, out_plane) = (g.in_size[0] * g.in_size[1], g.out_size[0] * g.out_size[1]);
-    let mut dx = vec![T::zero(); x.len()];
-    let planes = dx.par_chunks_mut(in_plane).zip(x.par_chunks(in_plane));
-    planes.zip(dy.par_chunks(out_plane)).with_min_len(8).for_each(|((dx, x), dy)| {
-        if !g.is_halving() {
-            return g.for_each_maximum(x, |o, i| dx[i] += dy[o]);
-        }
-        let width = g.in_size[1];
-        let rows = dx.chunks_exact_mut(2 * width).zip(x.chunks_exact(2 * width));
-        for ((dx, x), dy) in rows.zip(dy.chunks_exact(g.out_size[1])) {
-            let (upper, lower) = x.split_at(width);
-            let (dx_upper, dx_lower) = dx.split_at_mut(width);
-            let pairs = upper.chunks_exact(2).zip(lower.chunks_exact(2));
-            let targets = dx_upper.chunks_exact_mut(2).zip(dx_lower.chunks_exact_mut(2));
-            for (((du, dl), (u, l)), &d) in targets.zip(pairs).zip(dy) {
-                // All of it to the first that is no smaller than any other.
-                let give = |is_it: bool| if is_it { d } else { T::zero() };
-                let (above, below) = (larger(u[0], u[1]), larger(l[0], l[1]));
-                let (is_above, is_left) = (above >= below, u[0] >= u[1]);
-                du[0] = give(is_above && is_left);
-                du[1] = give(is_above && !is_left);
-                dl[0] = give(!is_above && l[0] >= l[1]);
-                dl[1] = give(!is_above && l[0] < l[1]);
+            for c in whole..self.channels {
+                self.window::<1>(out, &window, c);
             }
-        }
-    });
-    dx
+        });
+    }
 }
 
-/// The mean of each plane.
-pub fn mean<T: Real>(x: &[T], plane: usize) -> Vec<T> {
-    let mean = |x: &[T]| x.iter().map(|v| v.to_f64()).sum::<f64>() / plane as f64;
-    x.par_chunks(plane).with_min_len(64).map(|x| T::from_f64(mean(x))).collect()
+/// The gradient of [`max`] from `dy [B, oh, ow, C]`: each window's goes to its maximum, summed
+/// where windows overlap.
+pub fn max_gradient<T: Real>(g: &Geometry, dy: &[T], places: &[u8], channels: usize) -> Vec<T> {
+    let [from, to] = g.image(channels);
+    // SAFETY: tasks write all images.
+    unsafe {
+        filled(dy.len() / to * from, |dx| {
+            dy.par_chunks(to).zip(places.par_chunks(to)).enumerate().for_each(
+                |(image, (dy, places))| {
+                    // This task alone writes the image.
+                    let start = dx.at(image * from, from);
+                    // The kernel clears it before it adds.
+                    let dx = std::slice::from_raw_parts_mut(start, from);
+                    T::run(MaxGradient { g, channels, dy, places, dx });
+                },
+            );
+        })
+    }
+}
+
+/// The mean of each image's pixels: `[B, pixels, C]` to `[B, C]`.
+pub fn mean<T: Real>(x: &[T], pixels: usize, channels: usize) -> Vec<T> {
+    let share = 1.0 / pixels as f64;
+    let image = |x: &[T]| {
+        let mut sums = vec![0.0; channels];
+        for pixel in x.chunks_exact(channels) {
+            sums.iter_mut().zip(pixel).for_each(|(sum, v)| *sum += v.to_f64());
+        }
+        sums.into_iter().map(|sum| T::from_f64(sum * share)).collect::<Vec<_>>()
+    };
+    x.par_chunks(pixels * channels).flat_map_iter(image).collect()
 }
 
 /// The gradient of [`mean`]: spread evenly.
-pub fn mean_gradient<T: Real>(dy: &[T], plane: usize) -> Vec<T> {
-    let mut dx = vec![T::zero(); dy.len() * plane];
-    let share = T::from_f64(1.0 / plane as f64);
-    dx.par_chunks_mut(plane).zip(dy).with_min_len(64).for_each(|(dx, &dy)| dx.fill(dy * share));
+pub fn mean_gradient<T: Real>(dy: &[T], pixels: usize, channels: usize) -> Vec<T> {
+    let share = T::from_f64(1.0 / pixels as f64);
+    let mut dx = vec![T::zero(); dy.len() * pixels];
+    let images = dx.par_chunks_mut(pixels * channels).zip(dy.par_chunks(channels));
+    images.for_each(|(dx, dy)| {
+        for pixel in dx.chunks_exact_mut(channels) {
+            pixel.iter_mut().zip(dy).for_each(|(dx, &dy)| *dx = dy * share);
+        }
+    });
     dx
 }

@@ -1,0 +1,147 @@
+//! The matrix product of kernels: `C [M, N] = A [M, K] · B [K, N]`, or `C += …`.
+
+use super::simd::Vector;
+
+/// Rows of a tile.
+const ROWS: usize = 6;
+
+/// The left side: element `(m, k)` is at `start + m·row + k·step`.
+#[derive(Clone, Copy)]
+pub struct Left<T> {
+    pub start: *const T,
+    pub row: usize,
+    pub step: usize,
+}
+
+/// The right side, row-major in panels of [`panel_width`] columns: element `(k, n)` of a
+/// panel is at `start + first·panel + k·step + n - first`, where `first` is the panel's first
+/// column.
+#[derive(Clone, Copy)]
+pub struct Right<T> {
+    pub start: *const T,
+    /// Elements from one panel to the next, for each of a panel's columns: 1 in a row-major
+    /// matrix, K where each panel is stored apart.
+    pub panel: usize,
+    /// Elements from one row to the next; `None`: the panel's own width.
+    pub step: Option<usize>,
+}
+
+/// The result: element `(m, n)` is at `start + m·row + n`.
+#[derive(Clone, Copy)]
+pub struct Output<T> {
+    pub start: *mut T,
+    pub row: usize,
+    /// Whether to add to what is there.
+    pub accumulate: bool,
+}
+
+/// Columns of a panel, but for the last.
+pub const fn panel_width<V: Vector>() -> usize {
+    V::ABREAST * V::LANES
+}
+
+/// Multiplies; `columns` must be a multiple of the vector's lanes.
+///
+/// # Safety
+/// The matrices must be there, and C apart from the others.
+#[inline(always)]
+pub unsafe fn multiply<V: Vector>(
+    [rows, columns, depth]: [usize; 3],
+    a: Left<V::Scalar>,
+    b: Right<V::Scalar>,
+    c: Output<V::Scalar>,
+) {
+    debug_assert_eq!(columns % V::LANES, 0);
+    let mut first = 0;
+    while first < columns {
+        let width = panel_width::<V>().min(columns - first);
+        // SAFETY: the panel and its columns of C are inside.
+        unsafe {
+            let panel = Panel {
+                a,
+                b: b.start.add(first * b.panel),
+                b_step: b.step.unwrap_or(width),
+                c: Output { start: c.start.add(first), ..c },
+            };
+            match width / V::LANES {
+                4 => panel.multiply::<V, 4>(rows, depth),
+                3 => panel.multiply::<V, 3>(rows, depth),
+                2 => panel.multiply::<V, 2>(rows, depth),
+                _ => panel.multiply::<V, 1>(rows, depth),
+            }
+        }
+        first += width;
+    }
+}
+
+/// All rows of A with one panel of B.
+#[derive(Clone, Copy)]
+struct Panel<T> {
+    a: Left<T>,
+    b: *const T,
+    b_step: usize,
+    c: Output<T>,
+}
+
+impl<T: crate::tensor::Real> Panel<T> {
+    #[inline(always)]
+    unsafe fn multiply<V: Vector<Scalar = T>, const N: usize>(self, rows: usize, depth: usize) {
+        let mut row = 0;
+        // SAFETY: the rows are inside.
+        unsafe {
+            while row + ROWS <= rows {
+                self.tile::<V, ROWS, N>(row, depth);
+                row += ROWS;
+            }
+            match rows - row {
+                5 => self.tile::<V, 5, N>(row, depth),
+                4 => self.tile::<V, 4, N>(row, depth),
+                3 => self.tile::<V, 3, N>(row, depth),
+                2 => self.tile::<V, 2, N>(row, depth),
+                1 => self.tile::<V, 1, N>(row, depth),
+                _ => {}
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn tile<V: Vector<Scalar = T>, const M: usize, const N: usize>(
+        self,
+        row: usize,
+        depth: usize,
+    ) {
+        // SAFETY: rows, columns and depth are inside the matrices.
+        unsafe {
+            let c = self.c.start.add(row * self.c.row);
+            let mut sums = [[V::zero(); N]; M];
+            if self.c.accumulate {
+                for (i, sums) in sums.iter_mut().enumerate() {
+                    for (j, sum) in sums.iter_mut().enumerate() {
+                        *sum = V::load(c.add(i * self.c.row + j * V::LANES));
+                    }
+                }
+            }
+            let mut a = self.a.start.add(row * self.a.row);
+            let mut b = self.b;
+            for _ in 0..depth {
+                let mut columns = [V::zero(); N];
+                for (j, column) in columns.iter_mut().enumerate() {
+                    *column = V::load(b.add(j * V::LANES));
+                }
+                for (i, sums) in sums.iter_mut().enumerate() {
+                    let a = V::splat(*a.add(i * self.a.row));
+                    for (sum, column) in sums.iter_mut().zip(columns) {
+                        *sum = a.fma(column, *sum);
+                    }
+                }
+                a = a.wrapping_add(self.a.step);
+                b = b.wrapping_add(self.b_step);
+            }
+            for (i, sums) in sums.iter().enumerate() {
+                for (j, sum) in sums.iter().enumerate() {
+                    sum.store(c.add(i * self.c.row + j * V::LANES));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,479 @@
+//! 3×3 convolutions of stride 1 with fewer products: F(3×3, 3×3) takes 25 a tile of nine
+//! outputs and pair of channels, where plain sums take 81.
+//!
+//! Tiles of images are transformed, each of the 25 points of all tiles is a matrix product
+//! over channels, and what comes out is transformed back. A task takes as many images as its
+//! second cache holds the transformed tiles of, so that they never see main memory.
+
+mod transform;
+
+use super::buffer::{Filling, Scratch, filled};
+use super::conv::{Finish, Geometry};
+use super::product::{Left, Output, Right, multiply, panel_width};
+use super::simd::{Kernel, Vector};
+use crate::tensor::Real;
+use rayon::prelude::*;
+use std::ops::Range;
+use transform::{
+    Input, OUT, OutputGradient, Outputs, POINTS, SIDE, TapGradient, Taps, Transform, both_ways,
+};
+
+/// Channels come in multiples of this, the widest vector.
+pub const CHANNELS: usize = 16;
+/// Tiles of a task: fewer use each transformed kernel too seldom.
+const TILES: usize = 64;
+/// Output channels of a task where tiles are few; fewer transform too often.
+const OUT_CHANNELS: usize = 128;
+/// Tasks that there should be at least.
+const TASKS: usize = 8;
+/// Channels of a task of the kernel's gradient, on each side.
+const BLOCK: usize = 64;
+/// Elements between the ends and beginnings of matrices: without, all 25 would lie in the
+/// same lines of the first cache.
+const GAP: usize = 16;
+
+/// Which of two convolutions a kernel `[O, C, 3, 3]` is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// From C to O channels.
+    Forward,
+    /// From O to C channels, with the kernel turned around: that of gradients.
+    Turned,
+}
+
+/// Where tiles lie.
+#[derive(Clone, Copy)]
+struct Grid {
+    rows: usize,
+    columns: usize,
+}
+
+impl Grid {
+    fn new(g: &Geometry) -> Self {
+        Self { rows: g.out_size[0].div_ceil(OUT), columns: g.out_size[1].div_ceil(OUT) }
+    }
+
+    fn tiles(self) -> usize {
+        self.rows * self.columns
+    }
+
+    /// Images that together have about [`TILES`] tiles.
+    fn group(self, batch: usize) -> usize {
+        TILES.div_ceil(self.tiles()).min(batch).max(1)
+    }
+
+    /// Calls `visit` with each tile's number, and its first output's row and column.
+    #[inline(always)]
+    fn for_each(self, images: usize, mut visit: impl FnMut(usize, usize, [usize; 2])) {
+        let mut tile = 0;
+        for image in 0..images {
+            for i in 0..self.rows {
+                for j in 0..self.columns {
+                    visit(tile, image, [i * OUT, j * OUT]);
+                    tile += 1;
+                }
+            }
+        }
+    }
+}
+
+/// Consecutive parts of `length` numbers, `size` each.
+fn parts(length: usize, size: usize) -> impl Iterator<Item = Range<usize>> + Clone {
+    (0..length).step_by(size.max(1)).map(move |start| start..(start + size).min(length))
+}
+
+/// The convolution of `x [B, H, W, C]`, as `g` describes it, with `kernel` seen from
+/// `direction`.
+pub fn forward<T: Real>(
+    g: &Geometry,
+    x: &[T],
+    kernel: &[T],
+    direction: Direction,
+    finish: Finish<T>,
+) -> Vec<T> {
+    let kernel = transformed_kernel(g, kernel, direction, finish);
+    let grid = Grid::new(g);
+    let group = grid.group(g.batch);
+    let groups = g.batch.div_ceil(group);
+    let channels = if groups >= TASKS { g.out_channels } else { OUT_CHANNELS };
+    let tasks: Vec<_> = parts(g.batch, group)
+        .flat_map(|images| parts(g.out_channels, channels).map(move |out| (images.clone(), out)))
+        .collect();
+    // SAFETY: tasks write all channels of all images.
+    unsafe {
+        filled(g.batch * g.out_image(), |y| {
+            tasks.into_par_iter().for_each(|(images, out)| {
+                T::run(Forward { g, grid, x, kernel: &kernel, finish, images, out, y });
+            });
+        })
+    }
+}
+
+/// The kernel's points, each a matrix `[C, O]` in panels.
+fn transformed_kernel<T: Real>(
+    g: &Geometry,
+    kernel: &[T],
+    direction: Direction,
+    finish: Finish<T>,
+) -> Vec<T> {
+    let tasks: Vec<_> = parts(g.in_channels, CHANNELS).collect();
+    // SAFETY: tasks write all points of all channels.
+    unsafe {
+        filled(POINTS * g.in_channels * g.out_channels, |points| {
+            tasks.into_par_iter().for_each(|channels| {
+                T::run(TransformKernel { g, kernel, direction, finish, channels, points });
+            });
+        })
+    }
+}
+
+struct TransformKernel<'a, T> {
+    g: &'a Geometry,
+    kernel: &'a [T],
+    direction: Direction,
+    finish: Finish<'a, T>,
+    channels: Range<usize>,
+    points: Filling<'a, T>,
+}
+
+impl<T: Real> Kernel<T> for TransformKernel<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<Scalar = T>>(self) {
+        let (from, to) = (self.g.in_channels, self.g.out_channels);
+        let taps = OUT * OUT;
+        // From one lane's pair of channels to the next one's.
+        let step = taps * if self.direction == Direction::Forward { from } else { 1 };
+        assert_eq!(self.kernel.len(), from * to * taps);
+        for o in (0..to).step_by(V::LANES) {
+            let first = o / panel_width::<V>() * panel_width::<V>();
+            let width = panel_width::<V>().min(to - first);
+            // SAFETY: the instruction set is there; the scale holds all lanes.
+            let scale = unsafe {
+                match self.finish.scale {
+                    Some(scale) => V::load(scale[o..][..V::LANES].as_ptr()),
+                    None => V::splat(T::one()),
+                }
+            };
+            for c in self.channels.clone() {
+                let pair = match self.direction {
+                    Direction::Forward => o * from + c,
+                    Direction::Turned => c * to + o,
+                };
+                // SAFETY: the kernel has the pairs from `o` to all lanes; this task alone
+                // writes the points of its channels.
+                unsafe {
+                    let weights = self.kernel.as_ptr().add(pair * taps);
+                    let mut x = [[V::zero(); OUT]; OUT];
+                    for (tap, vector) in x.as_flattened_mut().iter_mut().enumerate() {
+                        let tap = match self.direction {
+                            Direction::Forward => tap,
+                            Direction::Turned => taps - 1 - tap,
+                        };
+                        *vector = V::gather(weights.add(tap), step).mul(scale);
+                    }
+                    let transformed = both_ways::<V, Taps, OUT, SIDE>(&x);
+                    let place = first * from + c * width + o - first;
+                    for (point, vector) in transformed.as_flattened().iter().enumerate() {
+                        vector.store(self.points.at(point * from * to + place, V::LANES));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Tiles of images as 25 matrices `[tiles, channels]`.
+struct Tiles<'a, T> {
+    grid: Grid,
+    /// All images, `[B, H, W, C]`.
+    x: &'a [T],
+    size: [usize; 2],
+    channels: usize,
+    padding: usize,
+    images: Range<usize>,
+    /// Which channels to take.
+    part: Range<usize>,
+}
+
+impl<T: Real> Tiles<'_, T> {
+    /// Writes the transform of each tile's `N`×`N` numbers around its place; tile `t`, channel
+    /// `c` of each point `p` to `to + p·stride + place(t, c)`.
+    ///
+    /// # Safety
+    /// These places must be there.
+    #[inline(always)]
+    unsafe fn transform<V: Vector<Scalar = T>, R: Transform<V, N, SIDE>, const N: usize>(
+        &self,
+        to: *mut T,
+        stride: usize,
+        place: impl Fn(usize, usize) -> usize,
+    ) {
+        let [height, width] = self.size;
+        let channels = self.channels;
+        let x = &self.x[self.images.start * height * width * channels..];
+        let zeros = [T::zero(); BLOCK];
+        self.grid.for_each(self.images.len(), |tile, image, [row, column]| {
+            let at = |i: usize, length: usize| i.checked_sub(self.padding).filter(|&i| i < length);
+            let mut sources = [[zeros.as_ptr(); N]; N];
+            let mut steps = [[0usize; N]; N];
+            for i in 0..N {
+                for j in 0..N {
+                    let pixel = at(row + i, height).zip(at(column + j, width));
+                    if let Some((row, column)) = pixel {
+                        let pixel = (image * height + row) * width + column;
+                        sources[i][j] = x[pixel * channels..][self.part.clone()].as_ptr();
+                        steps[i][j] = 1;
+                    }
+                }
+            }
+            for c in (0..self.part.len()).step_by(V::LANES) {
+                // SAFETY: the sources hold the part's channels, or are zeros.
+                unsafe {
+                    let mut x = [[V::zero(); N]; N];
+                    for i in 0..N {
+                        for j in 0..N {
+                            x[i][j] = V::load(sources[i][j].add(c * steps[i][j]));
+                        }
+                    }
+                    let transformed = both_ways::<V, R, N, SIDE>(&x);
+                    let to = to.add(place(tile, c));
+                    for (point, vector) in transformed.as_flattened().iter().enumerate() {
+                        vector.store(to.add(point * stride));
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// Some images and output channels of a convolution.
+struct Forward<'a, T> {
+    g: &'a Geometry,
+    grid: Grid,
+    x: &'a [T],
+    kernel: &'a [T],
+    finish: Finish<'a, T>,
+    images: Range<usize>,
+    out: Range<usize>,
+    y: Filling<'a, T>,
+}
+
+impl<T: Real> Kernel<T> for Forward<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<Scalar = T>>(self) {
+        let (from, to) = (self.g.in_channels, self.out.len());
+        let tiles = self.images.len() * self.grid.tiles();
+        let (x_stride, y_stride) = (tiles * from + GAP, tiles * to + GAP);
+        let mut scratch = Scratch::new(POINTS * (x_stride + y_stride));
+        let x: *mut T = scratch.start();
+        // SAFETY: scratch holds both sets of matrices; kernels are in panels of whole width
+        // up to `out`, which starts at a panel.
+        unsafe {
+            let y = x.add(POINTS * x_stride);
+            let input = Tiles {
+                grid: self.grid,
+                x: self.x,
+                size: self.g.in_size,
+                channels: from,
+                padding: self.g.padding,
+                images: self.images.clone(),
+                part: 0..from,
+            };
+            input.transform::<V, Input, SIDE>(x, x_stride, |tile, c| tile * from + c);
+            for point in 0..POINTS {
+                let a = Left { start: x.add(point * x_stride), row: from, step: 1 };
+                let kernel = (point * self.g.out_channels + self.out.start) * from;
+                let b = Right { start: self.kernel.as_ptr().add(kernel), panel: from, step: None };
+                let c = Output { start: y.add(point * y_stride), row: to, accumulate: false };
+                multiply::<V>([tiles, to, from], a, b, c);
+            }
+            self.write_outputs::<V>(y, y_stride);
+        }
+    }
+}
+
+impl<T: Real> Forward<'_, T> {
+    /// Transforms the products back.
+    ///
+    /// # Safety
+    /// `products` holds 25 matrices `[tiles, out]`.
+    #[inline(always)]
+    unsafe fn write_outputs<V: Vector<Scalar = T>>(&self, products: *const T, stride: usize) {
+        let [height, width] = self.g.out_size;
+        let channels = self.g.out_channels;
+        // SAFETY: the caller has the instruction set.
+        let slope = unsafe { V::splat(self.finish.slope) };
+        self.grid.for_each(self.images.len(), |tile, image, [row, column]| {
+            let image = self.images.start + image;
+            let (rows, columns) = (OUT.min(height - row), OUT.min(width - column));
+            for c in (0..self.out.len()).step_by(V::LANES) {
+                // SAFETY: the products are there, and this task alone writes these outputs.
+                unsafe {
+                    let from = products.add(tile * self.out.len() + c);
+                    let mut x = [[V::zero(); SIDE]; SIDE];
+                    for (point, vector) in x.as_flattened_mut().iter_mut().enumerate() {
+                        *vector = V::load(from.add(point * stride));
+                    }
+                    let outputs = both_ways::<V, Outputs, SIDE, OUT>(&x);
+                    let channel = self.out.start + c;
+                    let shift = match self.finish.shift {
+                        Some(shift) => V::load(shift[channel..][..V::LANES].as_ptr()),
+                        None => V::zero(),
+                    };
+                    for (i, outputs) in outputs.iter().enumerate().take(rows) {
+                        for (j, &sum) in outputs.iter().enumerate().take(columns) {
+                            let pixel = (image * height + row + i) * width + column + j;
+                            let place = pixel * channels + channel;
+                            let mut y = sum.add(shift);
+                            if let Some(residual) = self.finish.residual {
+                                y = y.add(V::load(residual[place..][..V::LANES].as_ptr()));
+                            }
+                            y.scale_below(y, slope).store(self.y.at(place, V::LANES));
+                        }
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// The gradient of the kernel, `[O, C, 3, 3]`, of images `x [B, H, W, C]` and the outputs'
+/// gradient `dy [B, oh, ow, O]`.
+///
+/// Tasks share the channels of both sides among them, and where these are few the images,
+/// whose gradients are summed in order.
+pub fn kernel_gradient<T: Real>(g: &Geometry, x: &[T], dy: &[T]) -> Vec<T> {
+    let blocks = g.in_channels.div_ceil(BLOCK) * g.out_channels.div_ceil(BLOCK);
+    let slices = TASKS.div_ceil(blocks).clamp(1, g.batch.max(1));
+    let slice = g.batch.div_ceil(slices).max(1);
+    let slices = g.batch.div_ceil(slice);
+    let size = g.out_channels * g.patch();
+    if g.batch == 0 {
+        return vec![T::zero(); size];
+    }
+    let tasks: Vec<_> = (0..slices)
+        .flat_map(|s| parts(g.in_channels, BLOCK).map(move |from| (s, from)))
+        .flat_map(|(s, from)| parts(g.out_channels, BLOCK).map(move |to| (s, from.clone(), to)))
+        .collect();
+    // SAFETY: tasks write all pairs of channels of all slices.
+    let mut gradient = unsafe {
+        filled(slices * size, |dw| {
+            tasks.into_par_iter().for_each(|(s, from, to)| {
+                let images = s * slice..((s + 1) * slice).min(g.batch);
+                let grid = Grid::new(g);
+                T::run(KernelGradient { g, grid, x, dy, images, from, to, dw, start: s * size });
+            });
+        })
+    };
+    super::elementwise::sum_slices(&mut gradient, size);
+    gradient
+}
+
+/// Some images, input channels and output channels of the kernel's gradient.
+struct KernelGradient<'a, T> {
+    g: &'a Geometry,
+    grid: Grid,
+    x: &'a [T],
+    dy: &'a [T],
+    images: Range<usize>,
+    from: Range<usize>,
+    to: Range<usize>,
+    dw: Filling<'a, T>,
+    /// Where the slice's gradient begins.
+    start: usize,
+}
+
+impl<T: Real> Kernel<T> for KernelGradient<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<Scalar = T>>(self) {
+        let (from, to) = (self.from.len(), self.to.len());
+        let group = self.grid.group(self.images.len());
+        let most = group * self.grid.tiles();
+        let (x_stride, y_stride, w_stride) = (most * from + GAP, most * to + GAP, from * to + GAP);
+        let mut scratch = Scratch::new(POINTS * (x_stride + y_stride + w_stride));
+        let x: *mut T = scratch.start();
+        // SAFETY: scratch holds the three sets of matrices.
+        unsafe {
+            let y = x.add(POINTS * x_stride);
+            let dw = y.add(POINTS * y_stride);
+            for images in parts(self.images.len(), group) {
+                let accumulate = images.start > 0;
+                let images = self.images.start + images.start..self.images.start + images.end;
+                let tiles = images.len() * self.grid.tiles();
+                let input = Tiles {
+                    grid: self.grid,
+                    x: self.x,
+                    size: self.g.in_size,
+                    channels: self.g.in_channels,
+                    padding: self.g.padding,
+                    images: images.clone(),
+                    part: self.from.clone(),
+                };
+                input.transform::<V, Input, SIDE>(x, x_stride, |tile, c| tile * from + c);
+                let gradient = Tiles {
+                    x: self.dy,
+                    size: self.g.out_size,
+                    channels: self.g.out_channels,
+                    padding: 0,
+                    part: self.to.clone(),
+                    ..input
+                };
+                // In panels, as a right side is read.
+                let place = |tile: usize, c: usize| {
+                    let first = c / panel_width::<V>() * panel_width::<V>();
+                    first * tiles + tile * panel_width::<V>().min(to - first) + c - first
+                };
+                gradient.transform::<V, OutputGradient, OUT>(y, y_stride, place);
+                for point in 0..POINTS {
+                    let a = Left { start: x.add(point * x_stride), row: 1, step: from };
+                    let b = Right { start: y.add(point * y_stride), panel: tiles, step: None };
+                    let c = Output { start: dw.add(point * w_stride), row: to, accumulate };
+                    multiply::<V>([from, to, tiles], a, b, c);
+                }
+            }
+            self.write_taps::<V>(dw, w_stride);
+        }
+    }
+}
+
+impl<T: Real> KernelGradient<'_, T> {
+    /// Transforms the points' gradients to that of taps.
+    ///
+    /// # Safety
+    /// `points` holds 25 matrices `[from, to]`.
+    #[inline(always)]
+    unsafe fn write_taps<V: Vector<Scalar = T>>(&self, points: *const T, stride: usize) {
+        let taps = OUT * OUT;
+        let mut gathered = [T::zero(); OUT * OUT * CHANNELS];
+        for (i, c) in self.from.clone().enumerate() {
+            for j in (0..self.to.len()).step_by(V::LANES) {
+                // SAFETY: the points are there; `gathered` holds a vector for each tap; this
+                // task alone writes these pairs of channels.
+                unsafe {
+                    let from = points.add(i * self.to.len() + j);
+                    let mut x = [[V::zero(); SIDE]; SIDE];
+                    for (point, vector) in x.as_flattened_mut().iter_mut().enumerate() {
+                        *vector = V::load(from.add(point * stride));
+                    }
+                    let gradient = both_ways::<V, TapGradient, SIDE, OUT>(&x);
+                    for (tap, vector) in gradient.as_flattened().iter().enumerate() {
+                        vector.store(gathered.as_mut_ptr().add(tap * V::LANES));
+                    }
+                    for lane in 0..V::LANES {
+                        let pair = (self.to.start + j + lane) * self.g.in_channels + c;
+                        let to = self.dw.at(self.start + pair * taps, taps);
+                        for tap in 0..taps {
+                            *to.add(tap) = gathered[tap * V::LANES + lane];
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
