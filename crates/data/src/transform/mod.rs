@@ -9,6 +9,7 @@ use image::RgbImage;
 use rand::Rng;
 
 pub use self::color::{adjust_brightness, adjust_contrast, adjust_saturation};
+pub(crate) use self::geometry::Crop;
 pub use self::geometry::{center_crop, resize, resized_crop};
 pub use self::train::TrainTransform;
 use crate::Error;
@@ -71,8 +72,27 @@ impl Transform {
     /// [`Error::Parameter`] where [`Self::check`] fails or the image has no pixels.
     pub fn apply(&self, image: &RgbImage, rng: &mut impl Rng) -> Result<RgbImage, Error> {
         self.check()?;
+        let crop = self.crop(image.width(), image.height(), rng);
+        self.apply_to(image, crop, rng)
+    }
+
+    /// The first step of [`Self::apply`]: the part that it looks at of an image of this size.
+    pub(crate) fn crop(&self, width: u32, height: u32, rng: &mut impl Rng) -> Crop {
         match &self.0 {
-            Kind::Train(options) => options.apply(image, rng),
+            Kind::Train(options) => options.draw_crop(width, height, rng),
+            Kind::Eval { .. } => Crop::whole(width, height),
+        }
+    }
+
+    /// The other steps. Nothing but the crop needs to be there of the image.
+    pub(crate) fn apply_to(
+        &self,
+        image: &RgbImage,
+        crop: Crop,
+        rng: &mut impl Rng,
+    ) -> Result<RgbImage, Error> {
+        match &self.0 {
+            Kind::Train(options) => options.apply(image, crop, rng),
             Kind::Eval { size } => geometry::resized_center(image, *size as u32),
         }
     }
