@@ -1,10 +1,10 @@
 use image::RgbImage;
-use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
 use super::outline::{Frame, Outline};
+use super::reader::Reader;
 
 /// A JPEG that has a beginning and an end.
 pub(super) struct Jpeg {
@@ -58,18 +58,18 @@ impl Jpeg {
 }
 
 /// Past the headers.
-fn decoder(jpeg: &[u8]) -> Result<JpegDecoder<ZCursor<&[u8]>>, String> {
+fn decoder(jpeg: &[u8]) -> Result<JpegDecoder<Reader<'_>>, String> {
     let options = DecoderOptions::default()
         .jpeg_set_out_colorspace(ColorSpace::RGB)
         .set_strict_mode(false)
         .set_max_width(u16::MAX.into())
         .set_max_height(u16::MAX.into());
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(jpeg), options);
+    let mut decoder = JpegDecoder::new_with_options(Reader::new(jpeg), options);
     decoder.decode_headers().map_err(|e| e.to_string())?;
     Ok(decoder)
 }
 
-fn dimensions(decoder: &JpegDecoder<ZCursor<&[u8]>>) -> Result<(u32, u32), String> {
+fn dimensions(decoder: &JpegDecoder<Reader<'_>>) -> Result<(u32, u32), String> {
     let (width, height) = decoder.dimensions().ok_or("no dimensions")?;
     let side = |length: usize| u32::try_from(length).map_err(|e| e.to_string());
     Ok((side(width)?, side(height)?))

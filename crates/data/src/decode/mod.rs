@@ -2,6 +2,7 @@
 
 mod jpeg;
 mod outline;
+mod reader;
 #[cfg(test)]
 mod tests;
 

@@ -96,9 +96,10 @@ fn blend_with_level(image: &mut RgbImage, level: u8, factor: f64) {
 
 /// In single precision, clipped to 0…255 and truncated, as Pillow's blend.
 #[inline(always)]
+#[expect(clippy::manual_clamp, reason = "`clamp` hands NaN on")]
 fn blend(from: u8, to: u8, factor: f32) -> u8 {
     let blended = f32::from(from) + factor * (f32::from(to) - f32::from(from));
-    // A comparison with NaN gives the other operand, 0.
+    // Of NaN and a number, `max` is the number.
     let clipped = blended.max(0.0).min(255.0);
     // SAFETY: 0 to 255, and never NaN. `as` would look for both again, which keeps the
     // compiler from vectorising it.
