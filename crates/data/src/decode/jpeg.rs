@@ -1,7 +1,7 @@
 use image::RgbImage;
-use zune_core::colorspace::ColorSpace;
-use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
+use zune_jpeg::zune_core::colorspace::ColorSpace;
+use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::outline::{Frame, Outline};
 use super::reader::Reader;

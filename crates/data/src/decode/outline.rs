@@ -42,11 +42,11 @@ impl Outline {
             let Some(&[high, low]) = jpeg.get(at..at + 2) else { break false };
             let end = at + usize::from(u16::from_be_bytes([high, low]));
             match marker {
-                // Frames; among their codes are those of Huffman tables and two more.
-                0xc0..=0xcf if !matches!(marker, 0xc4 | 0xc8 | 0xcc) => {
-                    frames.push((marker, at..end))
-                }
-                0xda => scans.push(at..end),
+                // Tables and an extension have codes among those of frames.
+                0xc4 | 0xc8 | 0xcc => {}
+                // Two are as bad as the millions that a file has room for.
+                0xc0..=0xcf if frames.len() < 2 => frames.push((marker, at..end)),
+                0xda if scans.len() < 2 => scans.push(at..end),
                 _ => {}
             }
             at = end.min(jpeg.len());

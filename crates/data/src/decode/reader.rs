@@ -1,4 +1,4 @@
-use zune_core::bytestream::{ZByteIoError, ZByteReaderTrait, ZSeekFrom};
+use zune_jpeg::zune_core::bytestream::{ZByteIoError, ZByteReaderTrait, ZSeekFrom};
 
 /// The decoder's place in a file in memory.
 ///

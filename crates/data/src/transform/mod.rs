@@ -106,13 +106,24 @@ pub fn normalise(image: &RgbImage) -> Vec<f32> {
     normalised
 }
 
+/// The normalised value of each level of each channel.
+static NORMALISED: [[f32; 256]; 3] = {
+    let mut tables = [[0.0; 256]; 3];
+    let mut at = 0;
+    while at < 3 * 256 {
+        let (channel, level) = (at / 256, at % 256);
+        tables[channel][level] = (level as f32 / 255.0 - MEAN[channel]) / STD[channel];
+        at += 1;
+    }
+    tables
+};
+
 /// [`normalise`] into a slice of as many samples as the image has.
 pub(crate) fn normalise_into(image: &RgbImage, normalised: &mut [f32]) {
     let plane = normalised.len() / 3;
     let pixels = image.as_raw().as_chunks::<3>().0;
-    for (channel, plane) in normalised.chunks_exact_mut(plane.max(1)).enumerate() {
-        let (mean, std) = (MEAN[channel], STD[channel]);
-        let table: [f32; 256] = std::array::from_fn(|level| (level as f32 / 255.0 - mean) / std);
+    let planes = normalised.chunks_exact_mut(plane.max(1));
+    for ((channel, plane), table) in planes.enumerate().zip(&NORMALISED) {
         for (out, pixel) in plane.iter_mut().zip(pixels) {
             *out = table[usize::from(pixel[channel])];
         }
