@@ -4,8 +4,9 @@ use std::sync::Arc;
 use image::RgbImage;
 
 use crate::Error;
-use crate::decode::decode;
+use crate::decode::Encoded;
 use crate::glyphs::Glyphs;
+use crate::transform::Crop;
 use crate::tree::Stored;
 
 /// The images of one split with their labels. Images are read and decoded when they are
@@ -46,12 +47,24 @@ impl Image {
         }
     }
 
-    fn load(&self) -> Result<RgbImage, Error> {
+    fn load_crop(
+        &self,
+        spare: Vec<u8>,
+        choose: impl FnOnce(u32, u32) -> Crop,
+    ) -> Result<(RgbImage, Crop), Error> {
         match &self.pixels {
             Pixels::Stored(stored) => {
-                decode(&stored.read()?).map_err(|reason| Error::image(self.full_name(), reason))
+                let broken = |reason| Error::image(self.full_name(), reason);
+                let encoded = Encoded::open(stored.read()?).map_err(broken)?;
+                let crop = choose(encoded.width(), encoded.height());
+                let image = encoded.decode(crop.bottom(), spare).map_err(broken)?;
+                Ok((image, crop))
             }
-            Pixels::Drawn { glyphs, class, index } => Ok(glyphs.draw(*class, *index)),
+            Pixels::Drawn { glyphs, class, index } => {
+                let image = glyphs.draw(*class, *index);
+                let crop = choose(image.width(), image.height());
+                Ok((image, crop))
+            }
         }
     }
 }
@@ -121,8 +134,21 @@ impl Dataset {
     /// [`Error::Image`] names an image that is not a whole JPEG or PNG, or larger than
     /// 16,384 pixels a side or 512 MiB in memory. Other errors are those of reading.
     pub fn load(&self, index: usize) -> Result<RgbImage, Error> {
+        let (image, _) = self.load_crop(index, Vec::new(), Crop::whole)?;
+        Ok(image)
+    }
+
+    /// Reads image `index`, has `choose` choose a crop of its width and height, and decodes as
+    /// much as that needs: rows below the crop may be missing. The memory of `spare` is used
+    /// for the pixels.
+    pub(crate) fn load_crop(
+        &self,
+        index: usize,
+        spare: Vec<u8>,
+        choose: impl FnOnce(u32, u32) -> Crop,
+    ) -> Result<(RgbImage, Crop), Error> {
         match self.0.images.get(index) {
-            Some(image) => image.load(),
+            Some(image) => image.load_crop(spare, choose),
             None => Err(Error::parameter("image index", index, "less than the number of images")),
         }
     }

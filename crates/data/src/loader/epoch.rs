@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::iter::FusedIterator;
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,6 +9,12 @@ use super::pipeline::{Done, Pipeline, Plan};
 use super::{Loader, OnBroken};
 use crate::transform::normalise_into;
 use crate::{Dataset, Error};
+
+thread_local! {
+    /// The pixels of the last image, whose memory the next one takes over: the system would
+    /// have to clear new pages for each.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// Transformed images with their labels.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,9 +50,11 @@ impl Epoch {
             let (transform, seed) = (loader.transform.clone(), loader.options.seed);
             move |position, samples: &mut [f32]| {
                 let index = order[position];
-                let image = dataset.load(index)?;
                 let mut rng = stream(seed, "augment", &[epoch, index as u64]);
-                normalise_into(&transform.apply(&image, &mut rng)?, samples);
+                let choose = |width, height| transform.crop(width, height, &mut rng);
+                let (image, crop) = dataset.load_crop(index, SPARE.take(), choose)?;
+                normalise_into(&transform.apply_to(&image, crop, &mut rng)?, samples);
+                SPARE.set(image.into_raw());
                 Ok(())
             }
         });

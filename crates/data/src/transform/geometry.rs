@@ -13,6 +13,26 @@ thread_local! {
     static RESIZER: RefCell<(Resizer, Vec<u8>)> = RefCell::default();
 }
 
+/// A part of an image, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Crop {
+    pub top: u32,
+    pub left: u32,
+    pub height: u32,
+    pub width: u32,
+}
+
+impl Crop {
+    pub(crate) fn whole(width: u32, height: u32) -> Self {
+        Self { top: 0, left: 0, height, width }
+    }
+
+    /// The row below its last.
+    pub(crate) fn bottom(&self) -> u32 {
+        self.top + self.height
+    }
+}
+
 /// Resizes to `width`×`height` pixels by the bilinear filter, widened when shrinking
 /// (antialiased).
 ///

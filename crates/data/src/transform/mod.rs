@@ -9,6 +9,7 @@ use image::RgbImage;
 use rand::Rng;
 
 pub use self::color::{adjust_brightness, adjust_contrast, adjust_saturation};
+pub(crate) use self::geometry::Crop;
 pub use self::geometry::{center_crop, resize, resized_crop};
 pub use self::train::TrainTransform;
 use crate::Error;
@@ -71,8 +72,27 @@ impl Transform {
     /// [`Error::Parameter`] where [`Self::check`] fails or the image has no pixels.
     pub fn apply(&self, image: &RgbImage, rng: &mut impl Rng) -> Result<RgbImage, Error> {
         self.check()?;
+        let crop = self.crop(image.width(), image.height(), rng);
+        self.apply_to(image, crop, rng)
+    }
+
+    /// The first step of [`Self::apply`]: the part that it looks at of an image of this size.
+    pub(crate) fn crop(&self, width: u32, height: u32, rng: &mut impl Rng) -> Crop {
         match &self.0 {
-            Kind::Train(options) => options.apply(image, rng),
+            Kind::Train(options) => options.draw_crop(width, height, rng),
+            Kind::Eval { .. } => Crop::whole(width, height),
+        }
+    }
+
+    /// The other steps. Nothing but the crop needs to be there of the image.
+    pub(crate) fn apply_to(
+        &self,
+        image: &RgbImage,
+        crop: Crop,
+        rng: &mut impl Rng,
+    ) -> Result<RgbImage, Error> {
+        match &self.0 {
+            Kind::Train(options) => options.apply(image, crop, rng),
             Kind::Eval { size } => geometry::resized_center(image, *size as u32),
         }
     }
@@ -86,13 +106,24 @@ pub fn normalise(image: &RgbImage) -> Vec<f32> {
     normalised
 }
 
+/// The normalised value of each level of each channel.
+static NORMALISED: [[f32; 256]; 3] = {
+    let mut tables = [[0.0; 256]; 3];
+    let mut at = 0;
+    while at < 3 * 256 {
+        let (channel, level) = (at / 256, at % 256);
+        tables[channel][level] = (level as f32 / 255.0 - MEAN[channel]) / STD[channel];
+        at += 1;
+    }
+    tables
+};
+
 /// [`normalise`] into a slice of as many samples as the image has.
 pub(crate) fn normalise_into(image: &RgbImage, normalised: &mut [f32]) {
     let plane = normalised.len() / 3;
     let pixels = image.as_raw().as_chunks::<3>().0;
-    for (channel, plane) in normalised.chunks_exact_mut(plane.max(1)).enumerate() {
-        let (mean, std) = (MEAN[channel], STD[channel]);
-        let table: [f32; 256] = std::array::from_fn(|level| (level as f32 / 255.0 - mean) / std);
+    let planes = normalised.chunks_exact_mut(plane.max(1));
+    for ((channel, plane), table) in planes.enumerate().zip(&NORMALISED) {
         for (out, pixel) in plane.iter_mut().zip(pixels) {
             *out = table[usize::from(pixel[channel])];
         }

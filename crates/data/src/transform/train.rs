@@ -2,7 +2,7 @@ use image::{RgbImage, imageops};
 use rand::Rng;
 use rand::seq::SliceRandom;
 
-use super::geometry::resized_crop;
+use super::geometry::{Crop, resized_crop};
 use super::{adjust_brightness, adjust_contrast, adjust_saturation};
 use crate::Error;
 
@@ -44,8 +44,13 @@ impl TrainTransform {
         Ok(())
     }
 
-    pub(super) fn apply(&self, image: &RgbImage, rng: &mut impl Rng) -> Result<RgbImage, Error> {
-        let crop = self.draw_crop(image.width(), image.height(), rng);
+    /// What remains to do, and to draw, once the crop is drawn.
+    pub(super) fn apply(
+        &self,
+        image: &RgbImage,
+        crop: Crop,
+        rng: &mut impl Rng,
+    ) -> Result<RgbImage, Error> {
         let size = self.size as u32;
         let mut image = resized_crop(image, crop.top, crop.left, crop.height, crop.width, size)?;
         self.jitter(&mut image, rng);
@@ -71,7 +76,7 @@ impl TrainTransform {
 
     /// Ten attempts at a crop of a random area and ratio; the central crop of a ratio that
     /// is allowed where none of them fits.
-    fn draw_crop(&self, width: u32, height: u32, rng: &mut impl Rng) -> Crop {
+    pub(super) fn draw_crop(&self, width: u32, height: u32, rng: &mut impl Rng) -> Crop {
         let area = f64::from(width) * f64::from(height);
         let log_ratio = (self.ratio.0.ln(), self.ratio.1.ln());
         for _ in 0..10 {
@@ -112,14 +117,6 @@ impl TrainTransform {
     }
 }
 
-#[derive(Debug, PartialEq)]
-struct Crop {
-    top: u32,
-    left: u32,
-    height: u32,
-    width: u32,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,7 +149,8 @@ mod tests {
     fn one_pixel_is_enough() {
         let image = RgbImage::from_pixel(1, 1, image::Rgb([9, 8, 7]));
         let options = TrainTransform { jitter: 0.0, ..TrainTransform::new(4) };
-        let image = options.apply(&image, &mut stream(0, "augment", &[])).unwrap();
+        let crop = Crop::whole(1, 1);
+        let image = options.apply(&image, crop, &mut stream(0, "augment", &[])).unwrap();
         assert!(image.pixels().all(|pixel| pixel.0 == [9, 8, 7]));
     }
 

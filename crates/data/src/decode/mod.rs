@@ -1,0 +1,98 @@
+//! From the bytes of a file to RGB pixels.
+
+mod jpeg;
+mod outline;
+mod reader;
+#[cfg(test)]
+mod tests;
+
+use std::io::Cursor;
+
+use image::codecs::png::PngDecoder;
+use image::{DynamicImage, ImageDecoder, ImageFormat, Limits, RgbImage};
+
+use self::jpeg::Jpeg;
+
+/// The most pixels a side of any image.
+pub(crate) const MAX_SIDE: u32 = 16_384;
+const MAX_ALLOC: u64 = 512 << 20;
+
+/// An image whose size is known, and fit to be decoded.
+///
+/// Errors say what is wrong; whoever knows the image's name adds it.
+pub(crate) struct Encoded {
+    width: u32,
+    height: u32,
+    format: Format,
+}
+
+enum Format {
+    Jpeg(Jpeg),
+    Png(Box<PngDecoder<Cursor<Vec<u8>>>>),
+}
+
+impl Encoded {
+    /// Reads the header of a JPEG or PNG, told apart by its first bytes.
+    pub(crate) fn open(bytes: Vec<u8>) -> Result<Self, String> {
+        match image::guess_format(&bytes) {
+            Ok(ImageFormat::Jpeg) => {
+                let jpeg = Jpeg::open(bytes)?;
+                let (width, height) = jpeg.dimensions();
+                // A progressive JPEG's coefficients take twice the room of its pixels.
+                check_size(width, height, 9 * u64::from(width) * u64::from(height))?;
+                Ok(Self { width, height, format: Format::Jpeg(jpeg) })
+            }
+            Ok(ImageFormat::Png) => {
+                let mut png = PngDecoder::with_limits(Cursor::new(bytes), limits())
+                    .map_err(|e| e.to_string())?;
+                let (width, height) = png.dimensions();
+                check_size(width, height, png.total_bytes())?;
+                png.set_limits(limits()).map_err(|e| e.to_string())?;
+                Ok(Self { width, height, format: Format::Png(Box::new(png)) })
+            }
+            _ => Err("neither JPEG nor PNG".into()),
+        }
+    }
+
+    pub(crate) fn width(&self) -> u32 {
+        self.width
+    }
+
+    pub(crate) fn height(&self) -> u32 {
+        self.height
+    }
+
+    /// The pixels from the top down to row `rows`, or to a row below that where it is not
+    /// worth stopping. Alpha is dropped, grey repeated and a palette looked up, as by Pillow's
+    /// `convert("RGB")`. What `spare` holds is lost, its memory is used again.
+    pub(crate) fn decode(self, rows: u32, spare: Vec<u8>) -> Result<RgbImage, String> {
+        match self.format {
+            Format::Jpeg(jpeg) => jpeg.decode(rows, spare),
+            Format::Png(png) => {
+                let image = DynamicImage::from_decoder(*png).map_err(|e| e.to_string())?;
+                Ok(image.into_rgb8())
+            }
+        }
+    }
+}
+
+/// Refuses an image that takes more than 16,384 pixels a side, or 512 MiB to decode.
+fn check_size(width: u32, height: u32, needed: u64) -> Result<(), String> {
+    if width.max(height) > MAX_SIDE {
+        return Err(format!("{width}×{height} pixels, more than the limit of {MAX_SIDE} a side"));
+    }
+    if needed > MAX_ALLOC {
+        return Err(format!(
+            "{width}×{height} pixels take {needed} bytes to decode, more than the limit of {MAX_ALLOC}"
+        ));
+    }
+    Ok(())
+}
+
+fn limits() -> Limits {
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(MAX_SIDE);
+    limits.max_image_height = Some(MAX_SIDE);
+    limits.max_alloc = Some(MAX_ALLOC);
+    limits
+}
