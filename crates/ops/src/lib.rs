@@ -59,4 +59,4 @@ pub use linear::linear;
 pub use memory::keep_freed_memory;
 pub use normalize::l2_normalize;
 pub use pool::{PoolOptions, global_avg_pool, max_pool2d};
-pub use tape::{Tape, Value};
+pub use tape::{Tape, Value, backward};

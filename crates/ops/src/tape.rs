@@ -2,10 +2,12 @@
 
 use crate::cpu::{elementwise, layout};
 use crate::tensor::{check_same, dispatch, slice_of};
+use candle_core::backprop::GradStore;
 use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, DType, Device, Layout, Result, Shape, Tensor, TensorId,
     WithDType, bail,
 };
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -203,8 +205,14 @@ impl Tape {
         for parameter in others {
             chain = chain.apply_op2(parameter, link())?;
         }
-        let passed = Passed { y: planes, layer, ways: Mutex::new(Some(self.ways)), gradients };
-        chain.apply_op1(passed)
+        let variables = self.parameters.iter().filter(|p| p.is_variable()).map(Tensor::id);
+        chain.apply_op1(Passed {
+            y: planes,
+            layer,
+            ways: Mutex::new(Some(self.ways)),
+            variables: variables.collect(),
+            gradients,
+        })
     }
 
     /// Notes that a tensor's gradient is asked for, if it is.
@@ -252,6 +260,28 @@ fn to_planes(x: &Tensor) -> Result<Tensor> {
         let y = layout::exchange(&slice_of::<T>(x)?, height * width, channels);
         Tensor::from_vec(y, (batch, channels, height, width), x.device())
     })
+}
+
+thread_local! {
+    /// Gradients of variables during [`backward`].
+    static TAKEN: RefCell<Option<Vec<(TensorId, Tensor)>>> = const { RefCell::new(None) };
+}
+
+/// `loss.backward()` that saves candle to clear and add the gradient of each variable that a
+/// [`Tape`] had: three passes over all of a network's parameters.
+///
+/// # Errors
+/// As candle's.
+pub fn backward(loss: &Tensor) -> Result<GradStore> {
+    TAKEN.set(Some(Vec::new()));
+    let gradients = loss.backward();
+    let taken = TAKEN.take().unwrap_or_default();
+    let mut gradients = gradients?;
+    for (id, gradient) in taken {
+        let sum = total(gradients.get_id(id).cloned(), gradient)?;
+        gradients.insert_id(id, sum);
+    }
+    Ok(gradients)
 }
 
 /// Gradients of parameters that the way back left for their links.
@@ -313,6 +343,7 @@ struct Passed {
     y: Tensor,
     layer: usize,
     ways: Mutex<Option<Vec<WayBack>>>,
+    variables: Vec<TensorId>,
     gradients: Left,
 }
 
@@ -342,7 +373,13 @@ impl CustomOp1 for Passed {
                 way(dy, &mut gradients)?;
             }
         }
-        *lock(&self.gradients) = gradients.parameters;
+        let mut parameters = gradients.parameters;
+        TAKEN.with_borrow_mut(|taken| {
+            if let Some(taken) = taken {
+                taken.extend(self.variables.iter().filter_map(|id| parameters.remove_entry(id)));
+            }
+        });
+        *lock(&self.gradients) = parameters;
         Ok(Some(chain.zeros_like()?))
     }
 }

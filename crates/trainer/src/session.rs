@@ -8,7 +8,7 @@ use fewshot_experiment::{
     Config, Error, Model, Progress, Provenance, RunFolder, TrainingState, open_loader,
     open_optional, open_split, sampler,
 };
-use fewshot_losses::cross_entropy;
+use fewshot_losses::{backward, cross_entropy};
 use fewshot_models::Pass;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -131,7 +131,7 @@ impl Session<'_> {
         let features = self.model.backbone.forward(&images, pass)?;
         let scores = self.model.head.training_scores(&features, &labels)?;
         let loss = cross_entropy(&scores, &labels)?;
-        self.optimiser.step(&loss.backward()?, rate)?;
+        self.optimiser.step(&backward(&loss)?, rate)?;
 
         let loss = f64::from(loss.to_scalar::<f32>()?);
         if !loss.is_finite() {

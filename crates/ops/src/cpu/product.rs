@@ -1,9 +1,12 @@
 //! The matrix product of kernels: `C [M, N] = A [M, K] · B [K, N]`, or `C += …`.
 
-use super::simd::Vector;
+use super::simd::{Vector, prefetch};
 
 /// Rows of a tile.
 const ROWS: usize = 6;
+/// How many rows of B are asked for before they are needed: panels come from the second cache
+/// or the third.
+const AHEAD: usize = 8;
 
 /// The left side: element `(m, k)` is at `start + m·row + k·step`.
 #[derive(Clone, Copy)]
@@ -124,6 +127,9 @@ impl<T: crate::tensor::Real> Panel<T> {
             let mut a = self.a.start.add(row * self.a.row);
             let mut b = self.b;
             for _ in 0..depth {
+                for j in 0..N {
+                    prefetch(b.wrapping_add(AHEAD * self.b_step + j * V::LANES));
+                }
                 let mut columns = [V::zero(); N];
                 for (j, column) in columns.iter_mut().enumerate() {
                     *column = V::load(b.add(j * V::LANES));

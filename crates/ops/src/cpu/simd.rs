@@ -100,6 +100,18 @@ pub fn run_f64<K: Kernel<f64>>(kernel: K) -> K::Output {
     kernel.run::<Portable<f64, 4>>()
 }
 
+/// Asks for the memory around a place, which need not exist.
+#[inline(always)]
+pub fn prefetch<T>(place: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: it is a hint, which every processor of this kind takes.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(place.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
+}
+
 /// Vectors of any machine, which the compiler makes the best of.
 #[derive(Clone, Copy)]
 pub struct Portable<T, const N: usize>([T; N]);
