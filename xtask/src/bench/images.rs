@@ -16,7 +16,7 @@ const SMALL: u32 = 84;
 /// The usual width and height of ImageNet's photographs.
 const LARGE: (u32, u32) = (500, 375);
 /// Small images along a side of a large one.
-const TILES: u32 = 3;
+const TILES: u32 = 5;
 const QUALITY: u8 = 90;
 
 /// `count` JPEGs of 84 pixels a side, as mini-ImageNet stores them or of made-up images.

@@ -23,19 +23,20 @@ mod training;
 pub use error::Error;
 pub use memory::Probe;
 
-use case::{Case, Setup};
-use fewshot_experiment::Progress;
+use case::Setup;
+use fewshot_experiment::{Progress, write_atomically};
 use hardware::Hardware;
 use kind::Kind;
 use python::Interpreter;
 use report::Report;
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  cargo xtask bench                                     ours alone, all but `run`: 3 minutes
-  cargo xtask bench --against-pytorch --json bench.json both sides, 10 minutes on two cores
+  cargo xtask bench                                     ours alone, all but `run`: a minute or two
+  cargo xtask bench --against-pytorch --json bench.json both sides: a quarter of an hour on two cores
   cargo xtask bench train features --pairs 9            two kinds, more pairs
   cargo xtask bench run --against-pytorch --epochs 2    whole epochs; needs FEWSHOT_DATA
   cargo xtask bench --smallest                          whether it works at all
@@ -47,8 +48,8 @@ better of its default and its channels-last format. It needs Python with torch, 
 numpy and pillow. Figures mean nothing on a machine that is busy with something else.
 
 FEWSHOT_DATA names the folder that holds mini-imagenet-84: `loader` then reads its images,
-otherwise made-up ones; `run` is skipped without it. Measures a release build, whatever this
-is.
+otherwise made-up ones; `run` is skipped without it. It is a release build that is measured,
+whatever build this is.
 
 Exit status: 0 done, 2 anything that was wrong.")]
 pub struct Bench {
@@ -100,7 +101,8 @@ pub fn bench(arguments: &Bench) -> Result<String, Error> {
     };
     // Found out now rather than after minutes.
     if let Some(path) = arguments.file() {
-        std::fs::write(path, "").map_err(Error::at("write", path))?;
+        let writable = OpenOptions::new().create(true).append(true).open(path);
+        writable.map_err(Error::at("write", path))?;
     }
     start_threads(threads)?;
     let kinds = if arguments.kinds.is_empty() { &Kind::DEFAULT[..] } else { &arguments.kinds };
@@ -110,16 +112,25 @@ pub fn bench(arguments: &Bench) -> Result<String, Error> {
     }
     let total = cases.iter().map(|case| case.counts(&setup)).map(|(warm_ups, n)| warm_ups + n);
     let progress = Progress::new("bench", total.sum(), "pairs");
-    let measure = |case: Case| case.measure(&setup, python.as_ref(), &progress);
-    let rows = cases.into_iter().map(measure).collect::<Result<_, _>>()?;
+    let mut report = Report { hardware: Hardware::this(threads, python.as_ref())?, rows: vec![] };
+    for case in cases {
+        match case.measure(&setup, python.as_ref(), &progress) {
+            Ok(row) => report.rows.push(row),
+            Err(error) => {
+                drop(progress);
+                // Minutes of measuring shall not be lost.
+                eprintln!("{}", report.to_table());
+                return Err(error);
+            }
+        }
+    }
     drop(progress);
-    let report = Report { hardware: Hardware::this(threads, python.as_ref())?, rows };
-    let json = report.to_json().map_err(|e| Error::Process(format!("no JSON: {e}")))?;
+    let json = report.to_json().map_err(|e| Error::Process(format!("no JSON: {e}")))? + "\n";
     if let Some(path) = arguments.file() {
-        std::fs::write(path, json + "\n").map_err(Error::at("write", path))?;
+        write_atomically(path, json.as_bytes())?;
     } else if arguments.json.is_some() {
         eprintln!("{}", report.to_table());
-        return Ok(json);
+        return Ok(json.trim_end().to_owned());
     }
     Ok(report.to_table())
 }
