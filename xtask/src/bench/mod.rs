@@ -1,6 +1,6 @@
 //! How fast and how small this is, beside PyTorch on the same machine.
 //!
-//! Each [`Kind`](kind::Kind) gives [`Case`](case::Case)s, which are measured, ours and
+//! Each [`Kind`] gives [`Case`](case::Case)s, which are measured, ours and
 //! PyTorch's in turn, and become [`Row`](row::Row)s of a [`Report`]. PyTorch's side is
 //! `pytorch.py`, one process a row, so that no row inherits what another left in memory.
 
