@@ -1,5 +1,6 @@
 //! Automation of the workspace.
 
+mod bench;
 mod convert;
 
 use clap::{Parser, Subcommand};
@@ -21,6 +22,12 @@ enum Task {
     /// Writes the model of a PyTorch checkpoint as safetensors, which evaluator and PyTorch
     /// load. Nothing in the checkpoint is executed
     Convert(convert::Convert),
+    /// How fast training, features, episodes and the loader are, how much memory training
+    /// takes and how soon it begins, beside PyTorch on the same machine
+    Bench(bench::Bench),
+    /// The process whose memory `bench memory` reads
+    #[command(hide = true)]
+    BenchMemory(bench::Probe),
 }
 
 /// A check: what it is called, its arguments to cargo, and what it sets in the environment.
@@ -37,6 +44,8 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Task::Ci => CHECKS.iter().try_for_each(run).map(|()| "all checks passed".to_owned()),
         Task::Convert(arguments) => convert::convert(&arguments).map_err(|e| e.to_string()),
+        Task::Bench(arguments) => bench::bench(&arguments).map_err(|e| e.to_string()),
+        Task::BenchMemory(probe) => probe.run().map_err(|e| e.to_string()),
     };
     match done {
         Ok(message) => {

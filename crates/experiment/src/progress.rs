@@ -65,6 +65,11 @@ impl Progress {
             eprintln!("{title} {done}/{total} {unit} {rate:.0}/s {left:.0} s left {message}");
         }
     }
+
+    /// Prints a line on standard output, above the bar.
+    pub fn print_line(&self, line: &str) {
+        self.bar.suspend(|| println!("{line}"));
+    }
 }
 
 impl Drop for Progress {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 use trainer::{Datasets, FinalReport, ModelReport, Optimiser, Outcome, Session};
 
 /// What is trained without --config: no file and no download is needed for it.
@@ -87,7 +88,8 @@ impl Arguments {
 
 fn main() -> ExitCode {
     fewshot_ops::keep_freed_memory();
-    match run(&Arguments::parse()) {
+    let started = Instant::now();
+    match run(&Arguments::parse(), started) {
         Ok(Outcome::Finished) => ExitCode::SUCCESS,
         Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),
         Err(error) => {
@@ -97,7 +99,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<Outcome, Error> {
+fn run(arguments: &Arguments, started: Instant) -> Result<Outcome, Error> {
     let config = arguments.raw_config()?.check()?;
     if arguments.print_config {
         print!("{}", config.to_toml());
@@ -140,6 +142,7 @@ fn run(arguments: &Arguments) -> Result<Outcome, Error> {
         optimiser,
         state,
         device: device.clone(),
+        started,
     };
     let stop = stop_signal()?;
     if session.train(&stop)? == Outcome::Interrupted {

@@ -72,6 +72,8 @@ pub struct Session<'a> {
     pub state: TrainingState,
     /// Where it computes.
     pub device: Device,
+    /// When the program began, so that the first step can say how long it was in coming.
+    pub started: Instant,
 }
 
 impl Session<'_> {
@@ -86,6 +88,7 @@ impl Session<'_> {
         let rate = LearningRate::new(config, loader.batches_per_epoch());
         let first_step = self.state.epochs * loader.batches_per_epoch() + self.state.steps;
         let mut events = EventWriter::create(self.run.path(), first_step)?;
+        let mut is_first = true;
 
         while self.state.epochs < config.train.epochs {
             let epoch = self.state.epochs;
@@ -99,6 +102,10 @@ impl Session<'_> {
                 let step = epoch * loader.batches_per_epoch() + self.state.steps;
                 let count = self.step(batch?, step, rate.at(step), &mut events)?;
                 self.state.skipped = skipped_before + batches.skipped();
+                if std::mem::take(&mut is_first) {
+                    let seconds = self.started.elapsed().as_secs_f64();
+                    progress.print_line(&format!("first step {seconds:.2} s after the start"));
+                }
                 progress.advance(count, || self.running());
                 if stop.load(Ordering::Relaxed) {
                     events.flush()?;

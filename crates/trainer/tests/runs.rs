@@ -41,6 +41,7 @@ fn a_run_leaves_what_it_promises() {
     let output = succeed(trainer(&run).arg("test.pixel_baseline=true"));
     let printed = String::from_utf8(output.stdout).unwrap();
     assert!(printed.contains("| last | 3 |") && printed.contains("nearest neighbour on pixels"));
+    assert_eq!(printed.matches(" s after the start\n").count(), 1, "{printed}");
 
     let metrics = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     let lines: Vec<Value> = metrics.lines().map(|l| serde_json::from_str(l).unwrap()).collect();

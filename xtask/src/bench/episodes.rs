@@ -1,0 +1,62 @@
+//! The speed of fine-tuning, on features that are at hand.
+
+use super::Error;
+use super::case::{Case, Measure, Setup};
+use super::row::Better;
+use fewshot_episodes::{EpisodeShape, FeatureBank, FineTune, Head, Sampler, evaluate};
+use fewshot_losses::ClassifierKind;
+use fewshot_seed::stream;
+use rand::Rng;
+use serde_json::json;
+use std::time::Instant;
+
+/// Novel classes of mini-ImageNet, fewer images of each than there are.
+const CLASSES: u32 = 20;
+const IMAGES: u32 = 100;
+const DIM: usize = 512;
+const SHAPE: EpisodeShape = EpisodeShape { way: 5, shot: 5, query: 16 };
+/// Episodes of a published evaluation.
+const EPISODES: usize = 600;
+/// PyTorch's, which take a quarter of a second each.
+const PYTORCH_EPISODES: usize = 3;
+
+/// One row, episodes a second.
+pub fn cases(setup: &Setup) -> Vec<Case> {
+    let (episodes, theirs) = if setup.smallest { (4, 1) } else { (EPISODES, PYTORCH_EPISODES) };
+    let EpisodeShape { way, shot, query } = SHAPE;
+    let request = json!({
+        "kind": "episodes",
+        "way": way,
+        "shot": shot,
+        "query": query,
+        "dim": DIM,
+        "episodes": theirs,
+    });
+    let ours = move || -> Result<Measure, Error> {
+        let bank = bank()?;
+        let sampler = Sampler::new(bank.labels(), SHAPE, 0)?;
+        let head = Head::FineTune(FineTune::published(ClassifierKind::NegCosine));
+        Ok(Box::new(move || {
+            let started = Instant::now();
+            evaluate(&bank, &sampler, &head, episodes, 0, &|| ())?;
+            Ok(episodes as f64 / started.elapsed().as_secs_f64())
+        }))
+    };
+    let name = format!("episodes {way}-way {shot}-shot, {episodes} fine-tuned");
+    vec![Case::new(name, "episodes/s", Better::Higher, ours).against(request)]
+}
+
+/// Features about a centre for each class, none below zero, as behind a rectifier.
+fn bank() -> Result<FeatureBank, Error> {
+    let mut rng = stream(0, "bench", &[]);
+    let mut draw = || (0..DIM).map(|_| rng.random::<f32>()).collect::<Vec<_>>();
+    let centres: Vec<_> = (0..CLASSES).map(|_| draw()).collect();
+    let labels: Vec<u32> = (0..CLASSES * IMAGES).map(|image| image / IMAGES).collect();
+    let mut features = Vec::with_capacity(labels.len() * DIM);
+    for &label in &labels {
+        let (centre, noise) = (&centres[label as usize], draw());
+        let about = |(c, n): (&f32, f32)| (2.0 * c + 3.0 * n - 1.5).max(0.0);
+        features.extend(centre.iter().zip(noise).map(about));
+    }
+    Ok(FeatureBank::new(features, DIM, labels)?)
+}

@@ -1,0 +1,46 @@
+//! What there is to measure.
+
+use super::case::{Case, Setup};
+use super::{Error, episodes, loader, memory, networks, run, start};
+
+/// A kind of row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
+    /// Whole training steps of each backbone, images/s: forward, neg-cosine head over 64
+    /// classes, cross entropy, backward, Adam
+    Train,
+    /// Features of ResNet-18 without a tape, images/s
+    Features,
+    /// 5-way 5-shot episodes with the published fine-tuning, episodes/s
+    Episodes,
+    /// Decoding and the training transform on one thread, images/s
+    Loader,
+    /// Peak resident set of a process that takes five training steps, MB
+    Memory,
+    /// From the start of the trainer to the end of its first step, s
+    Start,
+    /// Epochs of configs/cpu/mini-imagenet-conv4.toml, s each; needs FEWSHOT_DATA
+    Run,
+}
+
+impl Kind {
+    /// All that are measured where none is named: those that need no data.
+    pub const DEFAULT: [Self; 6] =
+        [Self::Train, Self::Features, Self::Episodes, Self::Loader, Self::Memory, Self::Start];
+
+    /// The rows of this kind.
+    ///
+    /// # Errors
+    /// Images that cannot be read or written; a trainer that cannot be found or built.
+    pub fn cases(self, setup: &Setup) -> Result<Vec<Case>, Error> {
+        match self {
+            Self::Train => Ok(networks::training(setup)),
+            Self::Features => Ok(networks::features(setup)),
+            Self::Episodes => Ok(episodes::cases(setup)),
+            Self::Loader => loader::cases(setup),
+            Self::Memory => Ok(memory::cases(setup)),
+            Self::Start => start::cases(setup),
+            Self::Run => run::cases(setup),
+        }
+    }
+}

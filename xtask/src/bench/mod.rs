@@ -1,0 +1,186 @@
+//! How fast and how small this is, beside PyTorch on the same machine.
+//!
+//! Each [`Kind`] gives [`Case`](case::Case)s, which are measured, ours and
+//! PyTorch's in turn, and become [`Row`](row::Row)s of a [`Report`]. PyTorch's side is
+//! `pytorch.py`, one process a row, so that no row inherits what another left in memory.
+
+mod case;
+mod episodes;
+mod error;
+mod hardware;
+mod images;
+mod kind;
+mod loader;
+mod memory;
+mod networks;
+mod python;
+mod report;
+mod row;
+mod run;
+mod start;
+mod training;
+
+pub use error::Error;
+pub use memory::Probe;
+
+use case::Setup;
+use fewshot_experiment::{Progress, write_atomically};
+use hardware::Hardware;
+use kind::Kind;
+use python::Interpreter;
+use report::Report;
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  cargo xtask bench                                     ours alone, all but `run`: a minute or two
+  cargo xtask bench --against-pytorch --json bench.json both sides: a quarter of an hour on two cores
+  cargo xtask bench train features --pairs 9            two kinds, more pairs
+  cargo xtask bench run --against-pytorch --epochs 2    whole epochs; needs FEWSHOT_DATA
+  cargo xtask bench --smallest                          whether it works at all
+
+Both sides have the same threads, sizes and images, and are measured in turn, after warming
+up. `ours` and `PyTorch` are medians, `ratio` is the median of the pairs' ratios: above 1 ours
+is better, whether the figure is a speed, a time or a size. PyTorch computes in float32, in the
+better of its default and its channels-last format. It needs Python with torch, torchvision,
+numpy and pillow. Figures mean nothing on a machine that is busy with something else.
+
+FEWSHOT_DATA names the folder that holds mini-imagenet-84: `loader` then reads its images,
+otherwise made-up ones; `run` is skipped without it. It is a release build that is measured,
+whatever build this is.
+
+Exit status: 0 done, 2 anything that was wrong.")]
+pub struct Bench {
+    /// What to measure [default: all but `run`]
+    #[arg(value_enum, value_name = "KIND")]
+    kinds: Vec<Kind>,
+    /// Measure PyTorch, too, by the python3 or python of the PATH
+    #[arg(long)]
+    against_pytorch: bool,
+    /// Measure PyTorch by this interpreter
+    #[arg(long, value_name = "PATH")]
+    python: Option<PathBuf>,
+    /// Write hardware and rows as JSON; `-` writes them to standard output, and the table to
+    /// standard error
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Measurements of either side that count [default: 5, of `run` 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pairs: Option<u16>,
+    /// Threads of either side [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// Epochs of each measurement of `run`
+    #[arg(long, value_name = "N", default_value_t = 1,
+        value_parser = clap::value_parser!(u16).range(1..=1000))]
+    epochs: u16,
+    /// Everything once, as small as it goes: that it works, not how fast
+    #[arg(long)]
+    smallest: bool,
+}
+
+/// Measures what was asked for; gives what there is to print.
+///
+/// # Errors
+/// A side that fails, a PyTorch that cannot be imported, a file that cannot be written.
+pub fn bench(arguments: &Bench) -> Result<String, Error> {
+    if cfg!(debug_assertions) && !arguments.smallest {
+        return in_release();
+    }
+    let python = arguments.interpreter()?;
+    let threads = arguments.threads.map_or_else(hardware::cores, usize::from);
+    let setup = Setup {
+        threads,
+        smallest: arguments.smallest,
+        pairs: arguments.pairs.map(usize::from),
+        epochs: arguments.epochs.into(),
+        against_pytorch: python.is_some(),
+        data: std::env::var_os("FEWSHOT_DATA").map(PathBuf::from),
+    };
+    // Found out now rather than after minutes.
+    if let Some(path) = arguments.file() {
+        let writable = OpenOptions::new().create(true).append(true).open(path);
+        writable.map_err(Error::at("write", path))?;
+    }
+    start_threads(threads)?;
+    let kinds = if arguments.kinds.is_empty() { &Kind::DEFAULT[..] } else { &arguments.kinds };
+    let mut cases = Vec::new();
+    for kind in kinds {
+        cases.extend(kind.cases(&setup)?);
+    }
+    let total = cases.iter().map(|case| case.counts(&setup)).map(|(warm_ups, n)| warm_ups + n);
+    let progress = Progress::new("bench", total.sum(), "pairs");
+    let mut report = Report { hardware: Hardware::this(threads, python.as_ref())?, rows: vec![] };
+    for case in cases {
+        match case.measure(&setup, python.as_ref(), &progress) {
+            Ok(row) => report.rows.push(row),
+            Err(error) => {
+                drop(progress);
+                // Minutes of measuring shall not be lost.
+                eprintln!("{}", report.to_table());
+                return Err(error);
+            }
+        }
+    }
+    drop(progress);
+    let json = report.to_json().map_err(|e| Error::Process(format!("no JSON: {e}")))? + "\n";
+    if let Some(path) = arguments.file() {
+        write_atomically(path, json.as_bytes())?;
+    } else if arguments.json.is_some() {
+        eprintln!("{}", report.to_table());
+        return Ok(json.trim_end().to_owned());
+    }
+    Ok(report.to_table())
+}
+
+impl Bench {
+    /// The file that JSON goes to, if it is not standard output.
+    fn file(&self) -> Option<&Path> {
+        self.json.as_deref().filter(|path| *path != Path::new("-"))
+    }
+
+    /// The interpreter that has PyTorch; nothing, said so, where there is none.
+    fn interpreter(&self) -> Result<Option<Interpreter>, Error> {
+        let python = if self.against_pytorch || self.python.is_some() {
+            Interpreter::find(self.python.as_deref())?
+        } else {
+            None
+        };
+        if python.is_none() {
+            let why = if self.against_pytorch {
+                "there is no python3 or python on the PATH (--python names one)"
+            } else {
+                "--against-pytorch was not given"
+            };
+            eprintln!("ours alone: {why}");
+        }
+        Ok(python)
+    }
+}
+
+/// Goes on in a release build of this program: in any other, no figure means anything.
+fn in_release() -> Result<String, Error> {
+    let mut cargo = cargo("run");
+    cargo.args(["--quiet", "--release", "--package", "xtask", "--"]);
+    let status =
+        cargo.args(std::env::args_os().skip(1)).status().map_err(Error::io("run cargo"))?;
+    // It has printed what there is to print.
+    std::process::exit(status.code().unwrap_or(2))
+}
+
+/// A command of cargo's on this workspace.
+fn cargo(command: &str) -> Command {
+    // Cargo tells its subprocesses which of several installed cargos it is.
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args([command, "--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")]);
+    cargo
+}
+
+/// Sets up this process as the trainer sets up its own, with so many threads.
+fn start_threads(threads: usize) -> Result<(), Error> {
+    fewshot_ops::keep_freed_memory();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    pool.map_err(|error| Error::Process(format!("cannot start {threads} threads: {error}")))
+}

@@ -1,0 +1,78 @@
+//! The speed of the networks: training steps and features, of images that are at hand.
+
+use super::Error;
+use super::case::{Case, Measure, Setup};
+use super::row::Better;
+use super::training::{CLASSES, Network, Training};
+use candle_core::Device;
+use fewshot_experiment::Model;
+use fewshot_models::{BackboneKind, Pass};
+use serde_json::json;
+use std::time::Instant;
+
+/// Network and steps a measurement, so that each takes about a second on two cores.
+const TRAINED: [(Network, usize); 5] = [
+    (Network { backbone: BackboneKind::ResNet18, size: 84, batch: 64 }, 1),
+    (Network { backbone: BackboneKind::ResNet10, size: 84, batch: 64 }, 2),
+    (Network { backbone: BackboneKind::ResNet12, size: 84, batch: 16 }, 1),
+    (Network { backbone: BackboneKind::ResNet18, size: 224, batch: 8 }, 1),
+    (Network { backbone: BackboneKind::Conv4, size: 84, batch: 128 }, 2),
+];
+const EXTRACTED: (Network, usize) =
+    (Network { backbone: BackboneKind::ResNet18, size: 84, batch: 128 }, 1);
+
+/// Training steps of each network.
+pub fn training(setup: &Setup) -> Vec<Case> {
+    let case = |&sized| {
+        case("train", setup, sized, |network| {
+            let mut training = Training::new(&network.config()?)?;
+            let (images, labels) = (network.images()?, network.labels()?);
+            Ok(Box::new(move || training.step(&images, &labels).map(f64::from)))
+        })
+    };
+    TRAINED.iter().map(case).collect()
+}
+
+/// Features as [`evaluator::extract_features`] takes them of each batch.
+pub fn features(setup: &Setup) -> Vec<Case> {
+    vec![case("features", setup, EXTRACTED, |network| {
+        let config = network.config()?;
+        let model = Model::new(&config, CLASSES, &Device::Cpu)?.frozen(&config, &Device::Cpu)?;
+        let images = network.images()?;
+        Ok(Box::new(move || {
+            let features = model.backbone.forward(&images, Pass::Eval)?;
+            let features: Vec<f32> = features.flatten_all()?.to_vec1()?;
+            Ok(f64::from(features[0]))
+        }))
+    })]
+}
+
+/// A row of images a second. What `work` makes takes a batch through, and gives a number that
+/// depends on all of it, so that no work can be left for later.
+fn case(
+    kind: &'static str,
+    setup: &Setup,
+    (network, steps): (Network, usize),
+    work: impl FnOnce(Network) -> Result<Measure, Error> + 'static,
+) -> Case {
+    let (network, steps) = if setup.smallest { (network.smallest(), 1) } else { (network, steps) };
+    let Network { backbone, size, batch } = network;
+    let request = json!({
+        "kind": kind,
+        "backbone": backbone.to_string(),
+        "size": size,
+        "batch": batch,
+        "steps": steps,
+    });
+    let ours = move || -> Result<Measure, Error> {
+        let mut work = work(network)?;
+        Ok(Box::new(move || {
+            let started = Instant::now();
+            for _ in 0..steps {
+                work()?;
+            }
+            Ok((batch * steps) as f64 / started.elapsed().as_secs_f64())
+        }))
+    };
+    Case::new(format!("{kind} {network}"), "images/s", Better::Higher, ours).against(request)
+}

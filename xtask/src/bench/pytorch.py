@@ -1,0 +1,244 @@
+#!/usr/bin/env python3
+"""PyTorch's side of `cargo xtask bench`: one process a row.
+
+    pytorch.py REQUEST
+
+REQUEST is JSON: the kind of row, the threads and the row's sizes. Once all is set up and
+warmed up, a line `{"ready": NOTE}` is printed; then one line `{"value": NUMBER}` for each
+line that is read, in the unit of the row. The networks, the head and the loops are those of
+fixtures/parity/generate.py, which is held against the published code.
+"""
+
+import json
+import math
+import pathlib
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+MEAN, STD = [0.507, 0.487, 0.441], [0.267, 0.257, 0.276]
+CLASSES = 64
+
+
+def generate():
+    """The restated networks; imported late, because a row of its own process needs none."""
+    sys.dont_write_bytecode = True
+    sys.path.insert(0, str(ROOT / "fixtures/parity"))
+    import generate
+
+    return generate
+
+
+def seconds(work, times=1):
+    start = time.perf_counter()
+    for _ in range(times):
+        work()
+    return time.perf_counter() - start
+
+
+class Model:
+    """A backbone with the neg-cosine head, and one batch of random images."""
+
+    def __init__(self, request, channels_last):
+        import torch
+
+        published = generate()
+        torch.manual_seed(0)
+        name, size, batch = request["backbone"], request["size"], request["batch"]
+        network, features, _ = published.BACKBONES[name]
+        features = 64 * (size // 16) ** 2 if name == "conv4" else features
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        self.network = network().to(memory_format=layout)
+        self.head = published.Head("cosineface", features, CLASSES, 30.0, -0.02)
+        bound = 1 / math.sqrt(features)
+        torch.nn.init.uniform_(self.head.weight, -bound, bound)
+        parameters = [*self.network.parameters(), *self.head.parameters()]
+        self.adam = torch.optim.Adam(parameters, 1e-3, weight_decay=5e-4)
+        self.layout = layout
+        self.images = torch.randn(batch, 3, size, size).contiguous(memory_format=layout)
+        self.labels = torch.arange(batch) % CLASSES
+
+    def train(self, images=None, labels=None):
+        import torch.nn.functional as F
+
+        images = self.images if images is None else images.contiguous(memory_format=self.layout)
+        labels = self.labels if labels is None else labels
+        loss = F.cross_entropy(self.head(self.network(images), labels), labels)
+        self.adam.zero_grad()
+        loss.backward()
+        self.adam.step()
+        return loss.item()
+
+    def features(self):
+        import torch
+
+        with torch.inference_mode():
+            return self.network(self.images).flatten().numpy()
+
+
+class BetterFormat:
+    """The better of the default format and channels-last, found by a warm-up of both."""
+
+    def __init__(self, request, work):
+        tried = []
+        for channels_last in (False, True):
+            model = Model(request, channels_last)
+            if work == "features":
+                model.network.eval()
+            step = getattr(model, work)
+            step()
+            tried.append((seconds(step, 2), channels_last, model, step))
+        _, channels_last, self.model, self.step = min(tried, key=lambda t: t[0])
+        self.note = "channels-last" if channels_last else "default format"
+        self.batch, self.steps = request["batch"], request["steps"]
+
+    def measure(self):
+        return self.batch * self.steps / seconds(self.step, self.steps)
+
+
+def train(request):
+    return BetterFormat(request, "train")
+
+
+def features(request):
+    return BetterFormat(request, "features")
+
+
+class Episodes:
+    """The published fine-tuning, episode after episode."""
+
+    def __init__(self, request):
+        import torch
+
+        self.published, self.torch, self.request = generate(), torch, request
+        torch.manual_seed(0)
+        self.note = f"over {request['episodes']} episodes"
+        self.episode()
+
+    def episode(self):
+        torch, request = self.torch, self.request
+        F = torch.nn.functional
+        way, shot, query, dim = (request[name] for name in ("way", "shot", "query", "dim"))
+        centre, noise = torch.rand(way, 1, dim), torch.rand(way, shot + query, dim)
+        feature = F.relu(centre * 2 + noise * 3 - 1.5)
+        support, labels = feature[:, :shot].reshape(-1, dim), torch.arange(way).repeat_interleave(shot)
+        head = self.published.Head("cosineface", dim, way, 5.0, 0.0)
+        torch.nn.init.uniform_(head.weight, -1 / math.sqrt(dim), 1 / math.sqrt(dim))
+        sgd = torch.optim.SGD(head.parameters(), 0.01, 0.9, 0.9, 1e-3)
+        for _ in range(100):
+            for chunk in torch.randperm(way * shot).split(4):
+                loss = F.cross_entropy(head(support[chunk], labels[chunk]), labels[chunk])
+                sgd.zero_grad()
+                loss.backward()
+                sgd.step()
+        with torch.no_grad():
+            scores = head(feature[:, shot:].reshape(-1, dim))
+        return (scores.argmax(1) == torch.arange(way).repeat_interleave(query)).double().mean().item()
+
+    def measure(self):
+        count = self.request["episodes"]
+        return count / seconds(self.episode, count)
+
+
+def training_images(request, workers, shuffle):
+    """The published loader over `folder/CLASS/IMAGE`."""
+    import torch
+    from torchvision import datasets, transforms
+
+    transform = transforms.Compose(
+        [
+            transforms.RandomResizedCrop(request["size"]),
+            transforms.ColorJitter(0.4, 0.4, 0.4),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize(MEAN, STD),
+        ]
+    )
+    # Its own loader is PIL.Image.open(...).convert("RGB").
+    images = datasets.ImageFolder(request["folder"], transform)
+    keep = {"persistent_workers": True} if workers else {}
+    return torch.utils.data.DataLoader(images, request["batch"], shuffle, num_workers=workers, **keep)
+
+
+class Loader:
+    """Decoding and the training transform in this very thread."""
+
+    note = "PIL and torchvision"
+
+    def __init__(self, request):
+        self.loader = training_images(request, workers=0, shuffle=True)
+        self.epoch()
+
+    def epoch(self):
+        for _ in self.loader:
+            pass
+
+    def measure(self):
+        return len(self.loader.dataset) / seconds(self.epoch)
+
+
+class Memory:
+    """The peak of a process of its own, in the format that needs less."""
+
+    def __init__(self, request):
+        self.request = request
+        tried = [(self.peak(last), last) for last in (False, True)]
+        self.channels_last = min(tried)[1]
+        self.note = "channels-last" if self.channels_last else "default format"
+
+    def peak(self, channels_last):
+        child = self.request | {"kind": "memory-child", "channels_last": channels_last}
+        command = [sys.executable, __file__, json.dumps(child)]
+        return float(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+
+    def measure(self):
+        return self.peak(self.channels_last)
+
+
+def memory_child(request):
+    model = Model(request, request["channels_last"])
+    for _ in range(request["steps"]):
+        model.train()
+    # As ours is read; ru_maxrss would also count what was there before exec.
+    status = pathlib.Path("/proc/self/status").read_text()
+    print(int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6)
+
+
+class Run:
+    """Whole epochs: loader processes, transforms and training."""
+
+    def __init__(self, request):
+        self.request = request
+        self.loader = training_images(request, workers=request["threads"], shuffle=True)
+        better = BetterFormat(request | {"steps": 1}, "train")
+        self.model, self.note = better.model, better.note
+
+    def measure(self):
+        def epochs():
+            for _ in range(self.request["epochs"]):
+                for images, labels in self.loader:
+                    self.model.train(images, labels)
+
+        return seconds(epochs) / self.request["epochs"]
+
+
+KINDS = {"train": train, "features": features, "episodes": Episodes, "loader": Loader, "memory": Memory, "run": Run}
+
+
+def main():
+    request = json.loads(sys.argv[1])
+    if request["kind"] != "memory":
+        import torch
+
+        torch.set_num_threads(request["threads"])
+    if request["kind"] == "memory-child":
+        return memory_child(request)
+    row = KINDS[request["kind"]](request)
+    print(json.dumps({"ready": row.note}), flush=True)
+    for _ in sys.stdin:
+        print(json.dumps({"value": row.measure()}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+//! A training as the trainer has it, without its files and its log.
+
+use super::Error;
+use candle_core::{Device, Tensor};
+use fewshot_experiment::{Config, Model, RawConfig};
+use fewshot_losses::cross_entropy;
+use fewshot_models::{BackboneKind, Pass};
+use trainer::Optimiser;
+
+/// Base classes of mini-ImageNet.
+pub const CLASSES: usize = 64;
+/// The learning rate, which takes no part in how long a step is.
+const RATE: f64 = 1e-3;
+
+/// A network with the sizes of its batches.
+#[derive(Clone, Copy, Debug)]
+pub struct Network {
+    /// The backbone.
+    pub backbone: BackboneKind,
+    /// Side of its images, in pixels.
+    pub size: usize,
+    /// Images a batch.
+    pub batch: usize,
+}
+
+impl Network {
+    /// Two images of half the size.
+    pub fn smallest(self) -> Self {
+        Self { size: self.size / 2, batch: 2, ..self }
+    }
+
+    /// Drawn anew, with the paper's head: neg-cosine, scale 30, margin -0.02; weight decay
+    /// 5e-4.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn config(self) -> Result<Config, Error> {
+        let Self { backbone, size, batch } = self;
+        let mut raw = RawConfig::default();
+        for setting in [
+            format!("method.backbone={backbone}"),
+            format!("method.image_size={size}"),
+            "method.classifier=neg-cosine".to_owned(),
+            "method.scale=30".to_owned(),
+            "method.margin=-0.02".to_owned(),
+            "train.optimizer=adam".to_owned(),
+            "train.weight_decay=5e-4".to_owned(),
+            format!("train.batch_size={batch}"),
+        ] {
+            raw.set(&setting)?;
+        }
+        Ok(raw.check()?)
+    }
+
+    /// One batch of random images, `[B, 3, S, S]`.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn images(self) -> Result<Tensor, Error> {
+        Ok(Tensor::randn(0f32, 1.0, (self.batch, 3, self.size, self.size), &Device::Cpu)?)
+    }
+
+    /// Labels of one batch, `[B]`.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn labels(self) -> Result<Tensor, Error> {
+        let labels = (0..self.batch as u32).map(|image| image % CLASSES as u32);
+        Ok(Tensor::from_iter(labels, &Device::Cpu)?)
+    }
+}
+
+impl std::fmt::Display for Network {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} px batch {}", self.backbone, self.size, self.batch)
+    }
+}
+
+/// A training under way.
+pub struct Training {
+    model: Model,
+    optimiser: Optimiser,
+    steps: u64,
+}
+
+impl Training {
+    /// Draws the model that `config` describes.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn new(config: &Config) -> Result<Self, Error> {
+        let model = Model::new(config, CLASSES, &Device::Cpu)?;
+        let parameters = model.parameters.trainable();
+        let train = &config.train;
+        let optimiser = Optimiser::new(train.optimizer, train.weight_decay, parameters)?;
+        Ok(Self { model, optimiser, steps: 0 })
+    }
+
+    /// One update; gives the loss.
+    ///
+    /// # Errors
+    /// Shapes that do not fit the model.
+    pub fn step(&mut self, images: &Tensor, labels: &Tensor) -> Result<f32, Error> {
+        let pass = Pass::Train { seed: 0, forward: self.steps };
+        let features = self.model.backbone.forward(images, pass)?;
+        let scores = self.model.head.training_scores(&features, labels)?;
+        let loss = cross_entropy(&scores, labels)?;
+        self.optimiser.step(&loss.backward()?, RATE)?;
+        self.steps += 1;
+        Ok(loss.to_scalar()?)
+    }
+}

@@ -1,0 +1,138 @@
+//! The bench from the outside, at its smallest, so that no row can rot.
+
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn bench(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.args(["bench", "--smallest"]).args(arguments);
+    command
+}
+
+fn rows(output: &Output) -> Vec<Value> {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    json["rows"].as_array().unwrap().clone()
+}
+
+/// What a command that exits with 2 says after `error: `.
+fn error(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{errors}");
+    let (_, error) = errors.split_once("error: ").unwrap_or_else(|| panic!("{errors}"));
+    error.trim().to_owned()
+}
+
+#[test]
+fn every_kind_can_be_measured() {
+    let output = bench(&["--json", "-", "--threads", "1"]).output().unwrap();
+    let rows = rows(&output);
+    let names: Vec<_> = rows.iter().map(|row| row["name"].as_str().unwrap()).collect();
+    let count = |kind: &str| names.iter().filter(|name| name.starts_with(kind)).count();
+    let kinds = ["train ", "features ", "episodes ", "loader ", "memory ", "start "].map(count);
+    assert_eq!(kinds, [5, 1, 1, 2, 1, 1], "{names:?}");
+    for row in &rows {
+        assert!(row["ours"].as_f64().unwrap() > 0.0 && row["pytorch"].is_null(), "{row}");
+    }
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.contains("ours alone: --against-pytorch was not given"), "{errors}");
+    assert!(errors.contains("| bench ") && errors.contains("1 threads"), "{errors}");
+}
+
+#[test]
+fn epochs_need_data() {
+    let mut command = bench(&["run", "--json", "-"]);
+    let output = command.env_remove("FEWSHOT_DATA").output().unwrap();
+    assert!(rows(&output).is_empty());
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.contains("run: skipped, for FEWSHOT_DATA"), "{errors}");
+
+    // With whatever data there is.
+    rows(&bench(&["run", "--json", "-"]).output().unwrap());
+}
+
+#[test]
+fn bad_arguments_are_named() {
+    let absent = error(&mut bench(&["episodes", "--python", "no/such/python"]));
+    assert_eq!(
+        absent,
+        "--python no/such/python does not exist: name an interpreter that has PyTorch"
+    );
+    let file = error(&mut bench(&["episodes", "--json", "no/such/folder/x.json"]));
+    assert!(file.starts_with("cannot write no/such/folder/x.json"), "{file}");
+    for (arguments, named) in [
+        (["--pairs", "0"], "'0' for '--pairs <N>'"),
+        (["--threads", "many"], "'many' for '--threads <N>'"),
+        (["--epochs", "-1"], "'-1'"),
+        (["speed", "--smallest"], "'speed'"),
+    ] {
+        let message = error(&mut bench(&arguments));
+        assert!(message.contains(named), "{message}");
+    }
+}
+
+#[test]
+fn without_python_ours_is_measured_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = bench(&["episodes", "--against-pytorch", "--json", "-"]);
+    let output = command.env("PATH", folder.path()).output().unwrap();
+    assert!(rows(&output)[0]["pytorch"].is_null());
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.contains("ours alone: there is no python3 or python"), "{errors}");
+}
+
+/// A program that takes the place of Python: `versions` is what it prints when it is asked
+/// for them, `row` what it does when it is given a row.
+#[cfg(unix)]
+fn python(folder: &Path, versions: &str, row: &str) -> String {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = folder.join("python");
+    let script = format!("#!/bin/sh\nif [ \"$1\" = -c ]; then {versions}; else {row}; fi\n");
+    std::fs::write(&path, script).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[cfg(unix)]
+#[test]
+fn rows_hold_both_sides() {
+    let folder = tempfile::tempdir().unwrap();
+    let reply = r#"echo '{"ready": "by heart"}'; while read line; do echo '{"value": 0.5}'; done"#;
+    let python = python(folder.path(), r#"echo '{"torch": "9"}'"#, reply);
+    let file = folder.path().join("bench.json");
+    let mut command = bench(&["episodes", "--python", &python, "--json"]);
+    let output = command.arg(&file).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.contains("torch 9") && table.contains("PyTorch by heart"), "{table}");
+    let json: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    let row = &json["rows"][0];
+    assert_eq!(row["pytorch"], 0.5);
+    let ratio = row["ours"].as_f64().unwrap() / 0.5;
+    assert!((row["ratio"].as_f64().unwrap() / ratio - 1.0).abs() < 1e-9, "{row}");
+    assert_eq!(json["hardware"]["pytorch"]["torch"], "9");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_python_that_fails_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let versions = r#"echo '{"torch": "9"}'"#;
+    for (versions, row, expected) in [
+        ("echo \"No module named 'torch'\" >&2; exit 1", "exit 0", "No module named 'torch'"),
+        (versions, "exit 1", "gave up"),
+        (versions, "echo hello", "said `hello`: expected `ready`"),
+        (versions, r#"echo '{"ready": ""}'"#, "gave up"),
+        (versions, r#"echo '{"ready": ""}'; echo '{"value": "fast"}'; read line"#, "\"fast\""),
+    ] {
+        let python = python(folder.path(), versions, row);
+        let message = error(&mut bench(&["episodes", "--python", &python]));
+        assert!(message.contains(expected), "{message}");
+    }
+    let python = python(folder.path(), "exit 1", "exit 1");
+    let message = error(&mut bench(&["episodes", "--python", &python]));
+    assert!(message.contains("python -m pip install torch"), "{message}");
+}
