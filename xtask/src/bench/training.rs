@@ -3,7 +3,7 @@
 use super::Error;
 use candle_core::{Device, Tensor};
 use fewshot_experiment::{Config, Model, RawConfig};
-use fewshot_losses::cross_entropy;
+use fewshot_losses::{backward, cross_entropy};
 use fewshot_models::{BackboneKind, Pass};
 use trainer::Optimiser;
 
@@ -105,7 +105,7 @@ impl Training {
         let features = self.model.backbone.forward(images, pass)?;
         let scores = self.model.head.training_scores(&features, labels)?;
         let loss = cross_entropy(&scores, labels)?;
-        self.optimiser.step(&loss.backward()?, RATE)?;
+        self.optimiser.step(&backward(&loss)?, RATE)?;
         self.steps += 1;
         Ok(loss.to_scalar()?)
     }
