@@ -40,7 +40,7 @@
 mod activation;
 mod batch_norm;
 mod conv;
-mod cpu;
+pub mod cpu;
 mod cross_entropy;
 mod linear;
 mod memory;
@@ -53,7 +53,7 @@ mod tensor;
 pub use activation::{Activation, activate};
 pub use batch_norm::{BatchStatistics, batch_norm};
 pub use conv::{Conv2dOptions, FollowingNorm, conv2d};
-pub use cpu::instruction_set;
+pub use cpu::simd::instruction_set;
 pub use cross_entropy::cross_entropy;
 pub use linear::linear;
 pub use memory::keep_freed_memory;

@@ -1,7 +1,7 @@
 //! What there is to measure.
 
 use super::case::{Case, Setup};
-use super::{Error, episodes, loader, memory, networks, run, start};
+use super::{Error, episodes, kernels, loader, memory, networks, run, start};
 
 /// A kind of row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -19,12 +19,14 @@ pub enum Kind {
     Memory,
     /// From the start of the trainer to the end of its first step, s
     Start,
+    /// Single convolutions of ResNet-18 and the machine's peak, GFLOP/s
+    Kernels,
     /// Epochs of configs/cpu/mini-imagenet-conv4.toml, s each; needs FEWSHOT_DATA
     Run,
 }
 
 impl Kind {
-    /// All that are measured where none is named: those that need no data.
+    /// All that are measured where none is named: those that users notice and that need no data.
     pub const DEFAULT: [Self; 6] =
         [Self::Train, Self::Features, Self::Episodes, Self::Loader, Self::Memory, Self::Start];
 
@@ -40,6 +42,7 @@ impl Kind {
             Self::Loader => loader::cases(setup),
             Self::Memory => Ok(memory::cases(setup)),
             Self::Start => start::cases(setup),
+            Self::Kernels => kernels::cases(setup),
             Self::Run => run::cases(setup),
         }
     }

@@ -9,6 +9,7 @@ mod episodes;
 mod error;
 mod hardware;
 mod images;
+mod kernels;
 mod kind;
 mod loader;
 mod memory;

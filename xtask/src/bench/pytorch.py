@@ -223,7 +223,57 @@ class Run:
         return seconds(epochs) / self.request["epochs"]
 
 
-KINDS = {"train": train, "features": features, "episodes": Episodes, "loader": Loader, "memory": Memory, "run": Run}
+class Repeated:
+    """GFLOP/s of work that is repeated for a fifth of a second."""
+
+    def measure(self):
+        times, spent = 0, 0.0
+        while spent < 0.2:
+            spent += seconds(self.work)
+            times += 1
+        return self.operations * times / spent / 1e9
+
+
+class Product(Repeated):
+    note = "a product of two square matrices"
+
+    def __init__(self, request):
+        import torch
+
+        side = request["side"]
+        a = torch.randn(side, side)
+        self.work, self.operations = lambda: a @ a, 2 * side**3
+
+
+class Convolution(Repeated):
+    """One pass of a convolution, in the better format."""
+
+    def __init__(self, request):
+        import torch
+
+        patch, stride = request["kernel"][1:], request["stride"]
+        flags = [request["pass"] == name for name in ("gradient of the input", "gradient of the kernel")]
+        padding = [patch[-1] // 2] * 2
+        tried = []
+        for layout in (torch.contiguous_format, torch.channels_last):
+            x, kernel = (torch.randn(request[name]).contiguous(memory_format=layout) for name in ("x", "kernel"))
+            y = torch.nn.functional.conv2d(x, kernel, None, stride, padding)
+            self.operations = 2 * y.numel() * math.prod(patch)
+
+            def work(x=x, kernel=kernel, y=y):
+                with torch.no_grad():
+                    if not any(flags):
+                        return torch.nn.functional.conv2d(x, kernel, None, stride, padding)
+                    arguments = [stride] * 2, padding, [1, 1], False, [0, 0], 1, [*flags, False]
+                    return torch.ops.aten.convolution_backward(y, x, kernel, None, *arguments)
+
+            work()
+            tried.append((seconds(work, 3), layout is torch.channels_last, work))
+        _, last, self.work = min(tried, key=lambda t: t[:2])
+        self.note = "channels-last" if last else "default format"
+
+
+KINDS = {"product": Product, "convolution": Convolution, "train": train, "features": features, "episodes": Episodes, "loader": Loader, "memory": Memory, "run": Run}
 
 
 def main():

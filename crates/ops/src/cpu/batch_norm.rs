@@ -165,7 +165,9 @@ pub fn moments<T: Real>(x: &[T], channels: usize) -> (Vec<f64>, Vec<f64>) {
 
 /// What is applied to each channel: `y = activation(scale·x + shift + residual)`.
 pub struct Affine<T> {
+    /// `[C]`.
     pub scale: Vec<T>,
+    /// `[C]`.
     pub shift: Vec<T>,
 }
 
@@ -206,6 +208,9 @@ impl<T: Real> Channels<T> for Apply<'_, T> {
 }
 
 /// `activation(scale·x + shift + residual)` of `x [pixels, C]`.
+///
+/// # Panics
+/// Here and below, if slices are not of these lengths.
 pub fn apply<T: Real>(
     x: &[T],
     affine: &Affine<T>,
@@ -214,6 +219,7 @@ pub fn apply<T: Real>(
 ) -> Vec<T> {
     let channels = affine.scale.len();
     let slope = T::from_f64(activation.slope());
+    assert_eq!((affine.shift.len(), x.len() % channels.max(1)), (channels, 0));
     // SAFETY: tasks write all pixels.
     unsafe {
         filled(x.len(), |y| {
@@ -241,6 +247,7 @@ pub struct Gradients<T> {
 
 /// The statistics that a normalisation used.
 pub struct Normalisation<'a> {
+    /// `[C]`.
     pub mean: &'a [f64],
     /// `1 / sqrt(variance + eps)`.
     pub inverse_deviation: &'a [f64],
@@ -379,6 +386,8 @@ pub fn gradients<T: Real>(
 ) -> Gradients<T> {
     let channels = weight.len();
     let pixels = x.len() / channels.max(1);
+    let vectors = [affine.scale.len(), affine.shift.len(), normalisation.mean.len()];
+    assert_eq!((vectors, x.len() % channels.max(1)), ([channels; 3], 0));
     let slope = T::from_f64(activation.slope());
     let round = |numbers: &[f64]| numbers.iter().map(|&v| T::from_f64(v)).collect::<Vec<_>>();
     let mean = round(normalisation.mean);

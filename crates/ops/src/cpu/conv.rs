@@ -7,15 +7,15 @@ use candle_core::{Result, bail};
 /// The checked sizes of one convolution.
 #[derive(Clone, Copy, Debug)]
 pub struct Geometry {
-    pub batch: usize,
-    pub in_channels: usize,
+    pub(crate) batch: usize,
+    pub(crate) in_channels: usize,
     /// Height, width.
-    pub in_size: [usize; 2],
-    pub out_channels: usize,
-    pub out_size: [usize; 2],
-    pub kernel: [usize; 2],
-    pub stride: usize,
-    pub padding: usize,
+    pub(crate) in_size: [usize; 2],
+    pub(crate) out_channels: usize,
+    pub(crate) out_size: [usize; 2],
+    pub(crate) kernel: [usize; 2],
+    pub(crate) stride: usize,
+    pub(crate) padding: usize,
 }
 
 impl Geometry {
@@ -109,6 +109,15 @@ impl<'a, T: Real> Finish<'a, T> {
         Self { scale: None, shift: bias, residual: None, slope: T::one() }
     }
 
+    fn check(&self, g: &Geometry) {
+        for vector in [self.scale, self.shift].into_iter().flatten() {
+            assert_eq!(vector.len(), g.out_channels);
+        }
+        if let Some(residual) = self.residual {
+            assert_eq!(residual.len(), g.batch * g.out_image());
+        }
+    }
+
     /// The factor of output channel `o`.
     #[inline(always)]
     pub fn scale_of(&self, o: usize) -> T {
@@ -122,7 +131,13 @@ impl<'a, T: Real> Finish<'a, T> {
 }
 
 /// `y [B, oh, ow, O]` of `x [B, H, W, C]` and `kernel [O, C, kh, kw]`.
+///
+/// # Panics
+/// Here and below, if slices are not of these lengths.
 pub fn forward<T: Real>(g: &Geometry, x: &[T], kernel: &[T], finish: Finish<T>) -> Vec<T> {
+    assert_eq!(x.len(), g.batch * g.in_image());
+    assert_eq!(kernel.len(), g.out_channels * g.patch());
+    finish.check(g);
     if g.suits_winograd() {
         winograd::forward(g, x, kernel, winograd::Direction::Forward, finish)
     } else {
@@ -132,6 +147,8 @@ pub fn forward<T: Real>(g: &Geometry, x: &[T], kernel: &[T], finish: Finish<T>) 
 
 /// Gradient of the input, `[B, H, W, C]`, from `dy [B, oh, ow, O]`.
 pub fn input_gradient<T: Real>(g: &Geometry, dy: &[T], kernel: &[T]) -> Vec<T> {
+    assert_eq!(dy.len(), g.batch * g.out_image());
+    assert_eq!(kernel.len(), g.out_channels * g.patch());
     match g.turned() {
         Some(turned) if turned.suits_winograd() => {
             winograd::forward(&turned, dy, kernel, winograd::Direction::Turned, Finish::bias(None))
@@ -142,6 +159,8 @@ pub fn input_gradient<T: Real>(g: &Geometry, dy: &[T], kernel: &[T]) -> Vec<T> {
 
 /// Gradient of the kernel, `[O, C, kh, kw]`, from `dy [B, oh, ow, O]`.
 pub fn kernel_gradient<T: Real>(g: &Geometry, x: &[T], dy: &[T]) -> Vec<T> {
+    assert_eq!(x.len(), g.batch * g.in_image());
+    assert_eq!(dy.len(), g.batch * g.out_image());
     if g.suits_winograd() {
         winograd::kernel_gradient(g, x, dy)
     } else {

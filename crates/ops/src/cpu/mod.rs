@@ -1,16 +1,17 @@
-//! Kernels on slices. Images are channels-last, `[batch, height, width, channel]`, row-major.
+//! Kernels on slices, for those who have no tensors. Images are channels-last,
+//! `[batch, height, width, channel]`, row-major; numbers are `f32`, or `f64` for checks.
 
 pub mod batch_norm;
 mod buffer;
 pub mod conv;
-pub mod elementwise;
+pub(crate) mod elementwise;
 mod gemm;
-pub mod layout;
+pub(crate) mod layout;
 mod patches;
 pub mod pool;
 mod product;
 pub mod simd;
 mod winograd;
 
-pub use gemm::{Matrix, multiply};
-pub use simd::instruction_set;
+pub use crate::tensor::Real;
+pub(crate) use gemm::{Matrix, multiply};

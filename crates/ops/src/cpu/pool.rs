@@ -15,11 +15,11 @@ const WIDEST: usize = 15;
 /// The checked sizes of one max pooling.
 #[derive(Clone, Copy, Debug)]
 pub struct Geometry {
-    pub in_size: [usize; 2],
-    pub out_size: [usize; 2],
-    pub window: usize,
-    pub stride: usize,
-    pub padding: usize,
+    pub(crate) in_size: [usize; 2],
+    pub(crate) out_size: [usize; 2],
+    pub(crate) window: usize,
+    pub(crate) stride: usize,
+    pub(crate) padding: usize,
 }
 
 impl Geometry {

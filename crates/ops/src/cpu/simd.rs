@@ -1,12 +1,17 @@
 //! Vectors of the instruction sets, chosen at run time.
 //!
-//! A kernel is written once, over any [`Vector`]; [`Real::run`](crate::tensor::Real::run)
+//! A kernel is written once, over any [`Vector`]; [`Real::run`]
 //! compiles it for AVX-512, AVX2 and any machine, and runs the best that this one has.
 
 use crate::tensor::Real;
 use std::sync::LazyLock;
 
 /// Several numbers that are computed with at once.
+///
+/// # Safety
+/// All functions need the instruction set, which a [`Kernel`] has; pointers must be good for
+/// [`LANES`](Self::LANES) numbers.
+#[expect(clippy::missing_safety_doc, reason = "it is the same for all, see above")]
 pub trait Vector: Copy {
     /// What it holds.
     type Scalar: Real;
@@ -15,21 +20,25 @@ pub trait Vector: Copy {
     /// Vectors side by side in a tile of a matrix product: as many as registers hold.
     const ABREAST: usize;
 
-    /// # Safety
-    /// All functions here need the instruction set; pointers must be good for
-    /// [`LANES`](Self::LANES) numbers.
+    /// Reads numbers that lie side by side.
     unsafe fn load(from: *const Self::Scalar) -> Self;
+    /// Writes numbers side by side.
     unsafe fn store(self, to: *mut Self::Scalar);
     /// Loads numbers that lie `step` apart, below 2²⁷.
     unsafe fn gather(from: *const Self::Scalar, step: usize) -> Self;
+    /// One number in all lanes.
     unsafe fn splat(value: Self::Scalar) -> Self;
+    /// Zero in all lanes.
     #[inline(always)]
     unsafe fn zero() -> Self {
         // SAFETY: the caller's promise.
         unsafe { Self::splat(Self::Scalar::default()) }
     }
+    /// The sum.
     unsafe fn add(self, other: Self) -> Self;
+    /// The difference.
     unsafe fn sub(self, other: Self) -> Self;
+    /// The product, lane by lane.
     unsafe fn mul(self, other: Self) -> Self;
     /// `self · a + b`, rounded once.
     unsafe fn fma(self, a: Self, b: Self) -> Self;
@@ -83,7 +92,7 @@ pub fn instruction_set() -> &'static str {
 }
 
 /// Runs a kernel for `f32`.
-pub fn run_f32<K: Kernel<f32>>(kernel: K) -> K::Output {
+pub(crate) fn run_f32<K: Kernel<f32>>(kernel: K) -> K::Output {
     match *LEVEL {
         // SAFETY: the instruction set was detected.
         #[cfg(target_arch = "x86_64")]
@@ -96,13 +105,13 @@ pub fn run_f32<K: Kernel<f32>>(kernel: K) -> K::Output {
 }
 
 /// Runs a kernel for `f64`, which is there for gradient checks: plain loops.
-pub fn run_f64<K: Kernel<f64>>(kernel: K) -> K::Output {
+pub(crate) fn run_f64<K: Kernel<f64>>(kernel: K) -> K::Output {
     kernel.run::<Portable<f64, 4>>()
 }
 
 /// Asks for the memory around a place, which need not exist.
 #[inline(always)]
-pub fn prefetch<T>(place: *const T) {
+pub(crate) fn prefetch<T>(place: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: it is a hint, which every processor of this kind takes.
     unsafe {
