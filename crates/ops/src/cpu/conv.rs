@@ -118,12 +118,6 @@ impl<'a, T: Real> Finish<'a, T> {
         }
     }
 
-    /// The factor of output channel `o`.
-    #[inline(always)]
-    pub fn scale_of(&self, o: usize) -> T {
-        self.scale.map_or(T::one(), |scale| scale[o])
-    }
-
     /// Whether sums are written as they are.
     pub fn is_nothing(&self) -> bool {
         self.shift.is_none() && self.residual.is_none() && self.slope == T::one()

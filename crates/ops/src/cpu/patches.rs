@@ -1,126 +1,235 @@
-//! Convolutions of any kind as products with unfolded patches `[positions, kh·kw·C]`.
+//! Convolutions of any kind as products with patches, `[positions, kh·kw·C]`.
 //!
-//! Patches are unfolded a few rows of outputs at a time, into the second cache.
+//! A task copies the images that it sees, with their padding, and reads patches where they
+//! lie: a patch's element is its position's place plus its tap's.
 
 use super::buffer::{Filling, Scratch, filled};
 use super::conv::{Finish, Geometry};
 use super::elementwise::factor;
-use super::product::{Left, Output, Right, multiply, panel_width};
-use super::simd::{Kernel, Vector};
+use super::product::{Dense, Output, Right, Scattered, multiply, panel_width};
+use super::simd::{Kernel, Vector, lanes};
 use crate::tensor::Real;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Elements of the patches that are unfolded at a time.
+/// Elements of the padded images, or of gradients of patches, that a task has at a time.
 const ELEMENTS: usize = 1 << 17;
-/// Elements of a patch that a task of the kernel's gradient takes.
-const PART: usize = 256;
+/// Positions that a task takes at least, where there are as many.
+const POSITIONS: usize = 256;
+/// Elements of a patch that a task of the kernel's gradient takes, about.
+const PART: usize = 288;
 /// Tasks that there should be at least.
 const TASKS: usize = 8;
 
-impl Geometry {
-    /// Rows of outputs, those of one image after those of another.
-    fn rows(&self) -> usize {
-        self.batch * self.out_size[0]
+/// Consecutive images, and rows of outputs in each of them.
+#[derive(Clone)]
+struct Chunk {
+    images: Range<usize>,
+    rows: Range<usize>,
+}
+
+impl Chunk {
+    /// Divides images into chunks whose padded copies have about [`ELEMENTS`].
+    fn divide(g: &Geometry, images: Range<usize>, channels: usize) -> Vec<Self> {
+        let [rows, columns] = g.out_size;
+        let row = (columns - 1) * g.stride + g.kernel[1];
+        let at_a_time = (ELEMENTS / (row * channels * g.stride)).clamp(1, rows);
+        let of_one = rows.div_ceil(at_a_time);
+        // Whole images where several are needed, and as even as can be where one is too many.
+        let group = if of_one > 1 {
+            1
+        } else {
+            let most = ELEMENTS / ((rows * g.stride + g.kernel[0]) * row * channels);
+            POSITIONS.div_ceil(rows * columns).min(most).clamp(1, g.batch.div_ceil(TASKS))
+        };
+        let rows_of = move |part: usize| part * rows / of_one..(part + 1) * rows / of_one;
+        images
+            .clone()
+            .step_by(group)
+            .flat_map(|first| {
+                let images = first..(first + group).min(images.end);
+                (0..of_one).map(move |part| Self { images: images.clone(), rows: rows_of(part) })
+            })
+            .collect()
     }
 
-    /// Rows of outputs whose patches, `length` elements each, are unfolded at a time.
-    fn rows_at_a_time(&self, length: usize) -> usize {
-        (ELEMENTS / (length * self.out_size[1])).max(1)
+    fn positions(&self, g: &Geometry) -> usize {
+        self.images.len() * self.rows.len() * g.out_size[1]
+    }
+}
+
+/// The part of the images that a chunk's patches see, with its padding.
+struct Padded<'a> {
+    g: &'a Geometry,
+    chunk: &'a Chunk,
+    /// Which channels.
+    channels: Range<usize>,
+    height: usize,
+    width: usize,
+}
+
+impl<'a> Padded<'a> {
+    fn new(g: &'a Geometry, chunk: &'a Chunk, channels: Range<usize>) -> Self {
+        let side = |count: usize, kernel: usize| (count - 1) * g.stride + kernel;
+        let height = side(chunk.rows.len(), g.kernel[0]);
+        Self { g, chunk, channels, height, width: side(g.out_size[1], g.kernel[1]) }
     }
 
-    /// Visits the runs of elements that the patch at column `ox` of the row of outputs `row`
-    /// has in common with the images: their place in the patch, in the images, and their
-    /// number.
-    #[inline(always)]
-    fn for_each_run(&self, row: usize, ox: usize, mut visit: impl FnMut(usize, usize, usize)) {
-        let [kh, kw] = self.kernel;
-        let [height, width] = self.in_size;
-        let (image, oy) = (row / self.out_size[0], row % self.out_size[0]);
-        let channels = self.in_channels;
-        let left = ox * self.stride;
-        let first = self.padding.saturating_sub(left).min(kw);
-        let end = (width + self.padding).saturating_sub(left).min(kw).max(first);
-        for ky in 0..kh {
-            let y = (oy * self.stride + ky).wrapping_sub(self.padding);
-            if y < height && first < end {
-                let x = left + first - self.padding;
-                let pixel = (image * height + y) * width + x;
-                let place = (ky * kw + first) * channels;
-                visit(place, pixel * channels, (end - first) * channels);
-            }
-        }
+    fn len(&self) -> usize {
+        self.chunk.images.len() * self.height * self.width * self.channels.len()
     }
 
-    /// Unfolds the elements `part` of the patches of `rows` into `to [positions, part]`.
+    /// Copies it from all images `x`.
     ///
     /// # Safety
-    /// `to` must be there.
+    /// `to` has room for [`len`](Self::len).
     #[inline(always)]
-    unsafe fn unfold<T: Real>(&self, x: &[T], rows: Range<usize>, part: Range<usize>, to: *mut T) {
-        let length = part.len();
-        let mut to = to;
-        for row in rows {
-            for ox in 0..self.out_size[1] {
-                // SAFETY: `to` holds a part for each position.
-                let patch = unsafe {
-                    // Padding stays zero.
-                    to.write_bytes(0, length);
-                    std::slice::from_raw_parts_mut(to, length)
-                };
-                self.for_each_run(row, ox, |place, source, count| {
-                    let start = place.max(part.start);
-                    let end = (place + count).min(part.end);
-                    if start < end {
-                        patch[start - part.start..end - part.start]
-                            .copy_from_slice(&x[source + start - place..source + end - place]);
+    unsafe fn copy<T: Real>(&self, x: &[T], to: *mut T) {
+        let g = self.g;
+        let [height, width] = g.in_size;
+        let (all, some) = (g.in_channels, self.channels.len());
+        let left = g.padding.min(self.width);
+        let inside = width.min(self.width - left);
+        let first = self.chunk.rows.start * g.stride;
+        // SAFETY: rows follow one another.
+        let padded = unsafe { std::slice::from_raw_parts_mut(to, self.len()) };
+        for (row, to) in padded.chunks_exact_mut(self.width * some).enumerate() {
+            let image = self.chunk.images.start + row / self.height;
+            let y = (first + row % self.height).wrapping_sub(g.padding);
+            if y >= height {
+                to.fill(T::zero());
+                continue;
+            }
+            to[..left * some].fill(T::zero());
+            to[(left + inside) * some..].fill(T::zero());
+            let to = &mut to[left * some..(left + inside) * some];
+            let from = &x[(image * height + y) * width * all..][..inside * all];
+            if some == all {
+                to.copy_from_slice(from);
+            } else {
+                for (to, from) in to.chunks_exact_mut(some).zip(from.chunks_exact(all)) {
+                    to.copy_from_slice(&from[self.channels.clone()]);
+                }
+            }
+        }
+    }
+
+    /// Where the patch of each position begins.
+    fn positions(&self) -> Vec<usize> {
+        let (columns, stride) = (self.g.out_size[1], self.g.stride);
+        let images = 0..self.chunk.images.len();
+        let rows = images.flat_map(|image| {
+            (0..self.chunk.rows.len()).map(move |row| image * self.height + row * stride)
+        });
+        let pixels = rows.flat_map(|row| (0..columns).map(move |x| row * self.width + x * stride));
+        pixels.map(|pixel| pixel * self.channels.len()).collect()
+    }
+
+    /// Where each element of a patch, `[kh, kw, C]`, lies behind its beginning.
+    fn taps(&self) -> Vec<usize> {
+        let [kh, kw] = self.g.kernel;
+        let pixels = (0..kh).flat_map(|y| (0..kw).map(move |x| y * self.width + x));
+        let channels = self.channels.len();
+        pixels.flat_map(|pixel| pixel * channels..(pixel + 1) * channels).collect()
+    }
+}
+
+/// The kernel `[O, C, kh, kw]` as a right side `[depth, columns]` in panels, whose last columns
+/// are filled up with zeros.
+struct PackKernel<'a, T, F> {
+    kernel: &'a [T],
+    rows: Range<usize>,
+    depth: usize,
+    columns: usize,
+    /// Where the element of a row and a column is.
+    place: &'a F,
+    /// Columns that lie `step` apart, from every multiple of this number on.
+    run: usize,
+    step: usize,
+    /// A factor of each column.
+    scale: Option<&'a [T]>,
+    packed: Filling<'a, T>,
+}
+
+impl<T: Real, F: Fn(usize, usize) -> usize> Kernel<T> for PackKernel<'_, T, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<Scalar = T>>(self) {
+        let whole = self.columns.next_multiple_of(V::LANES);
+        let is_even = self.run.is_multiple_of(V::LANES) && self.columns.is_multiple_of(V::LANES);
+        for n in (0..whole).step_by(V::LANES) {
+            let first = n / panel_width::<V>() * panel_width::<V>();
+            let width = panel_width::<V>().min(whole - first);
+            for k in self.rows.clone() {
+                // SAFETY: this task alone writes its rows; a run of lanes is in the kernel as
+                // far as its last one is.
+                unsafe {
+                    let to = self.packed.at(first * self.depth + k * width + n - first, V::LANES);
+                    if is_even {
+                        let from = &self.kernel[(self.place)(k, n)..];
+                        let from = from[..=(V::LANES - 1) * self.step].as_ptr();
+                        let scale = match self.scale {
+                            Some(scale) => V::load(scale[n..][..V::LANES].as_ptr()),
+                            None => V::splat(T::one()),
+                        };
+                        V::gather(from, self.step).mul(scale).store(to);
+                        continue;
                     }
-                });
-                to = to.wrapping_add(length);
+                    for lane in 0..V::LANES {
+                        let is_there = n + lane < self.columns;
+                        let scale = || self.scale.map_or(T::one(), |scale| scale[n + lane]);
+                        let at = || self.kernel[(self.place)(k, n + lane)] * scale();
+                        *to.add(lane) = if is_there { at() } else { T::zero() };
+                    }
+                }
             }
         }
     }
 }
 
-/// A right side `[depth, columns]` in panels, its last columns filled up with zeros.
-struct PackRight<'a, F> {
-    depth: usize,
-    columns: usize,
-    at: &'a F,
-}
-
-impl<T: Real, F: Fn(usize, usize) -> T> Kernel<T> for PackRight<'_, F> {
-    type Output = Vec<T>;
-
-    #[inline(always)]
-    fn run<V: Vector<Scalar = T>>(self) -> Vec<T> {
-        let whole = self.columns.next_multiple_of(V::LANES);
-        let mut packed = Vec::with_capacity(whole * self.depth);
-        for first in (0..whole).step_by(panel_width::<V>()) {
-            let end = (first + panel_width::<V>()).min(whole);
-            for k in 0..self.depth {
-                let at = |n| if n < self.columns { (self.at)(k, n) } else { T::zero() };
-                packed.extend((first..end).map(at));
-            }
-        }
-        packed
+/// Packs the kernel for all tasks.
+fn pack<T: Real>(
+    kernel: &[T],
+    [depth, columns]: [usize; 2],
+    place: impl Fn(usize, usize) -> usize + Sync,
+    [run, step]: [usize; 2],
+    scale: Option<&[T]>,
+) -> Vec<T> {
+    // SAFETY: tasks write all rows of all panels.
+    unsafe {
+        filled(depth * columns.next_multiple_of(lanes::<T>()), |packed| {
+            (0..depth.div_ceil(PART)).into_par_iter().for_each(|task| {
+                let rows = task * PART..((task + 1) * PART).min(depth);
+                let place = &place;
+                T::run(PackKernel {
+                    kernel,
+                    rows,
+                    depth,
+                    columns,
+                    place,
+                    run,
+                    step,
+                    scale,
+                    packed,
+                });
+            });
+        })
     }
 }
 
 /// See [`super::conv::forward`].
 pub fn forward<T: Real>(g: &Geometry, x: &[T], kernel: &[T], finish: Finish<T>) -> Vec<T> {
     let (channels, taps) = (g.in_channels, g.kernel[0] * g.kernel[1]);
-    let at = |k: usize, o: usize| {
-        kernel[(o * channels + k % channels) * taps + k / channels] * finish.scale_of(o)
-    };
-    let kernel = T::run(PackRight { depth: g.patch(), columns: g.out_channels, at: &at });
-    let rows = g.rows_at_a_time(g.patch());
-    // SAFETY: tasks write all rows.
+    let place = |k: usize, o: usize| (o * channels + k % channels) * taps + k / channels;
+    let shape = [g.patch(), g.out_channels];
+    let runs = [g.out_channels, g.patch()];
+    let kernel = pack(kernel, shape, place, runs, finish.scale);
+    // SAFETY: tasks write all rows of all images.
     unsafe {
         filled(g.batch * g.out_image(), |y| {
-            (0..g.rows().div_ceil(rows)).into_par_iter().for_each(|task| {
-                let rows = task * rows..((task + 1) * rows).min(g.rows());
-                T::run(Forward { g, x, kernel: &kernel, finish, rows, y });
+            Chunk::divide(g, 0..g.batch, channels).into_par_iter().for_each(|chunk| {
+                T::run(Forward { g, x, kernel: &kernel, finish, chunk: &chunk, y });
             });
         })
     }
@@ -132,7 +241,7 @@ struct Forward<'a, T> {
     x: &'a [T],
     kernel: &'a [T],
     finish: Finish<'a, T>,
-    rows: Range<usize>,
+    chunk: &'a Chunk,
     y: Filling<'a, T>,
 }
 
@@ -141,19 +250,22 @@ impl<T: Real> Kernel<T> for Forward<'_, T> {
 
     #[inline(always)]
     fn run<V: Vector<Scalar = T>>(self) {
-        let Self { g, x, kernel, finish, rows, y } = self;
+        let Self { g, x, kernel, finish, chunk, y } = self;
         let (depth, columns) = (g.patch(), g.out_channels);
         let whole = columns.next_multiple_of(V::LANES);
-        let first = rows.start * g.out_size[1];
-        let positions = rows.len() * g.out_size[1];
-        let mut scratch = Scratch::new(positions * (depth + whole));
-        let patches: *mut T = scratch.start();
-        // SAFETY: scratch holds patches and products; this task alone writes these rows.
+        let row = chunk.images.start * g.out_size[0] + chunk.rows.start;
+        let (first, positions) = (row * g.out_size[1], chunk.positions(g));
+        let padded = Padded::new(g, chunk, 0..g.in_channels);
+        let (starts, taps) = (padded.positions(), padded.taps());
+        let mut scratch = Scratch::new(padded.len() + positions * whole);
+        let images: *mut T = scratch.start();
+        // SAFETY: scratch holds images and products; this task alone writes these rows, which
+        // follow one another: those of one image, or all of several.
         unsafe {
             let y = y.at(first * columns, positions * columns);
-            let products = if whole == columns { y } else { patches.add(positions * depth) };
-            g.unfold(x, rows, 0..depth, patches);
-            let a = Left { start: patches, row: depth, step: 1 };
+            let products = if whole == columns { y } else { images.add(padded.len()) };
+            padded.copy(x, images);
+            let a = Scattered { start: images, rows: &starts, columns: &taps };
             let b = Right { start: kernel.as_ptr(), panel: depth, step: None };
             let c = Output { start: products, row: whole, accumulate: false };
             multiply::<V>([positions, whole, depth], a, b, c);
@@ -180,11 +292,36 @@ impl<T: Real> Kernel<T> for Forward<'_, T> {
     }
 }
 
+impl Geometry {
+    /// Visits the runs of elements that the patch at column `ox` of the row of outputs `row`
+    /// has in common with the images: their place in the patch, in the images, and their
+    /// number.
+    #[inline(always)]
+    fn for_each_run(&self, row: usize, ox: usize, mut visit: impl FnMut(usize, usize, usize)) {
+        let [kh, kw] = self.kernel;
+        let [height, width] = self.in_size;
+        let (image, oy) = (row / self.out_size[0], row % self.out_size[0]);
+        let channels = self.in_channels;
+        let left = ox * self.stride;
+        let first = self.padding.saturating_sub(left).min(kw);
+        let end = (width + self.padding).saturating_sub(left).min(kw).max(first);
+        for ky in 0..kh {
+            let y = (oy * self.stride + ky).wrapping_sub(self.padding);
+            if y < height && first < end {
+                let x = left + first - self.padding;
+                let pixel = (image * height + y) * width + x;
+                let place = (ky * kw + first) * channels;
+                visit(place, pixel * channels, (end - first) * channels);
+            }
+        }
+    }
+}
+
 /// See [`super::conv::input_gradient`].
 pub fn input_gradient<T: Real>(g: &Geometry, dy: &[T], kernel: &[T]) -> Vec<T> {
     let (channels, taps) = (g.in_channels, g.kernel[0] * g.kernel[1]);
-    let at = |o: usize, k: usize| kernel[(o * channels + k % channels) * taps + k / channels];
-    let kernel = T::run(PackRight { depth: g.out_channels, columns: g.patch(), at: &at });
+    let place = |o: usize, k: usize| (o * channels + k % channels) * taps + k / channels;
+    let kernel = pack(kernel, [g.out_channels, g.patch()], place, [channels, taps], None);
     let group = g.batch.div_ceil(4 * TASKS).max(1);
     // SAFETY: tasks write all images.
     unsafe {
@@ -214,7 +351,7 @@ impl<T: Real> Kernel<T> for InputGradient<'_, T> {
         let Self { g, dy, kernel, images, dx } = self;
         let (depth, columns) = (g.out_channels, g.patch());
         let whole = columns.next_multiple_of(V::LANES);
-        let at_a_time = g.rows_at_a_time(whole);
+        let at_a_time = (ELEMENTS / (whole * g.out_size[1])).max(1);
         let (rows, width) = (g.out_size[0], g.out_size[1]);
         let mut scratch = Scratch::new(at_a_time * width * whole);
         let patches: *mut T = scratch.start();
@@ -230,7 +367,7 @@ impl<T: Real> Kernel<T> for InputGradient<'_, T> {
                 let rows = start..(start + at_a_time).min(end);
                 let positions = rows.len() * width;
                 let dy = &dy[start * width * depth..][..positions * depth];
-                let a = Left { start: dy.as_ptr(), row: depth, step: 1 };
+                let a = Dense { start: dy.as_ptr(), row: depth, step: 1 };
                 let b = Right { start: kernel.as_ptr(), panel: depth, step: None };
                 let c = Output { start: patches, row: whole, accumulate: false };
                 multiply::<V>([positions, whole, depth], a, b, c);
@@ -252,17 +389,18 @@ pub fn kernel_gradient<T: Real>(g: &Geometry, x: &[T], dy: &[T]) -> Vec<T> {
     if g.batch == 0 {
         return vec![T::zero(); size];
     }
-    let parts = g.patch().div_ceil(PART);
+    let channels = (PART / (g.kernel[0] * g.kernel[1])).clamp(1, g.in_channels);
+    let parts = g.in_channels.div_ceil(channels);
     let slice = g.batch.div_ceil(TASKS.div_ceil(parts).min(g.batch));
     let slices = g.batch.div_ceil(slice);
-    // SAFETY: tasks write all parts of all slices.
+    // SAFETY: tasks write all channels of all slices.
     let mut gradient = unsafe {
         filled(slices * size, |dw| {
             (0..slices * parts).into_par_iter().for_each(|task| {
                 let (s, part) = (task / parts, task % parts);
                 let images = s * slice..((s + 1) * slice).min(g.batch);
-                let part = part * PART..((part + 1) * PART).min(g.patch());
-                T::run(KernelGradient { g, x, dy, images, part, dw, start: s * size });
+                let channels = part * channels..((part + 1) * channels).min(g.in_channels);
+                T::run(KernelGradient { g, x, dy, images, channels, dw, start: s * size });
             });
         })
     };
@@ -270,14 +408,13 @@ pub fn kernel_gradient<T: Real>(g: &Geometry, x: &[T], dy: &[T]) -> Vec<T> {
     gradient
 }
 
-/// Some images' share in some elements of the kernel's gradient.
+/// Some images' and input channels' share in the kernel's gradient.
 struct KernelGradient<'a, T> {
     g: &'a Geometry,
     x: &'a [T],
     dy: &'a [T],
     images: Range<usize>,
-    /// Elements of the patch.
-    part: Range<usize>,
+    channels: Range<usize>,
     dw: Filling<'a, T>,
     /// Where the slice's gradient begins.
     start: usize,
@@ -288,22 +425,26 @@ impl<T: Real> Kernel<T> for KernelGradient<'_, T> {
 
     #[inline(always)]
     fn run<V: Vector<Scalar = T>>(self) {
-        let Self { g, x, dy, images, part, dw, start } = self;
-        let (length, columns, width) = (part.len(), g.out_channels, g.out_size[1]);
+        let Self { g, x, dy, images, channels, dw, start } = self;
+        let columns = g.out_channels;
         let whole = columns.next_multiple_of(V::LANES);
-        let at_a_time = g.rows_at_a_time(length);
-        let most = at_a_time * width;
-        let mut scratch = Scratch::new(most * length + length * whole + most * whole);
-        let patches: *mut T = scratch.start();
-        let end = images.end * g.out_size[0];
-        // SAFETY: scratch holds patches, sums and outputs; this task alone writes its part.
+        let kernel = g.kernel[0] * g.kernel[1];
+        let length = channels.len() * kernel;
+        let chunks = Chunk::divide(g, images, channels.len());
+        let padded = |chunk| Padded::new(g, chunk, channels.clone());
+        let largest = chunks.iter().map(|chunk| padded(chunk).len()).max().unwrap_or_default();
+        let most = chunks.iter().map(|chunk| chunk.positions(g)).max().unwrap_or_default();
+        let mut scratch = Scratch::new(largest + length * whole + most * whole);
+        let images: *mut T = scratch.start();
+        // SAFETY: scratch holds images, sums and outputs; this task alone writes its part.
         unsafe {
-            let sums = patches.add(most * length);
+            let sums = images.add(largest);
             let outputs = sums.add(length * whole);
-            for first in (images.start * g.out_size[0]..end).step_by(at_a_time) {
-                let rows = first..(first + at_a_time).min(end);
-                let positions = rows.len() * width;
-                let dy = &dy[first * width * columns..][..positions * columns];
+            for (number, chunk) in chunks.iter().enumerate() {
+                let padded = padded(chunk);
+                let positions = chunk.positions(g);
+                let row = chunk.images.start * g.out_size[0] + chunk.rows.start;
+                let dy = &dy[row * g.out_size[1] * columns..][..positions * columns];
                 let mut b = dy.as_ptr();
                 if whole != columns {
                     for (position, dy) in dy.chunks_exact(columns).enumerate() {
@@ -313,19 +454,21 @@ impl<T: Real> Kernel<T> for KernelGradient<'_, T> {
                     }
                     b = outputs;
                 }
-                let accumulate = first > images.start * g.out_size[0];
-                g.unfold(x, rows, part.clone(), patches);
-                let a = Left { start: patches, row: 1, step: length };
+                padded.copy(x, images);
+                let (starts, taps) = (padded.positions(), padded.taps());
+                let a = Scattered { start: images, rows: &taps, columns: &starts };
                 let b = Right { start: b, panel: 1, step: Some(whole) };
-                let c = Output { start: sums, row: whole, accumulate };
+                let c = Output { start: sums, row: whole, accumulate: number > 0 };
                 multiply::<V>([length, whole, positions], a, b, c);
             }
-            let taps = g.kernel[0] * g.kernel[1];
-            for (i, k) in part.enumerate() {
-                let (tap, c) = (k / g.in_channels, k % g.in_channels);
-                for o in 0..columns {
-                    let to = start + (o * g.in_channels + c) * taps + tap;
-                    *dw.at(to, 1) = *sums.add(i * whole + o);
+            // A few output channels at a time: each is pages away from the next.
+            for first in (0..columns).step_by(V::LANES) {
+                for i in 0..length {
+                    let (tap, c) = (i / channels.len(), channels.start + i % channels.len());
+                    for o in first..(first + V::LANES).min(columns) {
+                        let to = start + (o * g.in_channels + c) * kernel + tap;
+                        *dw.at(to, 1) = *sums.add(i * whole + o);
+                    }
                 }
             }
         }

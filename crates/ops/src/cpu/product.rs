@@ -1,6 +1,7 @@
 //! The matrix product of kernels: `C [M, N] = A [M, K] · B [K, N]`, or `C += …`.
 
 use super::simd::{Vector, prefetch};
+use crate::tensor::Real;
 
 /// Rows of a tile.
 const ROWS: usize = 6;
@@ -8,12 +9,61 @@ const ROWS: usize = 6;
 /// or the third.
 const AHEAD: usize = 8;
 
-/// The left side: element `(m, k)` is at `start + m·row + k·step`.
+/// The left side: where its elements are.
+pub trait Left<T>: Copy {
+    /// Where row `m` begins.
+    ///
+    /// # Safety
+    /// The row must be there.
+    unsafe fn row(&self, m: usize) -> *const T;
+    /// How far behind its row's beginning the element of column `k` is.
+    ///
+    /// # Safety
+    /// The column must be there.
+    unsafe fn place(&self, k: usize) -> usize;
+}
+
+/// Element `(m, k)` at `start + m·row + k·step`.
 #[derive(Clone, Copy)]
-pub struct Left<T> {
+pub struct Dense<T> {
     pub start: *const T,
     pub row: usize,
     pub step: usize,
+}
+
+impl<T: Copy> Left<T> for Dense<T> {
+    #[inline(always)]
+    unsafe fn row(&self, m: usize) -> *const T {
+        // SAFETY: the caller's promise.
+        unsafe { self.start.add(m * self.row) }
+    }
+
+    #[inline(always)]
+    unsafe fn place(&self, k: usize) -> usize {
+        k * self.step
+    }
+}
+
+/// Element `(m, k)` at `start + rows[m] + columns[k]`: patches of images, where they lie.
+#[derive(Clone, Copy)]
+pub struct Scattered<'a, T> {
+    pub start: *const T,
+    pub rows: &'a [usize],
+    pub columns: &'a [usize],
+}
+
+impl<T: Copy> Left<T> for Scattered<'_, T> {
+    #[inline(always)]
+    unsafe fn row(&self, m: usize) -> *const T {
+        // SAFETY: the caller's promise.
+        unsafe { self.start.add(*self.rows.get_unchecked(m)) }
+    }
+
+    #[inline(always)]
+    unsafe fn place(&self, k: usize) -> usize {
+        // SAFETY: the caller's promise.
+        unsafe { *self.columns.get_unchecked(k) }
+    }
 }
 
 /// The right side, row-major in panels of [`panel_width`] columns: element `(k, n)` of a
@@ -50,7 +100,7 @@ pub const fn panel_width<V: Vector>() -> usize {
 #[inline(always)]
 pub unsafe fn multiply<V: Vector>(
     [rows, columns, depth]: [usize; 3],
-    a: Left<V::Scalar>,
+    a: impl Left<V::Scalar>,
     b: Right<V::Scalar>,
     c: Output<V::Scalar>,
 ) {
@@ -79,14 +129,14 @@ pub unsafe fn multiply<V: Vector>(
 
 /// All rows of A with one panel of B.
 #[derive(Clone, Copy)]
-struct Panel<T> {
-    a: Left<T>,
+struct Panel<T, A> {
+    a: A,
     b: *const T,
     b_step: usize,
     c: Output<T>,
 }
 
-impl<T: crate::tensor::Real> Panel<T> {
+impl<T: Real, A: Left<T>> Panel<T, A> {
     #[inline(always)]
     unsafe fn multiply<V: Vector<Scalar = T>, const N: usize>(self, rows: usize, depth: usize) {
         let mut row = 0;
@@ -124,9 +174,12 @@ impl<T: crate::tensor::Real> Panel<T> {
                     }
                 }
             }
-            let mut a = self.a.start.add(row * self.a.row);
+            let mut rows = [std::ptr::null(); M];
+            for (i, start) in rows.iter_mut().enumerate() {
+                *start = self.a.row(row + i);
+            }
             let mut b = self.b;
-            for _ in 0..depth {
+            for k in 0..depth {
                 for j in 0..N {
                     prefetch(b.wrapping_add(AHEAD * self.b_step + j * V::LANES));
                 }
@@ -134,13 +187,13 @@ impl<T: crate::tensor::Real> Panel<T> {
                 for (j, column) in columns.iter_mut().enumerate() {
                     *column = V::load(b.add(j * V::LANES));
                 }
-                for (i, sums) in sums.iter_mut().enumerate() {
-                    let a = V::splat(*a.add(i * self.a.row));
+                let place = self.a.place(k);
+                for (row, sums) in rows.iter().zip(&mut sums) {
+                    let a = V::splat(*row.add(place));
                     for (sum, column) in sums.iter_mut().zip(columns) {
                         *sum = a.fma(column, *sum);
                     }
                 }
-                a = a.wrapping_add(self.a.step);
                 b = b.wrapping_add(self.b_step);
             }
             for (i, sums) in sums.iter().enumerate() {

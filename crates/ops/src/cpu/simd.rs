@@ -121,6 +121,20 @@ pub(crate) fn prefetch<T>(place: *const T) {
     let _ = place;
 }
 
+/// Numbers in a vector of this machine.
+pub(crate) fn lanes<T: Real>() -> usize {
+    struct Lanes;
+    impl<T> Kernel<T> for Lanes {
+        type Output = usize;
+
+        #[inline(always)]
+        fn run<V: Vector<Scalar = T>>(self) -> usize {
+            V::LANES
+        }
+    }
+    T::run(Lanes)
+}
+
 /// Vectors of any machine, which the compiler makes the best of.
 #[derive(Clone, Copy)]
 pub struct Portable<T, const N: usize>([T; N]);

@@ -9,7 +9,7 @@ mod transform;
 
 use super::buffer::{Filling, Scratch, filled};
 use super::conv::{Finish, Geometry};
-use super::product::{Left, Output, Right, multiply, panel_width};
+use super::product::{Dense, Output, Right, multiply, panel_width};
 use super::simd::{Kernel, Vector};
 use crate::tensor::Real;
 use rayon::prelude::*;
@@ -284,7 +284,7 @@ impl<T: Real> Kernel<T> for Forward<'_, T> {
             };
             input.transform::<V, Input, SIDE>(x, x_stride, |tile, c| tile * from + c);
             for point in 0..POINTS {
-                let a = Left { start: x.add(point * x_stride), row: from, step: 1 };
+                let a = Dense { start: x.add(point * x_stride), row: from, step: 1 };
                 let kernel = (point * self.g.out_channels + self.out.start) * from;
                 let b = Right { start: self.kernel.as_ptr().add(kernel), panel: from, step: None };
                 let c = Output { start: y.add(point * y_stride), row: to, accumulate: false };
@@ -430,7 +430,7 @@ impl<T: Real> Kernel<T> for KernelGradient<'_, T> {
                 };
                 gradient.transform::<V, OutputGradient, OUT>(y, y_stride, place);
                 for point in 0..POINTS {
-                    let a = Left { start: x.add(point * x_stride), row: 1, step: from };
+                    let a = Dense { start: x.add(point * x_stride), row: 1, step: from };
                     let b = Right { start: y.add(point * y_stride), panel: tiles, step: None };
                     let c = Output { start: dw.add(point * w_stride), row: to, accumulate };
                     multiply::<V>([from, to, tiles], a, b, c);
