@@ -43,6 +43,15 @@ fn every_kind_can_be_measured() {
 }
 
 #[test]
+fn convolutions_and_sizes_can_be_measured() {
+    let output = bench(&["kernels", "scaling", "--json", "-"]).output().unwrap();
+    let rows = rows(&output);
+    // The peak, three passes of eight convolutions and two of the first; batches and sizes.
+    assert_eq!(rows.len(), 1 + 3 * 8 + 2 + 8, "{rows:?}");
+    assert!(rows.iter().all(|row| row["ours"].as_f64().unwrap() > 0.0), "{rows:?}");
+}
+
+#[test]
 fn epochs_need_data() {
     let mut command = bench(&["run", "--json", "-"]);
     let output = command.env_remove("FEWSHOT_DATA").output().unwrap();

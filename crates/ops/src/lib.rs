@@ -11,6 +11,10 @@
 //! * [`max_pool2d`] (overlapping windows, padding) and [`global_avg_pool`];
 //! * [`activate`] (ReLU, leaky ReLU), [`linear`], [`l2_normalize`], [`cross_entropy`].
 //!
+//! A [`Tape`] takes the image layers among them as a whole network: they pass images on
+//! channels-last, and are one operation to candle, which spares conversions and sums at
+//! every edge.
+//!
 //! Everything works in `f32`, and in `f64` for gradient checks. Results do not depend on the
 //! number of threads: work is cut into pieces by the problem's size alone, and sums are
 //! taken in a fixed order. [`mod@reference`] holds naive loops that every fast path is
@@ -34,8 +38,8 @@
 //! # }
 //! ```
 //!
-//! Only the CPU is served so far: a tensor of another device is refused by name. The
-//! kernels live in `cpu`, one slice function each, so that another device's stand beside.
+//! Only the CPU is served so far: a tensor of another device is refused by name. [`cpu`] has
+//! the kernels themselves, on slices, so that another device's stand beside.
 
 mod activation;
 mod batch_norm;

@@ -50,6 +50,9 @@ impl Tape {
         let (batch, height, width, channels) = x.tensor.dims4()?;
         let PoolOptions { window, stride, padding } = options;
         let geometry = Geometry::new([height, width], window, stride, padding)?;
+        if channels == 0 {
+            bail!("max_pool2d: images without channels")
+        }
         let (y, places) = dispatch!("max_pool2d", x.tensor.dtype(), T => {
             let (y, places) = pool::max(&geometry, &slice_of::<T>(&x.tensor)?, channels);
             let [height, width] = geometry.out_size;
@@ -72,8 +75,8 @@ impl Tape {
     pub fn global_avg_pool(&mut self, x: &Value) -> Result<Value> {
         let (batch, height, width, channels) = x.tensor.dims4()?;
         let pixels = height * width;
-        if pixels == 0 {
-            bail!("global_avg_pool: {height}×{width} pixels: the plane is empty")
+        if pixels * channels == 0 {
+            bail!("global_avg_pool: {channels} channels of {height}×{width}: all must be positive")
         }
         let y = dispatch!("global_avg_pool", x.tensor.dtype(), T => {
             let y = pool::mean(&slice_of::<T>(&x.tensor)?, pixels, channels);

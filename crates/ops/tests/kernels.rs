@@ -351,6 +351,20 @@ fn results_do_not_depend_on_the_number_of_threads() {
 }
 
 #[test]
+fn no_images_give_no_outputs_and_no_gradients() {
+    let kernels = [[16, 16, 3, 3], [4, 3, 3, 3], [4, 3, 1, 1]];
+    for shape in kernels {
+        let x = Tensor::zeros((0, shape[1], 8, 8), DType::F32, &Device::Cpu).unwrap();
+        let kernel = candle_core::Var::zeros(&shape, DType::F32, &Device::Cpu).unwrap();
+        let y = conv2d(&x, &kernel, None, Conv2dOptions { stride: 1, padding: 1 }).unwrap();
+        assert_eq!(y.dims()[0], 0);
+        let pooled = max_pool2d(&y, PoolOptions { window: 2, stride: 2, padding: 0 }).unwrap();
+        let gradients = global_avg_pool(&pooled).unwrap().sum_all().unwrap().backward().unwrap();
+        assert!(values(gradients.get(&kernel).unwrap()).iter().all(|&v| v == 0.0));
+    }
+}
+
+#[test]
 fn impossible_arguments_are_refused() {
     let x = random("x", &[1, 2, 4, 4]);
     let options = |stride, padding| Conv2dOptions { stride, padding };
@@ -367,6 +381,12 @@ fn impossible_arguments_are_refused() {
     assert!(message(max_pool2d(&x, pool)).contains("half the window"));
     let label = Tensor::new(&[5u32], &Device::Cpu).unwrap();
     assert!(message(cross_entropy(&random("s", &[1, 5]), &label)).contains("label 5"));
+    let bare = random("x", &[1, 0, 4, 4]);
+    let pool = PoolOptions { window: 2, stride: 2, padding: 0 };
+    assert!(message(max_pool2d(&bare, pool)).contains("channels"));
+    assert!(message(global_avg_pool(&bare)).contains("0 channels"));
+    let wide = PoolOptions { window: 16, stride: 1, padding: 8 };
+    assert!(message(max_pool2d(&x, wide)).contains("at most 15"));
     let lone = random("x", &[1, 2, 1, 1]);
     assert!(BatchStatistics::of(&lone, 1e-5).unwrap_err().to_string().contains("2 or more"));
     let whole = Tensor::ones((1, 2, 4, 4), DType::U32, &Device::Cpu).unwrap();

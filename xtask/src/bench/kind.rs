@@ -19,6 +19,8 @@ pub enum Kind {
     Memory,
     /// From the start of the trainer to the end of its first step, s
     Start,
+    /// Training steps of ResNet-18 with other batches and images, images/s
+    Scaling,
     /// Single convolutions of ResNet-18 and the machine's peak, GFLOP/s
     Kernels,
     /// Epochs of configs/cpu/mini-imagenet-conv4.toml, s each; needs FEWSHOT_DATA
@@ -26,7 +28,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All that are measured where none is named: those that users notice and that need no data.
+    /// All that are measured where none is named: what users notice, and needs no data.
     pub const DEFAULT: [Self; 6] =
         [Self::Train, Self::Features, Self::Episodes, Self::Loader, Self::Memory, Self::Start];
 
@@ -42,6 +44,7 @@ impl Kind {
             Self::Loader => loader::cases(setup),
             Self::Memory => Ok(memory::cases(setup)),
             Self::Start => start::cases(setup),
+            Self::Scaling => Ok(networks::scaling(setup)),
             Self::Kernels => kernels::cases(setup),
             Self::Run => run::cases(setup),
         }

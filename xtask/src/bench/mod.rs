@@ -36,9 +36,10 @@ use std::process::Command;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  cargo xtask bench                                     ours alone, all but `run`: a minute or two
-  cargo xtask bench --against-pytorch --json bench.json both sides: a quarter of an hour on two cores
+  cargo xtask bench                                     ours alone, the usual kinds: a minute or two
+  cargo xtask bench --against-pytorch --json bench.json both sides: six minutes on two cores
   cargo xtask bench train features --pairs 9            two kinds, more pairs
+  cargo xtask bench kernels scaling --threads 1         convolutions, batches and sizes, on one thread
   cargo xtask bench run --against-pytorch --epochs 2    whole epochs; needs FEWSHOT_DATA
   cargo xtask bench --smallest                          whether it works at all
 
@@ -54,7 +55,7 @@ whatever build this is.
 
 Exit status: 0 done, 2 anything that was wrong.")]
 pub struct Bench {
-    /// What to measure [default: all but `run`]
+    /// What to measure [default: all but scaling, kernels and run]
     #[arg(value_enum, value_name = "KIND")]
     kinds: Vec<Kind>,
     /// Measure PyTorch, too, by the python3 or python of the PATH

@@ -18,11 +18,31 @@ const TRAINED: [(Network, usize); 5] = [
     (Network { backbone: BackboneKind::ResNet18, size: 224, batch: 8 }, 1),
     (Network { backbone: BackboneKind::Conv4, size: 84, batch: 128 }, 2),
 ];
+/// Batches at one size, then sizes at one batch.
+const SCALED: [(Network, usize); 8] = [
+    (Network { backbone: BackboneKind::ResNet18, size: 84, batch: 4 }, 8),
+    (Network { backbone: BackboneKind::ResNet18, size: 84, batch: 16 }, 4),
+    (Network { backbone: BackboneKind::ResNet18, size: 84, batch: 64 }, 1),
+    (Network { backbone: BackboneKind::ResNet18, size: 84, batch: 256 }, 1),
+    (Network { backbone: BackboneKind::ResNet18, size: 42, batch: 16 }, 8),
+    (Network { backbone: BackboneKind::ResNet18, size: 112, batch: 16 }, 2),
+    (Network { backbone: BackboneKind::ResNet18, size: 168, batch: 16 }, 1),
+    (Network { backbone: BackboneKind::ResNet18, size: 224, batch: 16 }, 1),
+];
 const EXTRACTED: (Network, usize) =
     (Network { backbone: BackboneKind::ResNet18, size: 84, batch: 128 }, 1);
 
 /// Training steps of each network.
 pub fn training(setup: &Setup) -> Vec<Case> {
+    steps(setup, &TRAINED)
+}
+
+/// Training steps of ResNet-18 with other batches and images.
+pub fn scaling(setup: &Setup) -> Vec<Case> {
+    steps(setup, &SCALED)
+}
+
+fn steps(setup: &Setup, networks: &[(Network, usize)]) -> Vec<Case> {
     let case = |&sized| {
         case("train", setup, sized, |network| {
             let mut training = Training::new(&network.config()?)?;
@@ -30,7 +50,7 @@ pub fn training(setup: &Setup) -> Vec<Case> {
             Ok(Box::new(move || training.step(&images, &labels).map(f64::from)))
         })
     };
-    TRAINED.iter().map(case).collect()
+    networks.iter().map(case).collect()
 }
 
 /// Features as [`evaluator::extract_features`] takes them of each batch.

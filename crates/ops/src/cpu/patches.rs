@@ -40,7 +40,7 @@ impl Chunk {
             1
         } else {
             let most = ELEMENTS / ((rows * g.stride + g.kernel[0]) * row * channels);
-            POSITIONS.div_ceil(rows * columns).min(most).clamp(1, g.batch.div_ceil(TASKS))
+            POSITIONS.div_ceil(rows * columns).min(most).clamp(1, g.batch.div_ceil(TASKS).max(1))
         };
         let rows_of = move |part: usize| part * rows / of_one..(part + 1) * rows / of_one;
         images
