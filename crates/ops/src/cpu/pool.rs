@@ -68,6 +68,12 @@ impl Geometry {
         }
     }
 
+    /// Whether every pixel is in exactly one window.
+    fn is_tiling(&self) -> bool {
+        let covered = self.out_size.map(|side| side * self.stride);
+        self.window == self.stride && self.padding == 0 && covered == self.in_size
+    }
+
     /// Elements of an image of `channels`, in and out.
     fn image(&self, channels: usize) -> [usize; 2] {
         [self.in_size, self.out_size].map(|[height, width]| height * width * channels)
@@ -178,7 +184,12 @@ struct MaxGradient<'a, T> {
 
 impl<T: Real> MaxGradient<'_, T> {
     #[inline(always)]
-    fn window<const N: usize>(&mut self, out: usize, window: &Window, c: usize) {
+    fn window<const N: usize, const TILING: bool>(
+        &mut self,
+        out: usize,
+        window: &Window,
+        c: usize,
+    ) {
         let dy: &[T; N] = lanes(self.dy, out * self.channels + c);
         let places: &[u8; N] = lanes(self.places, out * self.channels + c);
         for ky in window.taps[0].clone() {
@@ -186,7 +197,8 @@ impl<T: Real> MaxGradient<'_, T> {
                 let (place, pixel) = window.tap(ky, kx);
                 let dx: &mut [T; N] = lanes_mut(self.dx, pixel * self.channels + c);
                 for l in 0..N {
-                    dx[l] += if places[l] == place { dy[l] } else { T::zero() };
+                    let d = if places[l] == place { dy[l] } else { T::zero() };
+                    dx[l] = if TILING { d } else { dx[l] + d };
                 }
             }
         }
@@ -198,14 +210,26 @@ impl<T: Real> Kernel<T> for MaxGradient<'_, T> {
 
     #[inline(always)]
     fn run<V: Vector<Scalar = T>>(mut self) {
-        self.dx.fill(T::zero());
+        if self.g.is_tiling() {
+            self.windows::<true>();
+        } else {
+            self.dx.fill(T::zero());
+            self.windows::<false>();
+        }
+    }
+}
+
+impl<T: Real> MaxGradient<'_, T> {
+    /// Adds each window's gradient, or writes it where no windows share a pixel.
+    #[inline(always)]
+    fn windows<const TILING: bool>(&mut self) {
         let whole = self.channels / TOGETHER * TOGETHER;
         self.g.for_each_window(|out, window| {
             for c in (0..whole).step_by(TOGETHER) {
-                self.window::<TOGETHER>(out, &window, c);
+                self.window::<TOGETHER, TILING>(out, &window, c);
             }
             for c in whole..self.channels {
-                self.window::<1>(out, &window, c);
+                self.window::<1, TILING>(out, &window, c);
             }
         });
     }
@@ -222,7 +246,7 @@ pub fn max_gradient<T: Real>(g: &Geometry, dy: &[T], places: &[u8], channels: us
                 |(image, (dy, places))| {
                     // This task alone writes the image.
                     let start = dx.at(image * from, from);
-                    // The kernel clears it before it adds.
+                    // The kernel clears it before it adds, or writes all of it.
                     let dx = std::slice::from_raw_parts_mut(start, from);
                     T::run(MaxGradient { g, channels, dy, places, dx });
                 },

@@ -41,33 +41,44 @@ pub enum Direction {
     Turned,
 }
 
-/// Where tiles lie.
-#[derive(Clone, Copy)]
-struct Grid {
-    rows: usize,
+/// Consecutive images, and rows of tiles in each of them.
+#[derive(Clone)]
+struct Chunk {
+    images: Range<usize>,
+    rows: Range<usize>,
+    /// Tiles a row.
     columns: usize,
 }
 
-impl Grid {
-    fn new(g: &Geometry) -> Self {
-        Self { rows: g.out_size[0].div_ceil(OUT), columns: g.out_size[1].div_ceil(OUT) }
+impl Chunk {
+    /// Divides images into chunks of about [`TILES`].
+    fn divide(g: &Geometry, images: Range<usize>) -> Vec<Self> {
+        let [rows, columns] = g.out_size.map(|side| side.div_ceil(OUT));
+        let group = TILES.div_ceil(rows * columns).min(images.len()).max(1);
+        // Where one image has more, as even as can be.
+        let bands = rows.div_ceil((TILES / columns).max(1));
+        let bands = if group > 1 { 1 } else { bands };
+        let mut chunks = Vec::new();
+        for images in parts(images, group) {
+            chunks.extend((0..bands).map(|band| Self {
+                images: images.clone(),
+                rows: band * rows / bands..(band + 1) * rows / bands,
+                columns,
+            }));
+        }
+        chunks
     }
 
-    fn tiles(self) -> usize {
-        self.rows * self.columns
+    fn tiles(&self) -> usize {
+        self.images.len() * self.rows.len() * self.columns
     }
 
-    /// Images that together have about [`TILES`] tiles.
-    fn group(self, batch: usize) -> usize {
-        TILES.div_ceil(self.tiles()).min(batch).max(1)
-    }
-
-    /// Calls `visit` with each tile's number, and its first output's row and column.
+    /// Calls `visit` with each tile's number, its image, and its first output's row and column.
     #[inline(always)]
-    fn for_each(self, images: usize, mut visit: impl FnMut(usize, usize, [usize; 2])) {
+    fn for_each(&self, mut visit: impl FnMut(usize, usize, [usize; 2])) {
         let mut tile = 0;
-        for image in 0..images {
-            for i in 0..self.rows {
+        for image in self.images.clone() {
+            for i in self.rows.clone() {
                 for j in 0..self.columns {
                     visit(tile, image, [i * OUT, j * OUT]);
                     tile += 1;
@@ -77,9 +88,9 @@ impl Grid {
     }
 }
 
-/// Consecutive parts of `length` numbers, `size` each.
-fn parts(length: usize, size: usize) -> impl Iterator<Item = Range<usize>> + Clone {
-    (0..length).step_by(size.max(1)).map(move |start| start..(start + size).min(length))
+/// Consecutive parts of a range, `size` each.
+fn parts(range: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> + Clone {
+    range.clone().step_by(size.max(1)).map(move |start| start..(start + size).min(range.end))
 }
 
 /// The convolution of `x [B, H, W, C]`, as `g` describes it, with `kernel` seen from
@@ -92,18 +103,17 @@ pub fn forward<T: Real>(
     finish: Finish<T>,
 ) -> Vec<T> {
     let kernel = transformed_kernel(g, kernel, direction, finish);
-    let grid = Grid::new(g);
-    let group = grid.group(g.batch);
-    let groups = g.batch.div_ceil(group);
-    let channels = if groups >= TASKS { g.out_channels } else { OUT_CHANNELS };
-    let tasks: Vec<_> = parts(g.batch, group)
-        .flat_map(|images| parts(g.out_channels, channels).map(move |out| (images.clone(), out)))
+    let chunks = Chunk::divide(g, 0..g.batch);
+    let channels = if chunks.len() >= TASKS { g.out_channels } else { OUT_CHANNELS };
+    let tasks: Vec<_> = chunks
+        .iter()
+        .flat_map(|chunk| parts(0..g.out_channels, channels).map(move |out| (chunk, out)))
         .collect();
-    // SAFETY: tasks write all channels of all images.
+    // SAFETY: tasks write all channels of all tiles.
     unsafe {
         filled(g.batch * g.out_image(), |y| {
-            tasks.into_par_iter().for_each(|(images, out)| {
-                T::run(Forward { g, grid, x, kernel: &kernel, finish, images, out, y });
+            tasks.into_par_iter().for_each(|(chunk, out)| {
+                T::run(Forward { g, x, kernel: &kernel, finish, chunk, out, y });
             });
         })
     }
@@ -116,7 +126,7 @@ fn transformed_kernel<T: Real>(
     direction: Direction,
     finish: Finish<T>,
 ) -> Vec<T> {
-    let tasks: Vec<_> = parts(g.in_channels, CHANNELS).collect();
+    let tasks: Vec<_> = parts(0..g.in_channels, CHANNELS).collect();
     // SAFETY: tasks write all points of all channels.
     unsafe {
         filled(POINTS * g.in_channels * g.out_channels, |points| {
@@ -185,13 +195,12 @@ impl<T: Real> Kernel<T> for TransformKernel<'_, T> {
 
 /// Tiles of images as 25 matrices `[tiles, channels]`.
 struct Tiles<'a, T> {
-    grid: Grid,
+    chunk: &'a Chunk,
     /// All images, `[B, H, W, C]`.
     x: &'a [T],
     size: [usize; 2],
     channels: usize,
     padding: usize,
-    images: Range<usize>,
     /// Which channels to take.
     part: Range<usize>,
 }
@@ -211,9 +220,9 @@ impl<T: Real> Tiles<'_, T> {
     ) {
         let [height, width] = self.size;
         let channels = self.channels;
-        let x = &self.x[self.images.start * height * width * channels..];
+        let x = self.x;
         let zeros = [T::zero(); BLOCK];
-        self.grid.for_each(self.images.len(), |tile, image, [row, column]| {
+        self.chunk.for_each(|tile, image, [row, column]| {
             let at = |i: usize, length: usize| i.checked_sub(self.padding).filter(|&i| i < length);
             let mut sources = [[zeros.as_ptr(); N]; N];
             let mut steps = [[0usize; N]; N];
@@ -250,11 +259,10 @@ impl<T: Real> Tiles<'_, T> {
 /// Some images and output channels of a convolution.
 struct Forward<'a, T> {
     g: &'a Geometry,
-    grid: Grid,
     x: &'a [T],
     kernel: &'a [T],
     finish: Finish<'a, T>,
-    images: Range<usize>,
+    chunk: &'a Chunk,
     out: Range<usize>,
     y: Filling<'a, T>,
 }
@@ -265,7 +273,7 @@ impl<T: Real> Kernel<T> for Forward<'_, T> {
     #[inline(always)]
     fn run<V: Vector<Scalar = T>>(self) {
         let (from, to) = (self.g.in_channels, self.out.len());
-        let tiles = self.images.len() * self.grid.tiles();
+        let tiles = self.chunk.tiles();
         let (x_stride, y_stride) = (tiles * from + GAP, tiles * to + GAP);
         let mut scratch = Scratch::new(POINTS * (x_stride + y_stride));
         let x: *mut T = scratch.start();
@@ -274,12 +282,11 @@ impl<T: Real> Kernel<T> for Forward<'_, T> {
         unsafe {
             let y = x.add(POINTS * x_stride);
             let input = Tiles {
-                grid: self.grid,
+                chunk: self.chunk,
                 x: self.x,
                 size: self.g.in_size,
                 channels: from,
                 padding: self.g.padding,
-                images: self.images.clone(),
                 part: 0..from,
             };
             input.transform::<V, Input, SIDE>(x, x_stride, |tile, c| tile * from + c);
@@ -306,8 +313,7 @@ impl<T: Real> Forward<'_, T> {
         let channels = self.g.out_channels;
         // SAFETY: the caller has the instruction set.
         let slope = unsafe { V::splat(self.finish.slope) };
-        self.grid.for_each(self.images.len(), |tile, image, [row, column]| {
-            let image = self.images.start + image;
+        self.chunk.for_each(|tile, image, [row, column]| {
             let (rows, columns) = (OUT.min(height - row), OUT.min(width - column));
             for c in (0..self.out.len()).step_by(V::LANES) {
                 // SAFETY: the products are there, and this task alone writes these outputs.
@@ -355,16 +361,15 @@ pub fn kernel_gradient<T: Real>(g: &Geometry, x: &[T], dy: &[T]) -> Vec<T> {
         return vec![T::zero(); size];
     }
     let tasks: Vec<_> = (0..slices)
-        .flat_map(|s| parts(g.in_channels, BLOCK).map(move |from| (s, from)))
-        .flat_map(|(s, from)| parts(g.out_channels, BLOCK).map(move |to| (s, from.clone(), to)))
+        .flat_map(|s| parts(0..g.in_channels, BLOCK).map(move |from| (s, from)))
+        .flat_map(|(s, from)| parts(0..g.out_channels, BLOCK).map(move |to| (s, from.clone(), to)))
         .collect();
     // SAFETY: tasks write all pairs of channels of all slices.
     let mut gradient = unsafe {
         filled(slices * size, |dw| {
             tasks.into_par_iter().for_each(|(s, from, to)| {
                 let images = s * slice..((s + 1) * slice).min(g.batch);
-                let grid = Grid::new(g);
-                T::run(KernelGradient { g, grid, x, dy, images, from, to, dw, start: s * size });
+                T::run(KernelGradient { g, x, dy, images, from, to, dw, start: s * size });
             });
         })
     };
@@ -375,7 +380,6 @@ pub fn kernel_gradient<T: Real>(g: &Geometry, x: &[T], dy: &[T]) -> Vec<T> {
 /// Some images, input channels and output channels of the kernel's gradient.
 struct KernelGradient<'a, T> {
     g: &'a Geometry,
-    grid: Grid,
     x: &'a [T],
     dy: &'a [T],
     images: Range<usize>,
@@ -392,8 +396,8 @@ impl<T: Real> Kernel<T> for KernelGradient<'_, T> {
     #[inline(always)]
     fn run<V: Vector<Scalar = T>>(self) {
         let (from, to) = (self.from.len(), self.to.len());
-        let group = self.grid.group(self.images.len());
-        let most = group * self.grid.tiles();
+        let chunks = Chunk::divide(self.g, self.images.clone());
+        let most = chunks.iter().map(Chunk::tiles).max().unwrap_or_default();
         let (x_stride, y_stride, w_stride) = (most * from + GAP, most * to + GAP, from * to + GAP);
         let mut scratch = Scratch::new(POINTS * (x_stride + y_stride + w_stride));
         let x: *mut T = scratch.start();
@@ -401,17 +405,14 @@ impl<T: Real> Kernel<T> for KernelGradient<'_, T> {
         unsafe {
             let y = x.add(POINTS * x_stride);
             let dw = y.add(POINTS * y_stride);
-            for images in parts(self.images.len(), group) {
-                let accumulate = images.start > 0;
-                let images = self.images.start + images.start..self.images.start + images.end;
-                let tiles = images.len() * self.grid.tiles();
+            for (number, chunk) in chunks.iter().enumerate() {
+                let (accumulate, tiles) = (number > 0, chunk.tiles());
                 let input = Tiles {
-                    grid: self.grid,
+                    chunk,
                     x: self.x,
                     size: self.g.in_size,
                     channels: self.g.in_channels,
                     padding: self.g.padding,
-                    images: images.clone(),
                     part: self.from.clone(),
                 };
                 input.transform::<V, Input, SIDE>(x, x_stride, |tile, c| tile * from + c);
