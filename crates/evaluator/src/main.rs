@@ -7,7 +7,7 @@ use evaluator::{
 };
 use fewshot_data::{Dataset, Split};
 use fewshot_experiment::{
-    Checkpoint, Config, Error, Model, RawConfig, device, open_split, sampler,
+    Checkpoint, Config, Error, Model, RawConfig, device, open_split, sampler, start,
 };
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -177,7 +177,6 @@ impl Candidate<'_> {
 }
 
 fn main() -> ExitCode {
-    fewshot_ops::keep_freed_memory();
     match run(&Arguments::parse()) {
         Ok(report) => {
             println!("{report}");
@@ -191,6 +190,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<String, Error> {
+    start()?;
     let first = arguments.candidate(&arguments.checkpoint, None)?;
     let second = arguments.compare.as_deref();
     let second = second.map(|path| arguments.candidate(path, Some(&first))).transpose()?;

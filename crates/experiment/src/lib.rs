@@ -33,6 +33,7 @@ mod model;
 mod progress;
 mod provenance;
 mod run;
+mod start;
 
 pub use build::{device, open_loader, open_optional, open_split, sampler};
 pub use checkpoint::{Checkpoint, TrainingState};
@@ -45,3 +46,4 @@ pub use model::Model;
 pub use progress::Progress;
 pub use provenance::Provenance;
 pub use run::{RunFolder, write_atomically};
+pub use start::start;

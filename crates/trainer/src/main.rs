@@ -4,7 +4,7 @@ use candle_core::Device;
 use clap::Parser;
 use fewshot_experiment::{
     Checkpoint, Config, Error, Model, Provenance, RawConfig, RunFolder, TrainingState, device,
-    write_atomically,
+    start, write_atomically,
 };
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -34,7 +34,8 @@ const INTERRUPTED: u8 = 130;
 
 The run folder holds config.toml, last and best.safetensors, metrics.jsonl (a line an epoch),
 TensorBoard events, results.json and report.md. Relative dataset roots are also looked up under
-the folder that FEWSHOT_DATA names.
+the folder that FEWSHOT_DATA names. FEWSHOT_INSTRUCTION_SET (portable, avx2, avx512) chooses a lesser
+one than the machine's, to repeat bit for bit what another machine computed.
 
 Exit status: 0 done, 2 anything that was wrong, 130 interrupted (after saving)."
 )]
@@ -87,7 +88,6 @@ impl Arguments {
 }
 
 fn main() -> ExitCode {
-    fewshot_ops::keep_freed_memory();
     let started = Instant::now();
     match run(&Arguments::parse(), started) {
         Ok(Outcome::Finished) => ExitCode::SUCCESS,
@@ -100,6 +100,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments, started: Instant) -> Result<Outcome, Error> {
+    start()?;
     let config = arguments.raw_config()?.check()?;
     if arguments.print_config {
         print!("{}", config.to_toml());

@@ -115,6 +115,22 @@ fn a_truncated_image_is_named_or_skipped_and_counted() {
 }
 
 #[test]
+fn an_instruction_set_that_there_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let with = |set: &str| {
+        let mut command = trainer(&run);
+        command.env("FEWSHOT_INSTRUCTION_SET", set).arg("train.epochs=1");
+        command
+    };
+    refuse(&mut with("sse9"), &["FEWSHOT_INSTRUCTION_SET", "sse9", "avx2"]);
+    assert!(!run.exists());
+    succeed(&mut with("portable"));
+    let metrics = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    assert!(metrics.contains("(portable)"), "{metrics}");
+}
+
+#[test]
 fn checkpoints() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");

@@ -182,7 +182,7 @@ fn cargo(command: &str) -> Command {
 
 /// Sets up this process as the trainer sets up its own, with so many threads.
 fn start_threads(threads: usize) -> Result<(), Error> {
-    fewshot_ops::keep_freed_memory();
+    fewshot_experiment::start()?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     pool.map_err(|error| Error::Process(format!("cannot start {threads} threads: {error}")))
 }
