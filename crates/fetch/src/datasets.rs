@@ -23,7 +23,7 @@ pub struct Dataset {
 
 /// Every dataset that can be downloaded.
 pub fn datasets() -> Vec<Dataset> {
-    vec![cub(), omniglot()]
+    vec![cub(), omniglot(), cifar_fs()]
 }
 
 fn cub() -> Dataset {
@@ -95,6 +95,32 @@ fn omniglot() -> Dataset {
     }
 }
 
+fn cifar_fs() -> Dataset {
+    let remote = Remote {
+        name: "cifar-100-binary.tar.gz".into(),
+        mirrors: vec!["https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz".into()],
+        size: Size::Exactly(168_513_733),
+        digest: Digest::Md5(0x03b5_dce0_1913_d631_647c_71ec_ec9e_9cb8_u128.to_be_bytes()),
+    };
+    let strip = Some("cifar-100-binary".into());
+    Dataset {
+        name: "cifar-fs",
+        about: "CIFAR-FS: CIFAR-100 in the few-shot split of Bertinetto et al., ICLR 2019",
+        source: "folders",
+        page: "https://www.cs.toronto.edu/~kriz/cifar.html",
+        terms: "none stated; its authors ask to cite Krizhevsky, 2009",
+        holds: (100, 60_000),
+        package: Package {
+            folder: "cifar-fs".into(),
+            archives: vec![Archive { remote, format: Format::TarGz, strip }],
+            // What is unpacked, and a block or two for each of the images made of it.
+            on_disk: 184_440_000 + 60_000 * 4_096,
+            limits: Limits { bytes: 200_000_000, entries: 100 },
+            holds: ["train", "val", "test"].map(Into::into).into(),
+        },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,6 +131,7 @@ mod tests {
             "md5:97eceeb196236b17998738112f37df78",
             "md5:68d2efa1b9178cc56df9314c21c6e718",
             "md5:6b91aef0f799c5bb55b94e3f2daec811",
+            "md5:03b5dce01913d631647c71ecec9e9cb8",
         ];
         let all = datasets();
         let archives = all.iter().flat_map(|dataset| &dataset.package.archives);

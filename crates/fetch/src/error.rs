@@ -126,6 +126,14 @@ pub enum Error {
         /// What to do.
         remedy: &'static str,
     },
+    /// The wanted folder cannot be made of what was unpacked.
+    #[error("{}: it cannot be made of its archives: {reason}", path.display())]
+    Making {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// A proxy's address makes no sense.
     #[error(
         "{variable} is no address of a proxy ({reason}): set it to http://HOST:PORT, or unset it"

@@ -19,6 +19,10 @@ pub struct Installer {
     pub ignore_space: bool,
 }
 
+/// Makes of the unpacked archives, in the first folder, what is wanted, in the second, which
+/// is empty; or says what is wrong with them.
+pub type Make<'a> = &'a mut dyn FnMut(&Path, &Path, Listener<'_>) -> Result<(), String>;
+
 /// What [`Installer::install`] did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Installed {
@@ -86,6 +90,20 @@ impl Installer {
         data: &Path,
         listener: Listener<'_>,
     ) -> Result<Installed, Error> {
+        self.install_made(package, data, None, listener)
+    }
+
+    /// As [`Self::install`], but the folder is what `make` makes of the unpacked archives.
+    ///
+    /// # Errors
+    /// Those of [`Self::install`], and [`Error::Making`].
+    pub fn install_made(
+        &self,
+        package: &Package,
+        data: &Path,
+        make: Option<Make<'_>>,
+        listener: Listener<'_>,
+    ) -> Result<Installed, Error> {
         let target = data.join(&package.folder);
         if target.symlink_metadata().is_ok() {
             return match package.missing(&target) {
@@ -111,13 +129,19 @@ impl Installer {
             };
             archives.push((archive, path, ours));
         }
-        let staging = Staging::new(data.join(format!(".{}.unpacking", package.folder)))?;
+        let mut staging = Staging::new(data.join(format!(".{}.unpacking", package.folder)))?;
         let mut unpacked = Unpacked::default();
         for (archive, path, _) in &archives {
             let (strip, into) = (archive.strip.as_deref(), &*staging.path);
             let one = unpack(path, archive.format, into, strip, package.limits, listener)?;
             unpacked.files += one.files;
             unpacked.bytes += one.bytes;
+        }
+        if let Some(make) = make {
+            let made = Staging::new(data.join(format!(".{}.making", package.folder)))?;
+            make(&staging.path, &made.path, listener)
+                .map_err(|reason| Error::Making { path: target.clone(), reason })?;
+            staging = made;
         }
         if let Some(missing) = package.missing(&staging.path) {
             let remedy = "the archives are not the expected ones";

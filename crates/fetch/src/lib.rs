@@ -73,7 +73,7 @@ pub use digest::Digest;
 pub use download::Downloader;
 pub use error::Error;
 pub use extract::{Format, Limits, Unpacked, unpack};
-pub use install::{Installed, Installer, Readiness};
+pub use install::{Installed, Installer, Make, Readiness};
 pub use pace::Pace;
 pub use package::{Archive, Package};
 pub use proxy::Proxies;

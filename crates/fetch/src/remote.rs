@@ -98,6 +98,13 @@ pub enum Event<'a> {
         /// Bytes of the archive.
         total: u64,
     },
+    /// The folder is made of what was unpacked.
+    Making {
+        /// Files made.
+        done: u64,
+        /// Files in all.
+        total: u64,
+    },
 }
 
 /// Who hears what a download is doing. `&mut |_| {}` for nobody.

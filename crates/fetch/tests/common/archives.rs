@@ -1,4 +1,5 @@
 //! Archives, good and hostile.
+#![allow(dead_code, missing_docs)]
 
 use std::io::Write;
 
