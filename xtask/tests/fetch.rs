@@ -13,6 +13,7 @@ fn xtask(arguments: &[&str], data: &Path) -> Command {
     for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "FEWSHOT_OFFLINE"] {
         command.env_remove(name).env_remove(name.to_lowercase());
     }
+    command.env_remove("SSL_CERT_FILE");
     // Whatever is not this machine is asked by a proxy that is not there.
     command.env("HTTPS_PROXY", "http://127.0.0.1:9").env("NO_PROXY", "127.0.0.1");
     command

@@ -5,12 +5,13 @@ use ureq::{Agent, Body};
 
 use crate::address::{self, MOST_REDIRECTS};
 use crate::headers::text;
-use crate::{Pace, Proxies};
+use crate::{Pace, Proxies, Roots};
 
 /// Asks servers; keeps nothing between requests.
 pub(crate) struct Client {
     pace: Pace,
     proxies: Proxies,
+    roots: Roots,
 }
 
 /// Why there is no answer.
@@ -28,8 +29,8 @@ pub(crate) struct From<'a> {
 }
 
 impl Client {
-    pub(crate) fn new(pace: &Pace, proxies: &Proxies) -> Self {
-        Self { pace: pace.clone(), proxies: proxies.clone() }
+    pub(crate) fn new(pace: &Pace, proxies: &Proxies, roots: &Roots) -> Self {
+        Self { pace: pace.clone(), proxies: proxies.clone(), roots: roots.clone() }
     }
 
     /// The answer at the end of all redirects, whatever its status.
@@ -60,6 +61,7 @@ impl Client {
             // Redirects are followed above, by rules of ours.
             .max_redirects(0)
             .proxy(self.proxies.of(uri).cloned())
+            .tls_config(self.roots.tls())
             .timeout_connect(Some(self.pace.connect_timeout))
             .timeout_recv_response(Some(self.pace.read_timeout))
             .timeout_per_read(Some(self.pace.read_timeout))
@@ -79,6 +81,10 @@ impl Client {
         }
         request.call().map_err(|e| match e {
             ureq::Error::Tls(_) | ureq::Error::Rustls(_) | ureq::Error::InvalidProxyUrl => {
+                NoAnswer::Ever(e.to_string())
+            }
+            // A certificate that is not trusted, or a server that does not speak TLS.
+            ureq::Error::Io(e) if e.kind() == std::io::ErrorKind::InvalidData => {
                 NoAnswer::Ever(e.to_string())
             }
             e => NoAnswer::Now(e.to_string()),

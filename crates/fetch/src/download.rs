@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::attempt::{Fault, attempt};
 use crate::client::Client;
 use crate::part::Part;
-use crate::{Digest, Error, Event, Listener, Pace, Proxies, Remote};
+use crate::{Digest, Error, Event, Listener, Pace, Proxies, Remote, Roots};
 
 /// Downloads files; see the [crate's front page](crate).
 #[derive(Clone, Debug, Default)]
@@ -14,21 +14,24 @@ pub struct Downloader {
     pub pace: Pace,
     /// Which proxies to ask.
     pub proxies: Proxies,
+    /// Whose certificates to trust.
+    pub roots: Roots,
     /// Refuses to ask any server: only what is there already is taken.
     pub offline: bool,
 }
 
 impl Downloader {
-    /// As the environment says: `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, and
-    /// `FEWSHOT_OFFLINE`, which is off where it is empty or `0`.
+    /// As the environment says: `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`,
+    /// `SSL_CERT_FILE`, and `FEWSHOT_OFFLINE`, which is off where it is empty or `0`.
     ///
     /// # Errors
-    /// [`Error::Proxy`].
+    /// [`Error::Proxy`], [`Error::Roots`].
     pub fn from_environment() -> Result<Self, Error> {
         let offline = std::env::var_os("FEWSHOT_OFFLINE");
         Ok(Self {
             pace: Pace::default(),
             proxies: Proxies::from_environment()?,
+            roots: Roots::from_environment()?,
             offline: offline.is_some_and(|value| !value.is_empty() && value != "0"),
         })
     }
@@ -57,7 +60,7 @@ impl Downloader {
             return Err(Error::Offline { name: remote.name.clone(), url });
         }
         let mut part = Part::open(&target)?;
-        let client = Client::new(&self.pace, &self.proxies);
+        let client = Client::new(&self.pace, &self.proxies, &self.roots);
         let mut tried = Vec::new();
         for url in &remote.mirrors {
             match self.ask_mirror(&client, remote, url, &mut part, listener) {

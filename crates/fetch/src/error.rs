@@ -144,6 +144,14 @@ pub enum Error {
         /// What is wrong. The address is not shown: it may hold a password.
         reason: String,
     },
+    /// A file of certificates cannot be used.
+    #[error("{}: {reason}; set SSL_CERT_FILE to a PEM file of certificates, or unset it", path.display())]
+    Roots {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A text is no digest.
     #[error("`{text}` is no digest: expected 32 (MD5) or 64 (SHA-256) hexadecimal digits")]
     NoDigest {

@@ -6,8 +6,8 @@
 //! - goes on from what an earlier call left, be it that the connection broke or that the
 //!   process was killed, and notices where the file has changed in between;
 //! - waits as servers ask and longer after each failure, then asks the next mirror;
-//! - follows redirects, but never from https to http, and asks the proxies that the
-//!   environment names;
+//! - follows redirects, but never from https to http, asks the proxies that the environment
+//!   names, and trusts the certificates of `SSL_CERT_FILE` where that is set;
 //! - takes no more bytes than the file has, and verifies size and digest before anything
 //!   else touches it;
 //! - unpacks `.tar.gz` and `.zip` such that nothing gets out of the folder: no absolute
@@ -66,6 +66,7 @@ mod package;
 mod part;
 mod proxy;
 mod remote;
+mod roots;
 mod space;
 
 pub use datasets::{Dataset, datasets};
@@ -78,4 +79,5 @@ pub use pace::Pace;
 pub use package::{Archive, Package};
 pub use proxy::Proxies;
 pub use remote::{Event, Listener, Remote, Size, bytes};
+pub use roots::Roots;
 pub use space::free_space;

@@ -29,7 +29,7 @@ that is there already is left alone. A training then opens it with FEWSHOT_DATA 
 and any of configs/cub.
 
 Environment: FEWSHOT_DATA, FEWSHOT_OFFLINE=1 as --offline, HTTP_PROXY, HTTPS_PROXY, ALL_PROXY,
-NO_PROXY.
+NO_PROXY, and SSL_CERT_FILE for certificates (PEM) to trust instead of the built-in ones.
 
 Exit status: 0 done or there already, 2 anything that was wrong.")]
 pub struct Download {
