@@ -56,11 +56,14 @@ impl Client {
     }
 
     fn ask(&self, uri: &Uri, from: &From<'_>) -> Result<Response<Body>, NoAnswer> {
+        let proxy = self.proxies.of(uri);
+        let by = proxy.map(|(variable, _)| format!(", by the proxy that {variable} names"));
+        let by = by.unwrap_or_default();
         let agent: Agent = Agent::config_builder()
             .http_status_as_error(false)
             // Redirects are followed above, by rules of ours.
             .max_redirects(0)
-            .proxy(self.proxies.of(uri).cloned())
+            .proxy(proxy.map(|(_, proxy)| proxy.clone()))
             .tls_config(self.roots.tls())
             .timeout_connect(Some(self.pace.connect_timeout))
             .timeout_recv_response(Some(self.pace.read_timeout))
@@ -81,13 +84,13 @@ impl Client {
         }
         request.call().map_err(|e| match e {
             ureq::Error::Tls(_) | ureq::Error::Rustls(_) | ureq::Error::InvalidProxyUrl => {
-                NoAnswer::Ever(e.to_string())
+                NoAnswer::Ever(format!("{e}{by}"))
             }
             // A certificate that is not trusted, or a server that does not speak TLS.
             ureq::Error::Io(e) if e.kind() == std::io::ErrorKind::InvalidData => {
-                NoAnswer::Ever(e.to_string())
+                NoAnswer::Ever(format!("{e}{by}"))
             }
-            e => NoAnswer::Now(e.to_string()),
+            e => NoAnswer::Now(format!("{e}{by}")),
         })
     }
 }

@@ -60,10 +60,10 @@ impl Proxies {
         })
     }
 
-    /// The proxy for an address, if it has one.
-    pub(crate) fn of(&self, uri: &Uri) -> Option<&ureq::Proxy> {
+    /// The proxy for an address, if it has one, and the variable that names it.
+    pub(crate) fn of(&self, uri: &Uri) -> Option<&(String, ureq::Proxy)> {
         let proxy = if uri.scheme_str() == Some("https") { &self.https } else { &self.http };
-        proxy.as_ref().filter(|_| !self.is_direct(uri)).map(|(_, proxy)| proxy)
+        proxy.as_ref().filter(|_| !self.is_direct(uri))
     }
 
     /// A host of `NO_PROXY` stands for what lies below it, too, and may have a port.
@@ -98,8 +98,9 @@ mod tests {
             ("NO_PROXY", "localhost, .inner.example,b.example:8080"),
         ])
         .unwrap();
-        let of =
-            |address: &str| all.of(&address.parse().unwrap()).map(|proxy| proxy.host().to_owned());
+        let of = |address: &str| {
+            all.of(&address.parse().unwrap()).map(|(_, proxy)| proxy.host().to_owned())
+        };
         assert_eq!(of("http://a.example/"), Some("plain".into()));
         assert_eq!(of("https://a.example/"), Some("secret".into()));
         for direct in ["http://localhost:5/", "https://x.inner.example/", "http://b.example:8080/"]

@@ -244,8 +244,11 @@ fn a_proxy_is_asked_where_one_is_set() {
         let asked = proxy.log().len();
         let done = bench.fetch(&remote(&body, &[server.url("/file")]));
         assert_eq!(done.is_err(), proxied);
+        if let Err(error) = done {
+            let error = error.to_string();
+            assert!(error.contains("by the proxy that http_proxy names"), "{error}");
+        }
         assert_eq!(proxy.log().len() > asked, proxied, "{:?}", proxy.log());
     }
     assert_eq!(server.log().len(), 1);
-    println!("{:?}", proxy.log());
 }
