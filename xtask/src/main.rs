@@ -2,6 +2,7 @@
 
 mod bench;
 mod convert;
+mod fetch;
 
 use clap::{Parser, Subcommand};
 use std::process::{Command, ExitCode};
@@ -22,6 +23,15 @@ enum Task {
     /// Writes the model of a PyTorch checkpoint as safetensors, which evaluator and PyTorch
     /// load. Nothing in the checkpoint is executed
     Convert(convert::Convert),
+    /// Gets Caltech-UCSD Birds-200-2011 (1.15 GB), verified and unpacked
+    DownloadCub(fetch::Download),
+    /// Gets Omniglot (16 MB), verified and unpacked
+    DownloadOmniglot(fetch::Download),
+    /// Gets CIFAR-100 (169 MB), verified, and makes CIFAR-FS of it
+    DownloadCifarFs(fetch::Download),
+    /// The datasets that can be downloaded: what they are, from where, on which terms, and
+    /// whether they are there
+    Datasets(fetch::List),
     /// How fast training, features, episodes and the loader are, how much memory training
     /// takes and how soon it begins, beside PyTorch on the same machine
     Bench(bench::Bench),
@@ -44,6 +54,10 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Task::Ci => CHECKS.iter().try_for_each(run).map(|()| "all checks passed".to_owned()),
         Task::Convert(arguments) => convert::convert(&arguments).map_err(|e| e.to_string()),
+        Task::DownloadCub(arguments) => arguments.run("cub"),
+        Task::DownloadOmniglot(arguments) => arguments.run("omniglot"),
+        Task::DownloadCifarFs(arguments) => arguments.run("cifar-fs"),
+        Task::Datasets(arguments) => arguments.run(),
         Task::Bench(arguments) => bench::bench(&arguments).map_err(|e| e.to_string()),
         Task::BenchMemory(probe) => probe.run().map_err(|e| e.to_string()),
     };

@@ -1,0 +1,155 @@
+//! The published datasets: where they are, how they are known, on which terms.
+
+use crate::{Archive, Digest, Format, Limits, Package, Remote, Size};
+
+/// A published dataset.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    /// The name that it has on a command line.
+    pub name: &'static str,
+    /// What it is.
+    pub about: &'static str,
+    /// The `dataset.source` that opens it; its `dataset.root` is the package's folder.
+    pub source: &'static str,
+    /// Where its publishers tell of it.
+    pub page: &'static str,
+    /// What its publishers say about its use.
+    pub terms: &'static str,
+    /// Classes and images that a whole copy has.
+    pub holds: (usize, usize),
+    /// How it is got.
+    pub package: Package,
+}
+
+/// Every dataset that can be downloaded.
+pub fn datasets() -> Vec<Dataset> {
+    vec![cub(), omniglot(), cifar_fs()]
+}
+
+fn cub() -> Dataset {
+    let mirrors = [
+        "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz?download=1",
+        "https://s3.amazonaws.com/fast-ai-imageclas/CUB_200_2011.tgz",
+    ];
+    let remote = Remote {
+        name: "CUB_200_2011.tgz".into(),
+        mirrors: mirrors.map(Into::into).into(),
+        size: Size::Exactly(1_150_585_339),
+        digest: Digest::Md5(0x97ec_eeb1_9623_6b17_9987_3811_2f37_df78_u128.to_be_bytes()),
+    };
+    // Beside the folder the archive has attributes.txt, which goes into it.
+    let strip = Some("CUB_200_2011".into());
+    Dataset {
+        name: "cub",
+        about: "Caltech-UCSD Birds-200-2011: photographs of birds",
+        source: "cub",
+        page: "https://www.vision.caltech.edu/datasets/cub_200_2011/",
+        terms: "for non-commercial research and education; the photographs belong to those who \
+                took them",
+        holds: (200, 11_788),
+        package: Package {
+            folder: "CUB_200_2011".into(),
+            archives: vec![Archive { remote, format: Format::TarGz, strip }],
+            on_disk: 1_300_000_000,
+            limits: Limits { bytes: 3_000_000_000, entries: 30_000 },
+            holds: ["images.txt", "classes.txt", "image_class_labels.txt", "images"]
+                .map(Into::into)
+                .into(),
+        },
+    }
+}
+
+fn omniglot() -> Dataset {
+    let archive = |name: &str, md5: u128| {
+        let remote = Remote {
+            name: format!("{name}.zip"),
+            mirrors: vec![
+                format!(
+                    "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/{name}.zip"
+                ),
+                format!("https://github.com/brendenlake/omniglot/raw/master/python/{name}.zip"),
+            ],
+            size: Size::AtMost(32 << 20),
+            digest: Digest::Md5(md5.to_be_bytes()),
+        };
+        Archive { remote, format: Format::Zip, strip: None }
+    };
+    Dataset {
+        name: "omniglot",
+        about: "Omniglot: handwritten characters of 50 alphabets",
+        source: "omniglot",
+        page: "https://github.com/brendenlake/omniglot",
+        terms: "MIT licence",
+        holds: (1_623, 32_460),
+        package: Package {
+            folder: "omniglot".into(),
+            archives: vec![
+                archive("images_background", 0x68d2_efa1_b917_8cc5_6df9_314c_21c6_e718),
+                archive("images_evaluation", 0x6b91_aef0_f799_c5bb_55b9_4e3f_2dae_c811),
+            ],
+            // Files of some hundred bytes, each of which takes a block.
+            on_disk: 180_000_000,
+            limits: Limits { bytes: 128 << 20, entries: 60_000 },
+            holds: ["images_background", "images_evaluation"].map(Into::into).into(),
+        },
+    }
+}
+
+fn cifar_fs() -> Dataset {
+    let remote = Remote {
+        name: "cifar-100-binary.tar.gz".into(),
+        mirrors: vec!["https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz".into()],
+        size: Size::Exactly(168_513_733),
+        digest: Digest::Md5(0x03b5_dce0_1913_d631_647c_71ec_ec9e_9cb8_u128.to_be_bytes()),
+    };
+    let strip = Some("cifar-100-binary".into());
+    Dataset {
+        name: "cifar-fs",
+        about: "CIFAR-FS: CIFAR-100 in the few-shot split of Bertinetto et al., ICLR 2019",
+        source: "folders",
+        page: "https://www.cs.toronto.edu/~kriz/cifar.html",
+        terms: "none stated; its authors ask to cite Krizhevsky, 2009",
+        holds: (100, 60_000),
+        package: Package {
+            folder: "cifar-fs".into(),
+            archives: vec![Archive { remote, format: Format::TarGz, strip }],
+            // What is unpacked, and a block or two for each of the images made of it.
+            on_disk: 184_440_000 + 60_000 * 4_096,
+            limits: Limits { bytes: 200_000_000, entries: 100 },
+            holds: ["train", "val", "test"].map(Into::into).into(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_those_that_were_published() {
+        let published = [
+            "md5:97eceeb196236b17998738112f37df78",
+            "md5:68d2efa1b9178cc56df9314c21c6e718",
+            "md5:6b91aef0f799c5bb55b94e3f2daec811",
+            "md5:03b5dce01913d631647c71ecec9e9cb8",
+        ];
+        let all = datasets();
+        let archives = all.iter().flat_map(|dataset| &dataset.package.archives);
+        let digests: Vec<_> = archives.map(|archive| archive.remote.digest.to_string()).collect();
+        assert_eq!(digests, published);
+    }
+
+    #[test]
+    fn every_mirror_is_asked_over_https_and_every_name_is_a_name() {
+        for dataset in datasets() {
+            for archive in &dataset.package.archives {
+                let Remote { name, mirrors, .. } = &archive.remote;
+                assert!(!mirrors.is_empty() && !name.contains(['/', '\\']), "{name}");
+                for mirror in mirrors {
+                    let uri = crate::address::parse(mirror).unwrap();
+                    assert_eq!(uri.scheme_str(), Some("https"), "{mirror}");
+                }
+            }
+        }
+    }
+}
