@@ -48,6 +48,7 @@ const CHECKS: &[Check] = &[
     ("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[]),
     ("documentation", &["doc", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")]),
     ("tests", &["test", "--workspace"], &[]),
+    ("each kernel's bench once", &["test", "--package", "fewshot-ops", "--bench", "kernels"], &[]),
 ];
 
 fn main() -> ExitCode {

@@ -2,7 +2,7 @@
 //!
 //! Throughputs of convolutions count the operations of plain sums, two a product, so that
 //! `Gelem/s` reads GFLOP/s, and a way that takes fewer products may pass the machine's peak.
-//! `cargo test` runs each once, at batch 1; see `cargo xtask bench kernels` for PyTorch's.
+//! `cargo xtask ci` runs each once, at batch 1; see `cargo xtask bench kernels` for PyTorch's.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use fewshot_ops::Activation;

@@ -57,6 +57,7 @@ mod tensor;
 pub use activation::{Activation, activate};
 pub use batch_norm::{BatchStatistics, batch_norm};
 pub use conv::{Conv2dOptions, FollowingNorm, conv2d};
+pub use cpu::conv::plainly;
 pub use cpu::simd::instruction_set;
 pub use cross_entropy::cross_entropy;
 pub use linear::linear;

@@ -8,7 +8,7 @@ use common::{assert_close, check_gradients, random, values};
 use fewshot_ops::{
     Activation, BatchStatistics, Conv2dOptions, FollowingNorm, PoolOptions, Tape, activate,
     batch_norm, conv2d, cross_entropy, global_avg_pool, instruction_set, l2_normalize, linear,
-    max_pool2d, reference,
+    max_pool2d, plainly, reference,
 };
 
 /// Batch, channels, height, width; outputs, kernel height and width; stride, padding.
@@ -170,6 +170,28 @@ fn conv2d_gradients() {
         let name = format!("conv2d {x_shape:?} {kernel_shape:?} {stride} {padding}");
         check_gradients(&name, &inputs[..2], |t| conv2d(&t[0], &t[1], None, options));
         check_gradients(&name, &inputs, |t| conv2d(&t[0], &t[1], Some(&t[2]), options));
+    }
+}
+
+/// Fewer products give what all of them do, forward and back, at the sizes of each stage.
+#[test]
+fn fewer_products_give_the_same() {
+    for [channels, out, side] in [[64, 64, 21], [128, 128, 11], [256, 128, 6], [256, 256, 3]] {
+        let cast = |t: Tensor| t.to_dtype(DType::F32).unwrap();
+        let x = candle_core::Var::from_tensor(&cast(random("x", &[4, channels, side, side])));
+        let kernel = candle_core::Var::from_tensor(&cast(random("kernel", &[out, channels, 3, 3])));
+        let (x, kernel) = (x.unwrap(), kernel.unwrap());
+        let weighting = cast(random("weighting", &[4, out, side, side]));
+        let run = || -> Result<[Vec<f64>; 3]> {
+            let y = conv2d(&x, &kernel, None, Conv2dOptions { stride: 1, padding: 1 })?;
+            let g = (&y * &weighting)?.sum_all()?.backward()?;
+            Ok([values(&y), values(g.get(&x).unwrap()), values(g.get(&kernel).unwrap())])
+        };
+        let (fast, plain) = (run().unwrap(), plainly(run).unwrap());
+        assert_ne!(fast[0], plain[0], "both ways are one");
+        for (fast, plain) in fast.iter().zip(&plain) {
+            assert_close(&format!("{channels} channels, {side} px"), fast, plain, 2e-5);
+        }
     }
 }
 

@@ -3,6 +3,22 @@
 use super::{patches, winograd};
 use crate::tensor::Real;
 use candle_core::{Result, bail};
+use std::cell::Cell;
+
+thread_local! {
+    static PLAINLY: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `work` with convolutions, and their gradients whenever those come, that sum plain
+/// products: for comparisons down to rounding.
+///
+/// Usually 3×3 convolutions of stride 1 take fewer products, and round by up to twice as much.
+pub fn plainly<R>(work: impl FnOnce() -> R) -> R {
+    let before = PLAINLY.replace(true);
+    let result = work();
+    PLAINLY.set(before);
+    result
+}
 
 /// The checked sizes of one convolution.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +32,8 @@ pub struct Geometry {
     pub(crate) kernel: [usize; 2],
     pub(crate) stride: usize,
     pub(crate) padding: usize,
+    /// Whether every product is taken, as [`plainly`] has it.
+    pub(crate) is_plain: bool,
 }
 
 impl Geometry {
@@ -43,6 +61,7 @@ impl Geometry {
             kernel: [kh, kw],
             stride,
             padding,
+            is_plain: PLAINLY.get(),
         })
     }
 
@@ -83,6 +102,7 @@ impl Geometry {
     fn suits_winograd(&self) -> bool {
         let is_whole = |channels: usize| channels.is_multiple_of(winograd::CHANNELS);
         self.kernel == [3, 3]
+            && !self.is_plain
             && self.stride == 1
             && self.padding < 3
             && is_whole(self.in_channels)
