@@ -18,7 +18,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Task {
     /// Everything that continuous integration checks, cheapest first: format, clippy,
-    /// documentation, tests
+    /// documentation, tests, and each bench once
     Ci,
     /// Writes the model of a PyTorch checkpoint as safetensors, which evaluator and PyTorch
     /// load. Nothing in the checkpoint is executed
