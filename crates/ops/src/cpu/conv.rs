@@ -14,10 +14,15 @@ thread_local! {
 ///
 /// Usually 3×3 convolutions of stride 1 take fewer products, and round by up to twice as much.
 pub fn plainly<R>(work: impl FnOnce() -> R) -> R {
-    let before = PLAINLY.replace(true);
-    let result = work();
-    PLAINLY.set(before);
-    result
+    /// Sets it back, whether or not `work` panics.
+    struct Before(bool);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            PLAINLY.set(self.0);
+        }
+    }
+    let _before = Before(PLAINLY.replace(true));
+    work()
 }
 
 /// The checked sizes of one convolution.
