@@ -139,7 +139,8 @@ impl ConvNorm {
         let Self { conv, norm } = self;
         let of_norm = [&norm.weight, &norm.bias, &conv.kernel].into_iter();
         let tracked = of_norm.chain(&conv.bias).any(Tensor::track_op);
-        if pass != Pass::Eval || tracked || x.is_tracked() {
+        let tracked = tracked || x.is_tracked() || residual.is_some_and(Value::is_tracked);
+        if pass != Pass::Eval || tracked {
             let y = conv.forward(tape, x)?;
             return norm.forward(tape, &y, pass, activation, residual);
         }

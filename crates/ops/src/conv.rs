@@ -113,7 +113,12 @@ impl Tape {
         let FollowingNorm { weight, bias: norm_bias, statistics, activation, residual } = *norm;
         check_same("conv2d_normed", &[&x.tensor, kernel, weight, norm_bias])?;
         let asks = [Some(kernel), bias, Some(weight), Some(norm_bias)];
-        if x.layer.is_some() || asks.into_iter().flatten().any(Tensor::track_op) {
+        let values = [Some(x), residual].into_iter().flatten();
+        if values
+            .map(Value::is_tracked)
+            .chain(asks.into_iter().flatten().map(Tensor::track_op))
+            .any(|asks| asks)
+        {
             bail!("conv2d_normed: a gradient is asked for, which does not pass through")
         }
         for vector in [Some(weight), Some(norm_bias), bias].into_iter().flatten() {

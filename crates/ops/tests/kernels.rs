@@ -131,6 +131,14 @@ fn tapes_lose_no_gradient_silently() {
     let refused = tape.conv2d_normed(&x, &kernel, None, options, &norm).map(|_| ());
     assert!(refused.unwrap_err().to_string().contains("gradient"));
 
+    // Nor is that of the residual lost.
+    let tracked = candle_core::Var::from_tensor(&random("residual", &[1, 1, 2, 2])).unwrap();
+    let tracked = tape.enter(&tracked).unwrap();
+    let (norm, frozen) =
+        (FollowingNorm { residual: Some(&tracked), ..norm }, kernel.as_detached_tensor());
+    let refused = tape.conv2d_normed(&x, &frozen, None, options, &norm).map(|_| ());
+    assert!(refused.unwrap_err().to_string().contains("gradient"));
+
     let y = tape.conv2d(&x, &kernel, None, options).unwrap();
     let y = tape.leave(y).unwrap().sum_all().unwrap();
     assert!(y.backward().unwrap().get(&kernel).is_some());
