@@ -68,13 +68,3 @@ fn zip<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T + Sync) -> Vec<T> {
         })
     }
 }
-
-/// Adds all slices of `size` numbers to the first, in order, and leaves that alone.
-pub fn sum_slices<T: Real>(numbers: &mut Vec<T>, size: usize) {
-    if numbers.len() > size {
-        let (sum, slices) = numbers.split_at_mut(size);
-        slices.chunks_exact(size).for_each(|slice| add_to(sum, slice));
-        numbers.truncate(size);
-        numbers.shrink_to_fit();
-    }
-}

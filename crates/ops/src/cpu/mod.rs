@@ -11,6 +11,7 @@ mod patches;
 pub mod pool;
 mod product;
 pub mod simd;
+mod slices;
 mod winograd;
 
 pub use crate::tensor::Real;

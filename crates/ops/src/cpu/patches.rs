@@ -8,6 +8,7 @@ use super::conv::{Finish, Geometry};
 use super::elementwise::factor;
 use super::product::{Dense, Output, Right, Scattered, multiply, panel_width};
 use super::simd::{Kernel, Vector, lanes};
+use super::slices::sum_over_images;
 use crate::tensor::Real;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -386,26 +387,15 @@ impl<T: Real> Kernel<T> for InputGradient<'_, T> {
 /// See [`super::conv::kernel_gradient`].
 pub fn kernel_gradient<T: Real>(g: &Geometry, x: &[T], dy: &[T]) -> Vec<T> {
     let size = g.out_channels * g.patch();
-    if g.batch == 0 {
-        return vec![T::zero(); size];
-    }
     let channels = (PART / (g.kernel[0] * g.kernel[1])).clamp(1, g.in_channels);
     let parts = g.in_channels.div_ceil(channels);
-    let slice = g.batch.div_ceil(TASKS.div_ceil(parts).min(g.batch));
-    let slices = g.batch.div_ceil(slice);
-    // SAFETY: tasks write all channels of all slices.
-    let mut gradient = unsafe {
-        filled(slices * size, |dw| {
-            (0..slices * parts).into_par_iter().for_each(|task| {
-                let (s, part) = (task / parts, task % parts);
-                let images = s * slice..((s + 1) * slice).min(g.batch);
-                let channels = part * channels..((part + 1) * channels).min(g.in_channels);
-                T::run(KernelGradient { g, x, dy, images, channels, dw, start: s * size });
-            });
+    // SAFETY: tasks write all channels of their part.
+    unsafe {
+        sum_over_images(g.batch, parts, size, |images, part, dw, start| {
+            let channels = part * channels..((part + 1) * channels).min(g.in_channels);
+            T::run(KernelGradient { g, x, dy, images, channels, dw, start });
         })
-    };
-    super::elementwise::sum_slices(&mut gradient, size);
-    gradient
+    }
 }
 
 /// Some images' and input channels' share in the kernel's gradient.

@@ -11,6 +11,7 @@ use super::buffer::{Filling, Scratch, filled};
 use super::conv::{Finish, Geometry};
 use super::product::{Dense, Output, Right, multiply, panel_width};
 use super::simd::{Kernel, Vector};
+use super::slices::sum_over_images;
 use crate::tensor::Real;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -352,29 +353,17 @@ impl<T: Real> Forward<'_, T> {
 /// Tasks share the channels of both sides among them, and where these are few the images,
 /// whose gradients are summed in order.
 pub fn kernel_gradient<T: Real>(g: &Geometry, x: &[T], dy: &[T]) -> Vec<T> {
-    let blocks = g.in_channels.div_ceil(BLOCK) * g.out_channels.div_ceil(BLOCK);
-    let slices = TASKS.div_ceil(blocks).clamp(1, g.batch.max(1));
-    let slice = g.batch.div_ceil(slices).max(1);
-    let slices = g.batch.div_ceil(slice);
     let size = g.out_channels * g.patch();
-    if g.batch == 0 {
-        return vec![T::zero(); size];
-    }
-    let tasks: Vec<_> = (0..slices)
-        .flat_map(|s| parts(0..g.in_channels, BLOCK).map(move |from| (s, from)))
-        .flat_map(|(s, from)| parts(0..g.out_channels, BLOCK).map(move |to| (s, from.clone(), to)))
+    let blocks: Vec<_> = parts(0..g.in_channels, BLOCK)
+        .flat_map(|from| parts(0..g.out_channels, BLOCK).map(move |to| (from.clone(), to)))
         .collect();
-    // SAFETY: tasks write all pairs of channels of all slices.
-    let mut gradient = unsafe {
-        filled(slices * size, |dw| {
-            tasks.into_par_iter().for_each(|(s, from, to)| {
-                let images = s * slice..((s + 1) * slice).min(g.batch);
-                T::run(KernelGradient { g, x, dy, images, from, to, dw, start: s * size });
-            });
+    // SAFETY: tasks write all pairs of channels of their block.
+    unsafe {
+        sum_over_images(g.batch, blocks.len(), size, |images, block, dw, start| {
+            let (from, to) = blocks[block].clone();
+            T::run(KernelGradient { g, x, dy, images, from, to, dw, start });
         })
-    };
-    super::elementwise::sum_slices(&mut gradient, size);
-    gradient
+    }
 }
 
 /// Some images, input channels and output channels of the kernel's gradient.
