@@ -3,9 +3,11 @@
 mod bench;
 mod convert;
 mod fetch;
+mod programs;
+mod reproduce;
 
 use clap::{Parser, Subcommand};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 /// Automation of the workspace: `cargo xtask COMMAND`.
 #[derive(Parser)]
@@ -32,6 +34,9 @@ enum Task {
     /// The datasets that can be downloaded: what they are, from where, on which terms, and
     /// whether they are there
     Datasets(fetch::List),
+    /// Trains and evaluates the cells of the paper's main table, at its size or at a smaller
+    /// budget's, and sets published and measured figures side by side
+    Reproduce(reproduce::Reproduce),
     /// How fast training, features, episodes and the loader are, how much memory training
     /// takes and how soon it begins, beside PyTorch on the same machine
     Bench(bench::Bench),
@@ -40,15 +45,17 @@ enum Task {
     BenchMemory(bench::Probe),
 }
 
-/// A check: what it is called, its arguments to cargo, and what it sets in the environment.
-type Check = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
+/// A check: what it is called, cargo's command and arguments, and what it sets in the
+/// environment.
+type Check =
+    (&'static str, &'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
 
 const CHECKS: &[Check] = &[
-    ("format", &["fmt", "--all", "--check"], &[]),
-    ("clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[]),
-    ("documentation", &["doc", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")]),
-    ("tests", &["test", "--workspace"], &[]),
-    ("each kernel's bench once", &["test", "--workspace", "--bench", "kernels"], &[]),
+    ("format", "fmt", &["--all", "--check"], &[]),
+    ("clippy", "clippy", &["--workspace", "--all-targets", "--", "-D", "warnings"], &[]),
+    ("documentation", "doc", &["--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")]),
+    ("tests", "test", &["--workspace"], &[]),
+    ("each kernel's bench once", "test", &["--workspace", "--bench", "kernels"], &[]),
 ];
 
 fn main() -> ExitCode {
@@ -59,6 +66,7 @@ fn main() -> ExitCode {
         Task::DownloadOmniglot(arguments) => arguments.run("omniglot"),
         Task::DownloadCifarFs(arguments) => arguments.run("cifar-fs"),
         Task::Datasets(arguments) => arguments.run(),
+        Task::Reproduce(arguments) => return arguments.run(),
         Task::Bench(arguments) => bench::bench(&arguments).map_err(|e| e.to_string()),
         Task::BenchMemory(probe) => probe.run().map_err(|e| e.to_string()),
     };
@@ -74,11 +82,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn run((name, arguments, environment): &Check) -> Result<(), String> {
-    println!("== {name}: cargo {}", arguments.join(" "));
-    // cargo tells its subprocesses which of several installed cargos it is.
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo).args(*arguments).envs(environment.iter().copied()).status();
+fn run((name, command, arguments, environment): &Check) -> Result<(), String> {
+    println!("== {name}: cargo {command} {}", arguments.join(" "));
+    let mut cargo = programs::cargo(command);
+    let status = cargo.args(*arguments).envs(environment.iter().copied()).status();
     match status {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("{name} failed: {status}")),

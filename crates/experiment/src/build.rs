@@ -8,9 +8,13 @@ use fewshot_episodes::{EpisodeShape, Sampler};
 /// The device that the configuration names.
 ///
 /// # Errors
-/// None on a CPU.
-pub fn device(_: &Config) -> Result<Device, Error> {
-    Ok(Device::Cpu)
+/// A device that this build does not compute on.
+pub fn device(config: &Config) -> Result<Device, Error> {
+    if config.device == "cpu" {
+        return Ok(Device::Cpu);
+    }
+    let expected = "cpu (this build computes on no other device)".to_owned();
+    Err(Error::Value { key: "device".to_owned(), got: format!("{:?}", config.device), expected })
 }
 
 /// Opens the images of one split.

@@ -25,7 +25,8 @@ fn files() -> Vec<(String, String)> {
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_dir() {
+            // Budgets lie over configurations and are none.
+            if path.is_dir() && !path.ends_with("budgets") {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "toml") {
                 let file = path.strip_prefix(&root).unwrap().to_str().unwrap().replace('\\', "/");

@@ -19,11 +19,12 @@ mod report;
 mod row;
 mod run;
 mod start;
-mod training;
+pub mod training;
 
 pub use error::Error;
 pub use memory::Probe;
 
+use crate::programs;
 use case::Setup;
 use fewshot_experiment::{Progress, write_atomically};
 use hardware::Hardware;
@@ -32,7 +33,6 @@ use python::Interpreter;
 use report::Report;
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -164,20 +164,12 @@ impl Bench {
 
 /// Goes on in a release build of this program: in any other, no figure means anything.
 fn in_release() -> Result<String, Error> {
-    let mut cargo = cargo("run");
+    let mut cargo = programs::cargo("run");
     cargo.args(["--quiet", "--release", "--package", "xtask", "--"]);
     let status =
         cargo.args(std::env::args_os().skip(1)).status().map_err(Error::io("run cargo"))?;
     // It has printed what there is to print.
     std::process::exit(status.code().unwrap_or(2))
-}
-
-/// A command of cargo's on this workspace.
-fn cargo(command: &str) -> Command {
-    // Cargo tells its subprocesses which of several installed cargos it is.
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args([command, "--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")]);
-    cargo
 }
 
 /// Sets up this process as the trainer sets up its own, with so many threads.

@@ -3,6 +3,7 @@
 use super::Error;
 use super::case::{Case, Measure, Setup};
 use super::row::Better;
+use crate::programs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -32,7 +33,7 @@ fn trainer(smallest: bool) -> Result<PathBuf, Error> {
     if smallest && path.exists() {
         return Ok(path);
     }
-    let mut cargo = super::cargo("build");
+    let mut cargo = programs::cargo("build");
     // With this package, so that dependencies keep the features that they were built with.
     cargo.args(["--quiet", "--package", "xtask", "--package", "trainer"]);
     cargo.args((!cfg!(debug_assertions)).then_some("--release"));

@@ -20,8 +20,9 @@ const NOT_NEGATIVE: &str = "a finite number of at least 0";
 
 pub(super) fn check(mut r: Reader) -> Result<Config, Error> {
     let seed = r.count("seed", 0, 0)? as u64;
-    let device = r.text("device", "cpu", "cpu (this build knows no other device)", |name| {
-        (name == "cpu").then(|| name.to_owned())
+    let device = r.text("device", "cpu", "cpu, or cuda:N", |name| {
+        let number = |name: &str| name.strip_prefix("cuda:")?.parse::<u16>().ok();
+        (name == "cpu" || number(name).is_some()).then(|| name.to_owned())
     })?;
     let dataset = dataset(&mut r)?;
     let method = method(&mut r)?;

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 pub struct Config {
     /// Where every random stream begins.
     pub seed: u64,
-    /// `cpu`.
+    /// `cpu`, or `cuda:0`.
     pub device: String,
     /// Where images come from.
     pub dataset: Dataset,

@@ -1,0 +1,152 @@
+//! How long a training will take and how much disk it needs.
+
+use super::plan::Training;
+use crate::bench::training as bench;
+use fewshot_data::SourceKind;
+use fewshot_experiment::{Config, Model, SplitConfig, device, open_split};
+use std::time::Instant;
+
+/// Images of the steps that are timed.
+const BATCH: usize = 16;
+const STEPS: u32 = 3;
+
+/// What a training will take.
+#[derive(Clone, Copy, Debug)]
+pub struct Estimate {
+    /// Base images.
+    pub images: usize,
+    /// Whether the images are there.
+    pub is_ready: bool,
+    /// Seconds, if its device is there to be measured.
+    pub seconds: Option<f64>,
+    /// Bytes of the finished run folder.
+    pub bytes: u64,
+}
+
+/// Measures, once, a few steps of each distinct network.
+#[derive(Default)]
+pub struct Estimator {
+    /// Network and images a second.
+    measured: Vec<(String, f64)>,
+}
+
+impl Estimator {
+    /// What the whole training will take.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn estimate(&mut self, training: &Training) -> Result<Estimate, String> {
+        let config = &training.config;
+        let (base, has_base) = images(&config.dataset.base);
+        let (val, has_val) = images(&config.dataset.val);
+        let is_same = config.dataset.novel == config.dataset.val;
+        let (novel, has_novel) = if is_same { (0, has_val) } else { images(&config.dataset.novel) };
+        let seconds = match device(config) {
+            Err(_) => None,
+            Ok(_) => {
+                let speed = self.images_per_second(config)?;
+                // A pass without gradients takes about a third of a step. The report sees base
+                // images once more, and all others, by both checkpoints.
+                let steps = (config.train.epochs * base) as f64;
+                Some((steps + 2.0 / 3.0 * (base + val + novel) as f64) / speed)
+            }
+        };
+        Ok(Estimate {
+            images: base,
+            is_ready: has_base && has_val && has_novel,
+            seconds,
+            bytes: bytes(config)?,
+        })
+    }
+
+    fn images_per_second(&mut self, config: &Config) -> Result<f64, String> {
+        let method = &config.method;
+        let batch = BATCH.min(config.train.batch_size);
+        let network = bench::Network { backbone: method.backbone, size: method.image_size, batch };
+        let name = network.to_string();
+        if let Some((_, speed)) = self.measured.iter().find(|(measured, _)| *measured == name) {
+            return Ok(*speed);
+        }
+        let speed = measure(network).map_err(|error| error.to_string())?;
+        self.measured.push((name, speed));
+        Ok(speed)
+    }
+}
+
+fn measure(network: bench::Network) -> Result<f64, crate::bench::Error> {
+    let mut training = bench::Training::new(&network.config()?)?;
+    let (images, labels) = (network.images()?, network.labels()?);
+    training.step(&images, &labels)?;
+    let started = Instant::now();
+    for _ in 0..STEPS {
+        training.step(&images, &labels)?;
+    }
+    Ok(f64::from(STEPS) * network.batch as f64 / started.elapsed().as_secs_f64())
+}
+
+/// Images of a split, and whether they are there; the published number where they are not.
+fn images(split: &SplitConfig) -> (usize, bool) {
+    match open_split(split) {
+        Ok(dataset) => (dataset.len(), true),
+        Err(_) => (published(split), false),
+    }
+}
+
+fn published(split: &SplitConfig) -> usize {
+    use fewshot_data::Split::{All, Base, Novel, Val};
+    let (classes, images) = match (split.source, split.split) {
+        (SourceKind::MiniImageNet, Base) => (64, 38_400),
+        (SourceKind::MiniImageNet, Val) => (16, 9_600),
+        (SourceKind::MiniImageNet, Novel) => (20, 12_000),
+        (SourceKind::MiniImageNet, All) => (100, 60_000),
+        (SourceKind::Cub, Base) => (100, 5_885),
+        (SourceKind::Cub, Val) => (50, 2_950),
+        (SourceKind::Cub, Novel) => (50, 2_953),
+        (SourceKind::Cub, All) => (200, 11_788),
+        _ => (0, 0),
+    };
+    split.images_per_class.map_or(images, |per_class| images.min(classes * per_class))
+}
+
+/// Two checkpoints, each with two moments of every parameter.
+fn bytes(config: &Config) -> Result<u64, String> {
+    let outputs = config.method.outputs.unwrap_or(1);
+    let model =
+        Model::new(config, outputs, &candle_core::Device::Cpu).map_err(|e| e.to_string())?;
+    let numbers: usize = model.parameters.all().values().map(|var| var.elem_count()).sum();
+    Ok(2 * 3 * 4 * numbers as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::budget::Budget;
+    use super::super::cells::CELLS;
+    use super::super::plan::plan;
+    use super::*;
+
+    #[test]
+    fn a_paper_sized_training_is_estimated_without_its_images() {
+        let budget = Budget::read("paper").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (mut trainings, _) = plan(&budget, &CELLS[15..16], 1, folder.path()).unwrap();
+        // Whatever there is on this machine.
+        let config = &mut trainings[0].config;
+        for split in [&mut config.dataset.base, &mut config.dataset.val, &mut config.dataset.novel]
+        {
+            split.root = folder.path().join("absent");
+        }
+        let estimate = Estimator::default().estimate(&trainings[0]).unwrap();
+        assert_eq!((estimate.images, estimate.is_ready), (5_885, false));
+        // ResNet-18 with its classifier has 11.3 million parameters: 45 MB, six times.
+        assert!((268_000_000..273_000_000).contains(&estimate.bytes), "{}", estimate.bytes);
+        assert!(estimate.seconds.unwrap() > 60.0);
+    }
+
+    #[test]
+    fn no_time_is_promised_for_a_device_that_is_not_there() {
+        let budget = Budget::read("gpu-half-hour").unwrap();
+        let (trainings, _) = plan(&budget, &CELLS[..1], 1, "out".as_ref()).unwrap();
+        let estimate = Estimator::default().estimate(&trainings[0]).unwrap();
+        assert!(estimate.seconds.is_none());
+    }
+}
