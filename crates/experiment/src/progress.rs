@@ -38,7 +38,7 @@ impl Progress {
                 .with_key(
                     "per_sec",
                     |state: &indicatif::ProgressState, w: &mut dyn std::fmt::Write| {
-                        let _ = write!(w, "{:.0}/s", state.per_sec());
+                        let _ = write!(w, "{}/s", speed(state.per_sec()));
                     },
                 ),
         );
@@ -62,7 +62,8 @@ impl Progress {
             let rate = done as f64 / self.started.elapsed().as_secs_f64();
             let left = total.saturating_sub(done) as f64 / rate;
             let (title, unit, message) = (&self.title, self.unit, message());
-            eprintln!("{title} {done}/{total} {unit} {rate:.0}/s {left:.0} s left {message}");
+            let rate = speed(rate);
+            eprintln!("{title} {done}/{total} {unit} {rate}/s {left:.0} s left {message}");
         }
     }
 
@@ -70,6 +71,11 @@ impl Progress {
     pub fn print_line(&self, line: &str) {
         self.bar.suspend(|| println!("{line}"));
     }
+}
+
+/// Pieces a second, such that what takes longer than a second shows, too.
+fn speed(rate: f64) -> String {
+    if rate < 1.0 { format!("{rate:.3}") } else { format!("{rate:.0}") }
 }
 
 impl Drop for Progress {

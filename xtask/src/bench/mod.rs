@@ -89,7 +89,7 @@ pub struct Bench {
 /// A side that fails, a PyTorch that cannot be imported, a file that cannot be written.
 pub fn bench(arguments: &Bench) -> Result<String, Error> {
     if cfg!(debug_assertions) && !arguments.smallest {
-        return in_release();
+        programs::go_on_in_release().map_err(Error::io("run cargo"))?;
     }
     let python = arguments.interpreter()?;
     let threads = arguments.threads.map_or_else(hardware::cores, usize::from);
@@ -160,16 +160,6 @@ impl Bench {
         }
         Ok(python)
     }
-}
-
-/// Goes on in a release build of this program: in any other, no figure means anything.
-fn in_release() -> Result<String, Error> {
-    let mut cargo = programs::cargo("run");
-    cargo.args(["--quiet", "--release", "--package", "xtask", "--"]);
-    let status =
-        cargo.args(std::env::args_os().skip(1)).status().map_err(Error::io("run cargo"))?;
-    // It has printed what there is to print.
-    std::process::exit(status.code().unwrap_or(2))
 }
 
 /// Sets up this process as the trainer sets up its own, with so many threads.

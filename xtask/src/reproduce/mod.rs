@@ -57,6 +57,9 @@ pub struct Reproduce {
     /// Print what would be done, with time and disk, and do nothing
     #[arg(long)]
     dry_run: bool,
+    /// Estimate by this build of this program, whichever it is, rather than by a release build
+    #[arg(long, hide = true)]
+    any_build: bool,
     /// Where runs and table lie [default: checkpoints/reproduce/BUDGET]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -86,6 +89,9 @@ impl Reproduce {
     fn reproduce(&self) -> Result<Outcome, String> {
         let budget = Budget::read(&self.budget)?;
         let cells = cells::select(&self.cells)?;
+        if cfg!(debug_assertions) && !self.any_build {
+            crate::programs::go_on_in_release().map_err(|e| format!("cannot run cargo: {e}"))?;
+        }
         let out = self.out.clone();
         let out = out.unwrap_or_else(|| Path::new("checkpoints/reproduce").join(&budget.name));
         let (trainings, _) = plan(&budget, &cells, self.seeds, &out)?;

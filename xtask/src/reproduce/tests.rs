@@ -172,7 +172,7 @@ fn the_command_line_is_checked() {
         let output = Command::new(xtask)
             .current_dir(folder.path())
             .env_remove("FEWSHOT_DATA")
-            .arg("reproduce")
+            .args(["reproduce", "--any-build"])
             .args(arguments)
             .output()
             .unwrap();
