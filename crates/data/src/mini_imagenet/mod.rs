@@ -16,6 +16,11 @@
 //! assert_eq!(mini_imagenet::split_of("n01440764"), None);
 //! ```
 
+mod find;
+mod images;
+
+pub use self::find::{FoundClass, FoundImage, find};
+pub(crate) use self::images::Images;
 use crate::Split;
 
 /// Images of each class.
