@@ -112,7 +112,7 @@ impl<'a> Value<'a> {
                 Some((bytes, Place::String | Place::Text)) => std::str::from_utf8(bytes).ok(),
                 _ => None,
             }
-            .ok_or_else(|| self.mismatch("a string in UTF-8")),
+            .ok_or_else(|| self.mismatch("a string")),
         }
     }
 

@@ -64,14 +64,12 @@ impl Prepare {
     pub fn run(&self) -> Result<String, String> {
         let data = place::data_folder(self.data.as_deref())?;
         let target = data.join(FOLDER);
-        let is_new = target.symlink_metadata().is_err();
-        if is_new {
-            self.make(&data, &target)?;
-        }
+        let is_new = !is_there(&target) && self.make(&data, &target)?;
         self.report(&data, &target, is_new)
     }
 
-    fn make(&self, data: &Path, target: &Path) -> Result<(), String> {
+    /// Whether it was this call that made it.
+    fn make(&self, data: &Path, target: &Path) -> Result<bool, String> {
         let text = |e: fewshot_fetch::Error| e.to_string();
         for path in &self.from {
             eprintln!("{FOLDER}: looking into {}", path.display());
@@ -80,12 +78,17 @@ impl Prepare {
         self.check_whole(&input)?;
         std::fs::create_dir_all(data).map_err(|e| format!("{}: {e}", data.display()))?;
         let _lock = Lock::on(data.join(format!(".{FOLDER}.lock"))).map_err(text)?;
+        if is_there(target) {
+            // A process that had the lock in the meantime.
+            return Ok(false);
+        }
         if !self.yes {
             require_space(data, input.on_disk).map_err(text)?;
         }
         let staging = Staging::new(data.join(format!(".{FOLDER}.making"))).map_err(text)?;
         Writer::new(staging.path(), &input).write()?;
-        staging.become_folder(target).map_err(text)
+        staging.become_folder(target).map_err(text)?;
+        Ok(true)
     }
 
     fn check_whole(&self, input: &Input) -> Result<(), String> {
@@ -162,6 +165,10 @@ impl Prepare {
             place::hint(data, FOLDER),
         ))
     }
+}
+
+fn is_there(target: &Path) -> bool {
+    target.symlink_metadata().is_ok()
 }
 
 /// Writes the images of an input into a folder.
