@@ -3,6 +3,7 @@
 mod bench;
 mod convert;
 mod fetch;
+mod prepare;
 mod programs;
 mod reproduce;
 
@@ -31,6 +32,9 @@ enum Task {
     DownloadOmniglot(fetch::Download),
     /// Gets CIFAR-100 (169 MB), verified, and makes CIFAR-FS of it
     DownloadCifarFs(fetch::Download),
+    /// Makes mini-ImageNet's folder of a copy that is there: the ILSVRC training set, images,
+    /// archives, or pickled caches
+    PrepareMiniImagenet(prepare::Prepare),
     /// The datasets that can be downloaded: what they are, from where, on which terms, and
     /// whether they are there
     Datasets(fetch::List),
@@ -65,6 +69,7 @@ fn main() -> ExitCode {
         Task::DownloadCub(arguments) => arguments.run("cub"),
         Task::DownloadOmniglot(arguments) => arguments.run("omniglot"),
         Task::DownloadCifarFs(arguments) => arguments.run("cifar-fs"),
+        Task::PrepareMiniImagenet(arguments) => arguments.run(),
         Task::Datasets(arguments) => arguments.run(),
         Task::Reproduce(arguments) => return arguments.run(),
         Task::Bench(arguments) => bench::bench(&arguments).map_err(|e| e.to_string()),

@@ -149,7 +149,17 @@ fn mini_imagenet_without_lists() {
     let (_folder, spec) = source(SourceKind::MiniImageNet, &tree);
     assert_eq!(class_names(&spec, Split::Base), ["n01532829"]);
 
-    let (_folder, spec) = source(SourceKind::MiniImageNet, &class_folders(&["n01532829"], 1));
+    // All classes together: the published lists tell which are of the split.
+    let tree = class_folders(&["x/n01532829", "x/n01855672", "x/n01440764"], 2);
+    let (_folder, mut spec) = source(SourceKind::MiniImageNet, &tree);
+    let error = spec.open(Split::Base).unwrap_err();
+    assert!(matches!(error, Error::MissingImages { missing: 38_398, .. }), "{error}");
+    spec.allow_partial = true;
+    assert_eq!(class_names(&spec, Split::Base), ["n01532829"]);
+    assert_eq!(class_names(&spec, Split::Val), ["n01855672"]);
+    assert_eq!(class_names(&spec, Split::All), ["n01532829", "n01855672"]);
+
+    let (_folder, spec) = source(SourceKind::MiniImageNet, &class_folders(&["a"], 1));
     let text = spec.open(Split::Base).unwrap_err().to_string();
     assert!(text.contains("train.csv"), "{text}");
     let (_folder, spec) = source(SourceKind::MiniImageNet, &mini_lists());

@@ -46,6 +46,11 @@ static TREE: LazyLock<Files> = LazyLock::new(|| {
 static TAR: LazyLock<Vec<u8>> = LazyLock::new(|| tar_of(&TREE));
 static TGZ: LazyLock<Vec<u8>> = LazyLock::new(|| gzip(&TAR));
 static ZIP: LazyLock<Vec<u8>> = LazyLock::new(|| zip_of(&TREE));
+static NESTED: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let class = files(&[("n01532829_5.JPEG", &jpeg(1)), ("n01532829_7.JPEG", &jpeg(2))]);
+    tar_of(&files(&[("n01532829.tar", &tar_of(&class)), ("train.csv", NESTED_LIST)]))
+});
+const NESTED_LIST: &[u8] = b"filename,label\nn0153282900000002.jpg,n01532829\n";
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
@@ -78,6 +83,19 @@ proptest! {
         exercise(SourceKind::Folders, "a.tar", &damaged(&TAR, &damage));
         exercise(SourceKind::Folders, "a.tgz", &damaged(&TGZ, &damage));
         exercise(SourceKind::Folders, "a.zip", &damaged(&ZIP, &damage));
+        exercise(SourceKind::MiniImageNet, "a.tar", &damaged(&NESTED, &damage));
+    }
+
+    #[test]
+    fn a_tar_in_a_tar_cut_short_or_undamaged(share in 0.0..1.0) {
+        let cut = (share * NESTED.len() as f64) as usize;
+        exercise(SourceKind::MiniImageNet, "a.tar", &NESTED[..cut]);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.tar");
+        fs::write(&path, &*NESTED).unwrap();
+        let base = SourceSpec::new(SourceKind::MiniImageNet, &path).open(Split::Base).unwrap();
+        prop_assert_eq!(base.image_name(0), "a.tar!n01532829/n01532829_7.JPEG");
+        prop_assert_eq!(base.load(0).unwrap().dimensions(), (24, 16));
     }
 
     #[test]

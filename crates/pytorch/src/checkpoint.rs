@@ -4,7 +4,7 @@ use std::path::Path;
 use crate::torch::{self, Content};
 use crate::{Error, Value};
 
-/// A file of `torch.save`, whole in memory.
+/// A file of `torch.save` or of `pickle.dump`, whole in memory.
 pub struct Checkpoint {
     bytes: Vec<u8>,
     content: Content,
@@ -28,6 +28,18 @@ impl Checkpoint {
     pub fn from_bytes(bytes: impl Into<Vec<u8>>) -> Result<Self, Error> {
         let bytes = bytes.into();
         let content = torch::parse(&bytes)?;
+        Ok(Self { bytes, content })
+    }
+
+    /// Takes the content of a file of `pickle.dump`, of which numpy's arrays are the bulk: it
+    /// may have at most 16 MiB beside strings of 4 KiB and more, which stay where they are in
+    /// the file. Bytes that long that Python 3 wrote in protocol 2 are had in arrays only.
+    ///
+    /// # Errors
+    /// Bytes that are not a pickle, end too early or name what may not be constructed.
+    pub fn from_pickle(bytes: impl Into<Vec<u8>>) -> Result<Self, Error> {
+        let bytes = bytes.into();
+        let content = torch::parse_pickle(&bytes)?;
         Ok(Self { bytes, content })
     }
 

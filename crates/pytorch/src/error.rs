@@ -39,8 +39,8 @@ pub enum Error {
     },
     /// The pickle names a class or function that is not on the list.
     #[error(
-        "refuses to construct `{name}` (byte {offset}): a checkpoint may hold tensors, numbers, \
-         strings, lists, tuples and dicts only"
+        "refuses to construct `{name}` (byte {offset}): a checkpoint may hold tensors, arrays, \
+         numbers, strings, lists, tuples and dicts only"
     )]
     RefusedGlobal {
         /// `module.name`.

@@ -2,8 +2,8 @@
 //!
 //! A file of `torch.save` is a pickle: a program that builds objects, and that may call
 //! whatever function it names. This crate runs that program on a machine which can build
-//! nothing but tensors, numbers, strings, bytes, booleans, `None`, lists, tuples and dicts.
-//! Every other class or function is refused by its name.
+//! nothing but tensors, numpy's arrays, numbers, strings, bytes, booleans, `None`, lists, tuples
+//! and dicts. Every other class or function is refused by its name.
 //!
 //! ```
 //! use fewshot_pytorch::Checkpoint;
@@ -26,6 +26,9 @@
 //! objects recursively; generic pickle crates know neither of PyTorch's storages nor how much
 //! of a hostile file to believe.
 //!
+//! A pickle of numpy's arrays alone, as datasets are passed around, is read in the same way by
+//! [`Checkpoint::from_pickle`].
+//!
 //! # Limits
 //!
 //! Reading takes memory in proportion to the file, however its objects refer to each other.
@@ -33,6 +36,7 @@
 //! expanded one has stride 0), the tensors of one call may take 8 times the size of the file
 //! or 16 MiB, whichever is more, counting 1 KiB for each of them beside its elements.
 
+mod array;
 mod checkpoint;
 mod error;
 mod pickle;
@@ -40,6 +44,7 @@ mod tensor;
 mod torch;
 mod value;
 
+pub use array::Array;
 pub use checkpoint::Checkpoint;
 pub use error::Error;
 pub use value::Value;

@@ -6,8 +6,8 @@ use candle_core::Tensor;
 use crate::error::quote;
 use crate::pickle::{Id, Node};
 use crate::tensor::Materialiser;
-use crate::torch::Object;
-use crate::{Checkpoint, Error};
+use crate::torch::{Object, Place};
+use crate::{Array, Checkpoint, Error};
 
 /// A value of a [`Checkpoint`]: a light handle, which remembers its key for messages.
 #[derive(Clone, Copy)]
@@ -22,7 +22,15 @@ impl<'a> Value<'a> {
         Self { checkpoint, id, name }
     }
 
-    fn node(&self) -> &'a Node<Object> {
+    pub(crate) fn checkpoint(&self) -> &'a Checkpoint {
+        self.checkpoint
+    }
+
+    pub(crate) fn name(&self) -> &'a str {
+        self.name
+    }
+
+    pub(crate) fn node(&self) -> &'a Node<Object> {
         self.checkpoint.content().arena.get(self.id)
     }
 
@@ -31,12 +39,25 @@ impl<'a> Value<'a> {
         match self.node() {
             Node::Object(Object::Tensor { .. }) => "a tensor",
             Node::Object(Object::Storage { .. }) => "a storage",
+            Node::Object(Object::NewArray | Object::Array { .. }) => "a numpy array",
+            Node::Object(Object::InPlace { place: Place::Bytes | Place::Latin1, .. }) => "bytes",
+            Node::Object(Object::InPlace { .. }) => "a string",
             Node::Object(Object::Global(_) | Object::Scalar(_)) => "a class or function",
             plain => plain.kind(),
         }
     }
 
-    fn mismatch(&self, expected: &'static str) -> Error {
+    /// A string that stays in its place.
+    fn in_place(&self) -> Option<(&'a [u8], Place)> {
+        match *self.node() {
+            Node::Object(Object::InPlace { start, len, place }) => {
+                Some((&self.checkpoint.bytes()[start..start + len], place))
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn mismatch(&self, expected: &'static str) -> Error {
         Error::Type { name: quote(self.name), found: self.kind(), expected }
     }
 
@@ -87,7 +108,11 @@ impl<'a> Value<'a> {
     pub fn as_str(&self) -> Result<&'a str, Error> {
         match self.node() {
             Node::Text(text) => Ok(text),
-            _ => Err(self.mismatch("a string")),
+            _ => match self.in_place() {
+                Some((bytes, Place::String | Place::Text)) => std::str::from_utf8(bytes).ok(),
+                _ => None,
+            }
+            .ok_or_else(|| self.mismatch("a string")),
         }
     }
 
@@ -98,7 +123,10 @@ impl<'a> Value<'a> {
     pub fn as_bytes(&self) -> Result<&'a [u8], Error> {
         match self.node() {
             Node::Bytes(bytes) => Ok(bytes),
-            _ => Err(self.mismatch("bytes")),
+            _ => match self.in_place() {
+                Some((bytes, Place::String | Place::Bytes)) => Ok(bytes),
+                _ => Err(self.mismatch("bytes")),
+            },
         }
     }
 
@@ -182,6 +210,15 @@ impl<'a> Value<'a> {
             tensors.insert(key.as_str()?.to_owned(), materialiser.tensor(&value)?);
         }
         Ok(tensors)
+    }
+
+    /// As an array of numpy.
+    ///
+    /// # Errors
+    /// [`Error::Type`] if it is something else, [`Error::Tensor`] if its shape is not that of
+    /// its elements.
+    pub fn array(&self) -> Result<Array<'a>, Error> {
+        Array::of(self)
     }
 
     /// The description of a tensor, and its name.

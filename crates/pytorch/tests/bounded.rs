@@ -7,7 +7,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::LazyLock;
 
-use common::exercise::exercise;
+use common::exercise::{exercise, exercise_pickle};
 use common::*;
 use fewshot_pytorch::Checkpoint;
 use proptest::prelude::*;
@@ -65,6 +65,38 @@ fn assert_bounded(bytes: &[u8]) {
     let asking = peak(|| exercise(bytes));
     let limit = reading_limit(bytes) + (16 << 20).max(8 * bytes.len());
     assert!(asking <= limit, "{asking} bytes for a file of {}", bytes.len());
+    let of_arrays = peak(|| exercise_pickle(bytes));
+    assert!(of_arrays <= limit, "{of_arrays} bytes for a pickle of {}", bytes.len());
+}
+
+/// The elements of an array are not copied, whichever way they are written.
+#[test]
+fn arrays_stay_in_the_file() {
+    const LEN: usize = 1 << 20;
+    let of = |data: Vec<u8>, marker: &[u8]| {
+        let start =
+            b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\0\x85C\x01b\x87R(K\x01";
+        let shape = naturals(&[LEN as i128, 3]);
+        let element = b"cnumpy\ndtype\nX\x02\0\0\0u1\x89\x88\x87R(K\x03X\x01\0\0\0|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb\x89";
+        pickle(&[&start[..], &shape, element, marker, &data, b"tb"].concat())
+    };
+    let bytes: Vec<u8> = (0..3 * LEN).map(|i| (i % 251) as u8).collect();
+    let prefixed = |bytes: &[u8]| [&(bytes.len() as u32).to_le_bytes()[..], bytes].concat();
+    let latin1: String = bytes.iter().map(|byte| char::from(*byte)).collect();
+    let encoded = [&b"X"[..], &prefixed(latin1.as_bytes()), b"X\x06\0\0\0latin1\x86R"].concat();
+    for file in
+        [of(prefixed(&bytes), b"B"), of(prefixed(&bytes), b"T"), of(encoded, b"c_codecs\nencode\n")]
+    {
+        let checkpoint = Checkpoint::from_pickle(file.clone()).unwrap();
+        let array = checkpoint.root().array().unwrap();
+        assert_eq!((array.shape(), array.type_name()), (&[LEN, 3][..], "u1"));
+        let mut read = Vec::new();
+        std::io::Read::read_to_end(&mut array.reader(), &mut read).unwrap();
+        assert!(read == bytes);
+        // The file itself, which is handed over, is counted, and hardly anything else.
+        let taken = peak(|| exercise_pickle(&file));
+        assert!(taken < file.len() + (128 << 10), "{taken} bytes for {}", file.len());
+    }
 }
 
 #[test]
@@ -189,6 +221,8 @@ fn piece() -> impl Strategy<Value = Vec<u8>> {
             "torch\nFloatStorage", "torch\nSize", "torch._utils\n_rebuild_tensor_v2",
             "torch._utils\n_rebuild_parameter", "collections\nOrderedDict", "numpy\ndtype",
             "numpy.core.multiarray\nscalar", "_codecs\nencode", "os\nsystem",
+            "numpy\nndarray", "numpy.core.multiarray\n_reconstruct",
+            "numpy._core.numeric\n_frombuffer",
         ]).prop_map(|global| format!("c{global}\n").into_bytes()),
         1 => Just(storage("k", 3)),
         2 => (number, numbers.clone(), numbers)
@@ -232,6 +266,7 @@ proptest! {
         assert_bounded(&legacy(&object, &[("k", 3, &data)]));
         assert_bounded(&legacy(&object, &[]));
         assert_bounded(&zipped(&object, &[("k", &data)]));
+        assert_bounded(&pickle(&object));
     }
 
     #[test]

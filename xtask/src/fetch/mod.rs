@@ -1,9 +1,9 @@
 //! Published datasets, from their publishers to where a training looks for them.
 
-mod bar;
+pub mod bar;
 mod cifar;
 mod list;
-mod place;
+pub mod place;
 
 pub use list::List;
 
@@ -96,7 +96,7 @@ impl Download {
             "{}: {done}; opens as dataset.source={} with {classes} classes, {images} images\n{}",
             folder.display(),
             dataset.source,
-            place::hint(data, &dataset),
+            place::hint(data, &dataset.package.folder),
         ))
     }
 

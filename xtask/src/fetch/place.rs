@@ -1,6 +1,5 @@
 //! Where datasets lie.
 
-use fewshot_fetch::Dataset;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -34,10 +33,10 @@ fn choose(
     Ok(folder)
 }
 
-/// How a training finds the dataset.
-pub fn hint(data: &Path, dataset: &Dataset) -> String {
+/// How a training finds a folder of the folder of datasets.
+pub fn hint(data: &Path, folder: &str) -> String {
     let named = std::env::var_os("FEWSHOT_DATA").is_some_and(|value| Path::new(&value) == data);
-    let root = format!("dataset.root={}", dataset.package.folder);
+    let root = format!("dataset.root={folder}");
     if named {
         return format!("{root} finds it");
     }

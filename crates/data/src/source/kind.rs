@@ -14,16 +14,19 @@ pub enum SourceKind {
     /// name and counted from 0, divide by the published CUB rule: even to base, 1 modulo 4
     /// to val, 3 modulo 4 to novel. A single folder around all of it is passed over.
     Folders,
-    /// mini-ImageNet by the published lists `train.csv`, `val.csv`, `test.csv` (header
-    /// `filename,label`), which are base, val and novel. Images may lie
+    /// mini-ImageNet by the published lists, which [`mini_imagenet`](crate::mini_imagenet) has;
+    /// or by other ones, if `train.csv`, `val.csv`, `test.csv` (header `filename,label`) lie
+    /// there, which are base, val and novel. Images may lie
     ///
     /// - under their listed names, in class folders or in one flat folder, or
     /// - as in the ILSVRC training set, `n01532829/n01532829_5.JPEG`. There the last five
     ///   digits N of a listed `n0153282900000005.jpg` mean, as published, the N-th image of
     ///   that class from 1 in ascending order of the number after the underscore; the
-    ///   class's folder must be complete for this to hold.
+    ///   class's folder must be complete for this to hold. Archives `n01532829.tar` are
+    ///   class folders, too, and so are those within `ILSVRC2012_img_train.tar`.
     ///
-    /// Without lists, folders `train` or `base`, `val`, `test` or `novel` of class folders.
+    /// Without lists there also folders `train` or `base`, `val`, `test` or `novel` of class
+    /// folders, or class folders by WordNet ID, of up to 600 images under any names.
     MiniImageNet,
     /// Caltech-UCSD Birds-200-2011 as published: `images.txt`, `classes.txt`,
     /// `image_class_labels.txt` and `images/CLASS/FILE`, at the root or in a folder of it.

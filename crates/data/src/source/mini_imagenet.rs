@@ -1,24 +1,22 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::folders::split_folders;
 use super::missing::Missing;
 use super::{Classes, SourceSpec};
 use crate::dataset::Image;
+use crate::mini_imagenet::{self, IMAGES_PER_CLASS, Images};
 use crate::tree::{Stored, Tree};
 use crate::{Error, Split};
 
-pub(super) fn classes(spec: &SourceSpec, tree: &Tree, split: Split) -> Result<Classes, Error> {
+pub(super) fn classes(spec: &SourceSpec, split: Split) -> Result<Classes, Error> {
     const LISTS: [&str; 3] = ["train.csv", "val.csv", "test.csv"];
+    let tree = &Tree::open_where(&spec.root, |_| true)?;
+    let images = Images::of([tree]);
     if !LISTS.iter().any(|list| tree.shallowest(list).is_some()) {
-        return split_folders(spec, tree, split)?.ok_or_else(|| {
-            spec.no_split(
-                split,
-                "supply train.csv, val.csv and test.csv with the header `filename,label`, or \
-                 folders train, val and test of class folders",
-            )
-        });
+        // ILSVRC's own folder `train` is no split of mini-ImageNet.
+        let folders = if images.are_ilsvrc() { None } else { split_folders(spec, tree, split)? };
+        return folders.map_or_else(|| by_published_lists(spec, &images, split), Ok);
     }
-    let images = Images::of(tree);
     let mut classes = BTreeMap::<String, Vec<Image>>::new();
     for part in split.parts() {
         let list = match part {
@@ -32,6 +30,33 @@ pub(super) fn classes(spec: &SourceSpec, tree: &Tree, split: Split) -> Result<Cl
         add_list(spec, path, stored, &images, &mut classes)?;
     }
     Ok(classes.into_iter().collect())
+}
+
+fn by_published_lists(spec: &SourceSpec, images: &Images, split: Split) -> Result<Classes, Error> {
+    let parts = split.parts();
+    let wanted: Vec<_> =
+        mini_imagenet::classes().filter(|class| parts.contains(&class.split)).collect();
+    let list = format!("{}: the published list of `{split}`", spec.root.display());
+    let mut missing = Missing::from(list, IMAGES_PER_CLASS * wanted.len());
+    let mut classes = Classes::new();
+    for class in wanted {
+        let found = images.of_class(&class)?;
+        let names: HashSet<_> = found.iter().map(|(name, _)| &**name).collect();
+        let absent = class.file_names().filter(|name| !names.contains(&**name));
+        absent.take(IMAGES_PER_CLASS - found.len()).for_each(|name| missing.note(&name));
+        let found = found.iter().map(|(_, (path, stored))| Image::stored(path, stored));
+        classes.push((class.wnid.to_owned(), found.collect()));
+    }
+    if classes.iter().all(|(_, images)| images.is_empty()) {
+        return Err(spec.no_split(
+            split,
+            "supply images under the names of the published lists, with or without train.csv, \
+             val.csv and test.csv, or folders train, val and test of class folders",
+        ));
+    }
+    missing.check(spec.allow_partial)?;
+    classes.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(classes)
 }
 
 fn add_list(
@@ -88,77 +113,9 @@ fn parse_list(bytes: &[u8], list: &str) -> Result<Vec<(String, String)>, Error> 
     Ok(rows)
 }
 
-/// The images at hand, by the names that the lists have for them.
-struct Images<'a> {
-    by_file: HashMap<&'a str, Vec<(&'a str, &'a Stored)>>,
-    /// Of the ILSVRC training set: class, then number after the underscore.
-    ilsvrc: HashMap<&'a str, Vec<(u64, &'a str, &'a Stored)>>,
-}
-
-impl<'a> Images<'a> {
-    fn of(tree: &'a Tree) -> Self {
-        let mut images = Self { by_file: HashMap::new(), ilsvrc: HashMap::new() };
-        for (path, stored) in tree.images() {
-            let file = path.rsplit('/').next().unwrap_or(path);
-            if let Some((class, number)) = ilsvrc_name(file) {
-                let class = images.ilsvrc.entry(class).or_default();
-                class.push((number, path, stored));
-            } else {
-                images.by_file.entry(file).or_default().push((path, stored));
-            }
-        }
-        for class in images.ilsvrc.values_mut() {
-            class.sort_by_key(|&(number, path, _)| (number, path));
-            // A second copy of an image must not shift those after it.
-            class.dedup_by_key(|&mut (number, ..)| number);
-        }
-        images
-    }
-
-    fn find(&self, class: &str, file: &str) -> Option<(&'a str, &'a Stored)> {
-        if let Some(found) = self.by_file.get(file) {
-            let own_folder = format!("{class}/{file}");
-            let in_own_folder = found.iter().find(|(path, _)| path.ends_with(&own_folder));
-            return in_own_folder.or(found.first()).copied();
-        }
-        let (class, rank) = listed_name(file)?;
-        let (_, path, stored) = self.ilsvrc.get(class)?.get(rank.checked_sub(1)?)?;
-        Some((path, stored))
-    }
-}
-
-/// Class and number of `n01532829_5.JPEG`.
-fn ilsvrc_name(file: &str) -> Option<(&str, u64)> {
-    let (class, number) = file.rsplit_once('.')?.0.split_once('_')?;
-    Some((class, number.parse().ok().filter(|_| is_wordnet_id(class))?))
-}
-
-/// Class and rank of `n0153282900000005.jpg`.
-fn listed_name(file: &str) -> Option<(&str, usize)> {
-    let stem = file.rsplit_once('.')?.0;
-    let (class, digits) = stem.split_at_checked(9)?;
-    let rank = digits.get(digits.len().checked_sub(5)?..)?;
-    Some((class, rank.parse().ok().filter(|_| is_wordnet_id(class))?))
-}
-
-fn is_wordnet_id(class: &str) -> bool {
-    let digits = class.strip_prefix('n');
-    digits.is_some_and(|digits| digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_digit()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn published_names_are_taken_apart() {
-        assert_eq!(ilsvrc_name("n01532829_5.JPEG"), Some(("n01532829", 5)));
-        assert_eq!(ilsvrc_name("ILSVRC2012_val_00000001.JPEG"), None);
-        assert_eq!(listed_name("n0153282900000005.jpg"), Some(("n01532829", 5)));
-        assert_eq!(listed_name("n0153282900001299.jpg"), Some(("n01532829", 1299)));
-        assert_eq!(listed_name("näääää.jpg"), None);
-        assert_eq!(listed_name("n01532829.jpg"), None);
-    }
 
     #[test]
     fn lists_are_checked() {

@@ -72,7 +72,7 @@ impl SourceSpec {
             SourceKind::Glyphs => glyphs::classes(self, split)?,
             SourceKind::Json => json::classes(self, split)?,
             SourceKind::Folders => folders::classes(self, &self.tree()?, split)?,
-            SourceKind::MiniImageNet => mini_imagenet::classes(self, &self.tree()?, split)?,
+            SourceKind::MiniImageNet => mini_imagenet::classes(self, split)?,
             SourceKind::Cub => cub::classes(self, &self.tree()?, split)?,
             SourceKind::Omniglot => omniglot::classes(self, &self.tree()?, split)?,
         };

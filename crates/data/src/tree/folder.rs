@@ -39,7 +39,9 @@ fn walk(folder: &Path, prefix: &str, depth: usize, tree: &mut Builder) -> Result
             (kind.is_dir(), kind.is_file())
         };
         if is_dir {
-            walk(&path, &format!("{prefix}{name}/"), depth + 1, tree)?;
+            if !tree.skips(&name) {
+                walk(&path, &format!("{prefix}{name}/"), depth + 1, tree)?;
+            }
         } else if is_file && !(depth == 0 && tree.add_archive(&path)?) {
             tree.insert(format!("{prefix}{name}"), Stored::Disk(path))?;
         }

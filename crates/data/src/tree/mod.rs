@@ -35,14 +35,22 @@ pub(crate) enum Stored {
 
 impl Tree {
     pub(crate) fn open(root: &Path) -> Result<Self, Error> {
+        Self::build(root, Builder::default())
+    }
+
+    /// As [`Self::open`], but a tar in a tar is laid over it, too, in a folder of its name, and
+    /// no folder and no archive is looked into whose name without ending is not `wanted`.
+    pub(crate) fn open_where(root: &Path, wanted: fn(&str) -> bool) -> Result<Self, Error> {
+        Self::build(root, Builder { wanted: Some(wanted), ..Builder::default() })
+    }
+
+    fn build(root: &Path, mut builder: Builder) -> Result<Self, Error> {
         let found = match std::fs::metadata(root) {
             Ok(meta) if meta.is_dir() => {
-                let mut builder = Builder::default();
                 folder::index(root, &mut builder)?;
                 return Ok(builder.finish());
             }
             Ok(_) => {
-                let mut builder = Builder::default();
                 if builder.add_archive(root)? {
                     return Ok(builder.finish());
                 }
@@ -90,6 +98,15 @@ impl Stored {
                 archive.read_exact_at(*offset, checked_len(*len, what)?)
             }
             Self::Zip { archive, number } => archive.read(*number),
+        }
+    }
+
+    /// Bytes of the content, as far as the file system or the archive knows.
+    pub(crate) fn len(&self) -> u64 {
+        match self {
+            Self::Disk(path) => path.metadata().map_or(0, |meta| meta.len()),
+            Self::Tar { len, .. } => *len,
+            Self::Zip { archive, number } => archive.len(*number),
         }
     }
 
@@ -159,12 +176,28 @@ fn is_image_name(path: &str) -> bool {
 struct Builder {
     files: BTreeMap<String, Stored>,
     entries: usize,
+    wanted: Option<fn(&str) -> bool>,
 }
 
 impl Builder {
+    /// Whether a folder or an archive of this name is passed over.
+    fn skips(&self, name: &str) -> bool {
+        let stem = name.split('.').next().unwrap_or(name);
+        self.wanted.is_some_and(|wanted| !wanted(stem))
+    }
+
+    /// Whether an entry of a tar is looked into as a tar.
+    fn opens(&self, entry: &str) -> bool {
+        let name = entry.rsplit('/').next().unwrap_or(entry);
+        self.wanted.is_some() && name.ends_with(".tar") && !self.skips(name)
+    }
+
     /// Adds the archive's files; false where the name is not that of an archive.
     fn add_archive(&mut self, path: &Path) -> Result<bool, Error> {
         let name = path.to_string_lossy().to_ascii_lowercase();
+        if self.skips(path.file_name().unwrap_or_default().to_string_lossy().as_ref()) {
+            return Ok(false);
+        }
         if name.ends_with(".tar") {
             tar::index(PositionedFile::open(path)?, self)?;
         } else if name.ends_with(".tar.gz") || name.ends_with(".tgz") {

@@ -1,56 +1,99 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::positioned::{Cursor, PositionedFile};
-use super::{Builder, Stored};
+use super::{Builder, Stored, entry_error};
 use crate::Error;
 
 /// Adds every file of a tar to the tree: its offset and length, no content.
 pub(super) fn index(file: PositionedFile, tree: &mut Builder) -> Result<(), Error> {
     let file = Arc::new(file);
-    let mut archive =
-        tar::Archive::new(EndWatch { reader: BufReader::new(Cursor::new(&file)), met_end: false });
-    let read = add_entries(&mut archive, &file, tree);
-    // A tar ends with a block of zeros; whoever reads on to the end of the file has missed
-    // it. The tar crate takes both for the end.
-    if archive.into_inner().met_end {
-        return Err(file.truncated());
-    }
-    read
+    Part { bytes: 0..file.len(), file, name: None }.index(tree)
 }
 
-fn add_entries(
-    archive: &mut tar::Archive<EndWatch>,
-    file: &Arc<PositionedFile>,
-    tree: &mut Builder,
-) -> Result<(), Error> {
-    let malformed =
-        |e: io::Error| Error::Archive { archive: file.path().to_owned(), reason: e.to_string() };
-    for entry in archive.entries_with_seek().map_err(malformed)? {
-        let entry = entry.map_err(malformed)?;
-        let kind = entry.header().entry_type();
-        if kind.is_pax_global_extensions() {
-            continue;
+/// A tar that is a whole file, or an entry of another tar.
+struct Part {
+    file: Arc<PositionedFile>,
+    bytes: Range<u64>,
+    /// Of the entry.
+    name: Option<String>,
+}
+
+impl Part {
+    fn index(&self, tree: &mut Builder) -> Result<(), Error> {
+        let cursor = Cursor::new(&self.file);
+        let window = Window { cursor, bytes: self.bytes.clone(), place: 0 };
+        let reader = EndWatch { reader: BufReader::new(window), met_end: false };
+        let mut archive = tar::Archive::new(reader);
+        let read = self.add_entries(&mut archive, tree);
+        // A tar ends with a block of zeros; whoever reads on to the end of the file has missed
+        // it. The tar crate takes both for the end.
+        if archive.into_inner().met_end {
+            return Err(self.truncated());
         }
-        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let (offset, len) = (entry.raw_file_position(), entry.size());
-        if kind.is_dir() {
-            tree.add_directory(file.path(), &name)?;
-        } else if kind.is_file() || kind.is_contiguous() {
-            // The tar crate seeks over contents, also beyond the end.
-            if offset.checked_add(len).is_none_or(|end| end > file.len()) {
-                return Err(file.truncated());
-            }
-            let archive = Arc::clone(file);
-            let stored = Stored::Tar { archive, offset, len };
-            tree.add_entry(file.path(), &name, stored)?;
-        } else {
-            tree.refuse_special(file.path(), &name)?;
+        read
+    }
+
+    fn truncated(&self) -> Error {
+        match &self.name {
+            Some(name) => entry_error(self.file.path(), name, "truncated; fetch the archive again"),
+            None => self.file.truncated(),
         }
     }
-    Ok(())
+
+    fn add_entries(
+        &self,
+        archive: &mut tar::Archive<EndWatch>,
+        tree: &mut Builder,
+    ) -> Result<(), Error> {
+        let file = &self.file;
+        let malformed = |e: io::Error| match &self.name {
+            Some(name) => entry_error(file.path(), name, &format!("not a readable archive: {e}")),
+            None => Error::Archive { archive: file.path().to_owned(), reason: e.to_string() },
+        };
+        for entry in archive.entries_with_seek().map_err(malformed)? {
+            let entry = entry.map_err(malformed)?;
+            let kind = entry.header().entry_type();
+            if kind.is_pax_global_extensions() {
+                continue;
+            }
+            let own_name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            let name = match &self.name {
+                // As if unpacked into a folder of the inner archive's name. What is refused
+                // in a name is so before anything stands in front of it.
+                Some(archive) => {
+                    super::clean(&own_name)
+                        .map_err(|reason| entry_error(file.path(), &own_name, reason))?;
+                    format!("{}/{own_name}", archive.trim_end_matches(".tar"))
+                }
+                None => own_name,
+            };
+            let offset = self.bytes.start.saturating_add(entry.raw_file_position());
+            let len = entry.size();
+            if kind.is_dir() {
+                tree.add_directory(file.path(), &name)?;
+            } else if kind.is_file() || kind.is_contiguous() {
+                // The tar crate seeks over contents, also beyond the end.
+                let end = offset.checked_add(len).filter(|end| *end <= self.bytes.end);
+                let end = end.ok_or_else(|| self.truncated())?;
+                if self.name.is_none() && tree.opens(&name) {
+                    let part =
+                        Self { file: Arc::clone(file), bytes: offset..end, name: Some(name) };
+                    part.index(tree)?;
+                    continue;
+                }
+                let archive = Arc::clone(file);
+                let stored = Stored::Tar { archive, offset, len };
+                tree.add_entry(file.path(), &name, stored)?;
+            } else {
+                tree.refuse_special(file.path(), &name)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The most that a compressed tar may grow: images hardly shrink, so that more than this
@@ -84,9 +127,41 @@ pub(super) fn inflate(path: &Path) -> Result<PositionedFile, Error> {
     }
 }
 
+/// A part of a file, read as if it were all.
+struct Window {
+    cursor: Cursor,
+    bytes: Range<u64>,
+    /// From the part's start.
+    place: u64,
+}
+
+impl Read for Window {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let start = self.bytes.start.saturating_add(self.place);
+        self.cursor.seek(SeekFrom::Start(start))?;
+        let left = self.bytes.end.saturating_sub(start);
+        let count = (&mut self.cursor).take(left).read(buffer)?;
+        self.place += count as u64;
+        Ok(count)
+    }
+}
+
+impl Seek for Window {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let len = self.bytes.end - self.bytes.start;
+        let place = match to {
+            SeekFrom::Start(place) => Some(place),
+            SeekFrom::Current(delta) => self.place.checked_add_signed(delta),
+            SeekFrom::End(delta) => len.checked_add_signed(delta),
+        };
+        self.place = place.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.place)
+    }
+}
+
 /// A reader that remembers whether anybody read past its end.
 struct EndWatch {
-    reader: BufReader<Cursor>,
+    reader: BufReader<Window>,
     met_end: bool,
 }
 

@@ -20,9 +20,15 @@ pub(crate) fn load<B: Builder>(
         stack: Vec::new(),
         marks: Vec::new(),
         memo: HashMap::new(),
+        in_place: 0,
     };
+    let (start, most) = (machine.reader.position(), machine.builder.most_bytes());
     loop {
         let offset = machine.reader.position();
+        if offset - start - machine.in_place > most {
+            let reason = format!("more than {most} bytes beside its arrays");
+            return Err(Error::Pickle { offset, reason });
+        }
         match machine.step() {
             Ok(None) => {}
             Ok(Some(root)) => return Ok(root),
@@ -134,7 +140,7 @@ impl<B: Builder> Machine<'_, '_, B> {
                 let count = u32::from_le_bytes(self.reader.array()?);
                 self.push_bytes(count.into())?;
             }
-            op::BINBYTES8 => {
+            op::BINBYTES8 | op::BYTEARRAY8 => {
                 let count = u64::from_le_bytes(self.reader.array()?);
                 self.push_bytes(count)?;
             }

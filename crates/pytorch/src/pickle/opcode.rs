@@ -1,5 +1,5 @@
 //! The opcodes that `pickle` writes for plain data, calls and persistent ids in the protocols
-//! 0 to 4, by their names in Python's `pickletools`.
+//! 0 to 5, by their names in Python's `pickletools`.
 
 pub(super) const MARK: u8 = b'(';
 pub(super) const STOP: u8 = b'.';
@@ -55,3 +55,4 @@ pub(super) const BINBYTES8: u8 = 0x8e;
 pub(super) const STACK_GLOBAL: u8 = 0x93;
 pub(super) const MEMOIZE: u8 = 0x94;
 pub(super) const FRAME: u8 = 0x95;
+pub(super) const BYTEARRAY8: u8 = 0x96;

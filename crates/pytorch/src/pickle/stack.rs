@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Arena, Builder, Id, Node, Reader};
+use super::{Arena, Builder, Id, Node, Reader, StringKind};
 use crate::Error;
 use crate::error::quote;
 
@@ -41,9 +41,11 @@ pub(super) struct Machine<'m, 'a, B: Builder> {
     /// For each open mark the height of the stack below it.
     pub(super) marks: Vec<usize>,
     pub(super) memo: HashMap<u32, Id>,
+    /// Bytes of strings that stay in their place.
+    pub(super) in_place: usize,
 }
 
-impl<B: Builder> Machine<'_, '_, B> {
+impl<'a, B: Builder> Machine<'_, 'a, B> {
     pub(super) fn check_protocol(&mut self) -> Result<(), Fault> {
         match self.reader.byte()? {
             0..=HIGHEST_PROTOCOL => Ok(()),
@@ -81,20 +83,33 @@ impl<B: Builder> Machine<'_, '_, B> {
         Ok(())
     }
 
+    /// The next bytes, unless they stay in their place: then what stands for them is pushed.
+    fn take(&mut self, count: u64, kind: StringKind) -> Result<Option<&'a [u8]>, Fault> {
+        let bytes = self.reader.take(count)?;
+        let end = self.reader.position();
+        let Some(object) = self.builder.in_place(&(end - bytes.len()..end), kind) else {
+            return Ok(Some(bytes));
+        };
+        self.in_place += bytes.len();
+        self.push(Node::Object(object))?;
+        Ok(None)
+    }
+
     pub(super) fn push_text(&mut self, count: u64) -> Result<(), Fault> {
-        let text = std::str::from_utf8(self.reader.take(count)?);
+        let Some(bytes) = self.take(count, StringKind::Text)? else { return Ok(()) };
+        let text = std::str::from_utf8(bytes);
         let text = text.map_err(|e| format!("a string that is not UTF-8: {e}"))?;
         self.push(Node::Text(text.into()))
     }
 
     pub(super) fn push_bytes(&mut self, count: u64) -> Result<(), Fault> {
-        let bytes = self.reader.take(count)?;
+        let Some(bytes) = self.take(count, StringKind::Bytes)? else { return Ok(()) };
         self.push(Node::Bytes(bytes.into()))
     }
 
     /// A string of Python 2, which may be either text or bytes.
     pub(super) fn push_string(&mut self, count: u64) -> Result<(), Fault> {
-        let bytes = self.reader.take(count)?;
+        let Some(bytes) = self.take(count, StringKind::String)? else { return Ok(()) };
         self.push(match std::str::from_utf8(bytes) {
             Ok(text) => Node::Text(text.into()),
             Err(_) => Node::Bytes(bytes.into()),

@@ -12,6 +12,7 @@ use crate::torch::Object;
 use crate::{Checkpoint, Error, Value};
 
 use self::view::View;
+pub(crate) use self::view::naturals;
 
 const LEAST_LIMIT: u64 = 16 << 20;
 /// The most that an honest file may need: `int8` becomes `i64`.

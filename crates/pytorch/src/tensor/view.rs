@@ -73,7 +73,7 @@ fn natural(what: &str, id: Id, arena: &Arena<Object>) -> Result<usize, String> {
     natural.ok_or_else(|| format!("{what} {value}; expected 0 to 2^63 - 1"))
 }
 
-fn naturals(what: &str, id: Id, arena: &Arena<Object>) -> Result<Vec<usize>, String> {
+pub(crate) fn naturals(what: &str, id: Id, arena: &Arena<Object>) -> Result<Vec<usize>, String> {
     let items = arena.tuple(id);
     let items = items.ok_or_else(|| format!("{what} is {}, not a tuple", arena.get(id).kind()))?;
     if items.len() > MAX_RANK {

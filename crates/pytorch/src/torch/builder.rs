@@ -1,12 +1,13 @@
 use std::collections::HashMap;
+use std::ops::Range;
 
 use crate::error::quote;
-use crate::pickle::{self, Arena, Id, Node};
+use crate::pickle::{self, Arena, Id, Node, StringKind};
 
-use super::Object;
 use super::global::Global;
 use super::numpy::Scalar;
 use super::storage::Declarations;
+use super::{Object, Place};
 
 /// Constructs what the list of [`Global`]s allows.
 #[derive(Default)]
@@ -15,10 +16,31 @@ pub(super) struct Builder {
     /// Bytes by the text that they are encoded from, so that a text is encoded once however
     /// often a hostile pickle asks.
     encoded: HashMap<Id, Id>,
+    /// Whether long strings stay in their place, and nothing else may be large.
+    is_of_arrays: bool,
 }
+
+/// The shortest string that stays in its place.
+const LONG: usize = 4 << 10;
+/// The most that a pickle of arrays may have beside them.
+const MOST_BESIDE_ARRAYS: usize = 16 << 20;
 
 impl pickle::Builder for Builder {
     type Object = Object;
+
+    fn most_bytes(&self) -> usize {
+        if self.is_of_arrays { MOST_BESIDE_ARRAYS } else { usize::MAX }
+    }
+
+    fn in_place(&mut self, bytes: &Range<usize>, kind: StringKind) -> Option<Object> {
+        let place = match kind {
+            StringKind::String => Place::String,
+            StringKind::Text => Place::Text,
+            StringKind::Bytes => Place::Bytes,
+        };
+        let (start, len) = (bytes.start, bytes.len());
+        (self.is_of_arrays && len >= LONG).then_some(Object::InPlace { start, len, place })
+    }
 
     fn global(&mut self, module: &str, name: &str) -> Option<Object> {
         Global::named(module, name).map(Object::Global)
@@ -57,6 +79,14 @@ impl pickle::Builder for Builder {
                 Node::Object(Object::Scalar(Scalar::named(name)?))
             }
             (Global::NumpyScalar, &[dtype, bytes]) => scalar(dtype, bytes, arena)?,
+            (Global::NumpyReconstruct, &[class, _shape, _type]) => match arena.get(class) {
+                Node::Object(Object::Global(Global::NumpyArray)) => Node::Object(Object::NewArray),
+                other => return Err(format!("a numpy array of {}", other.kind())),
+            },
+            (Global::NumpyFromBuffer, &[data, dtype, shape, order]) => match arena.text(order) {
+                Some("C") => array(dtype, shape, data, arena)?,
+                _ => return Err(NOT_C_ORDER.into()),
+            },
             (_, arguments) => {
                 return Err(format!("{callee:?} of {} unknown arguments", arguments.len()));
             }
@@ -65,7 +95,8 @@ impl pickle::Builder for Builder {
     }
 
     /// The attributes of a dict, as the versions that PyTorch notes beside a state, do not
-    /// count. The state of a numpy type is `(version, byte order, …)`.
+    /// count. The state of a numpy type is `(version, byte order, …)`, that of an array
+    /// `(version, shape, type, in Fortran order, elements)`.
     fn set_state(
         &mut self,
         object: Id,
@@ -74,6 +105,16 @@ impl pickle::Builder for Builder {
     ) -> Result<(), String> {
         match (arena.get(object), arena.get(state)) {
             (Node::Dict(_), Node::Dict(_)) => Ok(()),
+            (Node::Object(Object::NewArray), Node::Tuple(fields)) => {
+                let &[_version, shape, dtype, is_fortran, data] = &**fields else {
+                    return Err(format!("a numpy array's state of {} fields", fields.len()));
+                };
+                if !matches!(arena.get(is_fortran), Node::Bool(false) | Node::Int(0)) {
+                    return Err(NOT_C_ORDER.into());
+                }
+                *arena.get_mut(object) = array(dtype, shape, data, arena)?;
+                Ok(())
+            }
             (Node::Object(Object::Scalar(_)), Node::Tuple(fields)) => {
                 match fields.get(1).and_then(|order| arena.text(*order)) {
                     Some("<" | "|" | "=") => Ok(()),
@@ -96,10 +137,23 @@ impl pickle::Builder for Builder {
     }
 }
 
+const NOT_C_ORDER: &str = "a numpy array that is not in C order; save a copy by ascontiguousarray";
+
 impl Builder {
+    /// For a pickle of arrays.
+    pub(super) fn of_arrays() -> Self {
+        Self { is_of_arrays: true, ..Self::default() }
+    }
+
     fn encode(&mut self, text: Id, encoding: Id, arena: &mut Arena<Object>) -> Result<Id, String> {
         if let Some(bytes) = self.encoded.get(&text) {
             return Ok(*bytes);
+        }
+        if let (&Node::Object(Object::InPlace { start, len, place: Place::Text }), Some("latin1")) =
+            (arena.get(text), arena.text(encoding))
+        {
+            let bytes = Object::InPlace { start, len, place: Place::Latin1 };
+            return arena.add(Node::Object(bytes));
         }
         let (Some(characters), Some("latin1")) = (arena.text(text), arena.text(encoding)) else {
             return Err("an encoding; expected a string and `latin1`".into());
@@ -110,6 +164,13 @@ impl Builder {
         self.encoded.insert(text, bytes);
         Ok(bytes)
     }
+}
+
+fn array(dtype: Id, shape: Id, data: Id, arena: &Arena<Object>) -> Result<Node<Object>, String> {
+    let Node::Object(Object::Scalar(element)) = *arena.get(dtype) else {
+        return Err(format!("a numpy array of type {}", arena.get(dtype).kind()));
+    };
+    Ok(Node::Object(Object::Array { element, shape, data }))
 }
 
 fn scalar(dtype: Id, bytes: Id, arena: &Arena<Object>) -> Result<Node<Object>, String> {

@@ -10,6 +10,10 @@ pub(crate) enum Global {
     RebuildParameter,
     NumpyDtype,
     NumpyScalar,
+    NumpyArray,
+    NumpyReconstruct,
+    /// How arrays are written in protocol 5.
+    NumpyFromBuffer,
     /// `_codecs.encode`, which is how Python 3 writes bytes in protocol 2.
     Encode,
 }
@@ -23,8 +27,13 @@ impl Global {
             ("torch._utils", "_rebuild_tensor_v2") => Self::RebuildTensor,
             ("torch._utils", "_rebuild_parameter") => Self::RebuildParameter,
             ("numpy", "dtype") => Self::NumpyDtype,
+            ("numpy", "ndarray") => Self::NumpyArray,
             // The second is its name since numpy 2.
             ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar") => Self::NumpyScalar,
+            ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct") => {
+                Self::NumpyReconstruct
+            }
+            ("numpy.core.numeric" | "numpy._core.numeric", "_frombuffer") => Self::NumpyFromBuffer,
             ("_codecs", "encode") => Self::Encode,
             ("torch", name) => Self::Storage(ElementType::of_storage(name)?),
             _ => return None,

@@ -10,8 +10,9 @@ mod zip;
 mod zip_end;
 
 use crate::Error;
-use crate::pickle::{Arena, Id};
+use crate::pickle::{Arena, Id, Reader};
 
+use self::builder::Builder;
 use self::global::Global;
 use self::numpy::Scalar;
 pub(crate) use self::storage::{ElementType, Storage};
@@ -28,6 +29,20 @@ pub(crate) enum Object {
         start: u64,
         len: u64,
     },
+    /// A string that stays in its place in the file.
+    InPlace {
+        start: usize,
+        len: usize,
+        place: Place,
+    },
+    /// An array of numpy that has no state yet.
+    NewArray,
+    /// Its parts are checked when it is asked for.
+    Array {
+        element: Scalar,
+        shape: Id,
+        data: Id,
+    },
     Tensor {
         storage: Id,
         offset: Id,
@@ -36,12 +51,33 @@ pub(crate) enum Object {
     },
 }
 
+/// What the string in its place is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Place {
+    /// Of Python 2: text or bytes.
+    String,
+    Text,
+    Bytes,
+    /// Bytes as a text in Latin-1, which is in UTF-8.
+    Latin1,
+}
+
 /// Everything that a file holds.
 pub(crate) struct Content {
     pub(crate) arena: Arena<Object>,
     pub(crate) root: Id,
     /// By the index in [`Object::Storage`].
     pub(crate) storages: Vec<Storage>,
+}
+
+/// Reads a pickle that is the whole file.
+pub(crate) fn parse_pickle(bytes: &[u8]) -> Result<Content, Error> {
+    let (mut arena, mut builder) = (Arena::new(), Builder::of_arrays());
+    let root = crate::pickle::load(&mut Reader::new(bytes, 0), &mut arena, &mut builder)?;
+    if !builder.declarations.list.is_empty() {
+        return Err(Error::storage("a pickle alone, but with tensors"));
+    }
+    Ok(Content { arena, root, storages: Vec::new() })
 }
 
 /// Reads either format.

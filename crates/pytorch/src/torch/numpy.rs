@@ -42,6 +42,21 @@ impl Scalar {
         Ok(Self { sort, size })
     }
 
+    pub(crate) fn size(self) -> usize {
+        self.size.into()
+    }
+
+    /// numpy's name.
+    pub(crate) fn name(self) -> String {
+        let letter = match self.sort {
+            Sort::Bool => 'b',
+            Sort::Signed => 'i',
+            Sort::Unsigned => 'u',
+            Sort::Float => 'f',
+        };
+        format!("{letter}{}", self.size)
+    }
+
     /// The plain number that little-endian bytes are.
     pub(super) fn decode<O>(self, bytes: &[u8]) -> Result<Node<O>, String> {
         if bytes.len() != usize::from(self.size) {
