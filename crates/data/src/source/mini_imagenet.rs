@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::folders::split_folders;
 use super::missing::Missing;
-use super::{Classes, SourceSpec};
+use super::{Class, Classes, SourceSpec};
 use crate::dataset::Image;
 use crate::tree::{Stored, Tree};
 use crate::{Error, Split};
@@ -19,7 +19,7 @@ pub(super) fn classes(spec: &SourceSpec, tree: &Tree, split: Split) -> Result<Cl
         });
     }
     let images = Images::of(tree);
-    let mut classes = BTreeMap::<String, Vec<Image>>::new();
+    let mut classes = BTreeMap::<String, Class>::new();
     for part in split.parts() {
         let list = match part {
             Split::Base => LISTS[0],
@@ -31,7 +31,7 @@ pub(super) fn classes(spec: &SourceSpec, tree: &Tree, split: Split) -> Result<Cl
             tree.shallowest(list).ok_or_else(|| spec.no_split(split, format!("supply {list}")))?;
         add_list(spec, path, stored, &images, &mut classes)?;
     }
-    Ok(classes.into_iter().collect())
+    Ok(classes.into_iter().map(|(name, class)| Class { name, ..class }).collect())
 }
 
 fn add_list(
@@ -39,16 +39,19 @@ fn add_list(
     path: &str,
     stored: &Stored,
     images: &Images,
-    classes: &mut BTreeMap<String, Vec<Image>>,
+    classes: &mut BTreeMap<String, Class>,
 ) -> Result<(), Error> {
     let list = stored.full_name(path);
     let rows = parse_list(&stored.read()?, &list)?;
     let mut missing = Missing::from(list, rows.len());
     for (file, class) in &rows {
-        let images_of_class = classes.entry(class.clone()).or_default();
+        let of_class = classes.entry(class.clone()).or_default();
         match images.find(class, file) {
-            Some((path, stored)) => images_of_class.push(Image::stored(path, stored)),
-            None => missing.note(file),
+            Some((path, stored)) => of_class.images.push(Image::stored(path, stored)),
+            None => {
+                missing.note(file);
+                of_class.absent.push(file.clone());
+            }
         }
     }
     missing.check(spec.allow_partial)
@@ -125,6 +128,11 @@ impl<'a> Images<'a> {
         let (_, path, stored) = self.ilsvrc.get(class)?.get(rank.checked_sub(1)?)?;
         Some((path, stored))
     }
+}
+
+/// Whether the file is named as in the ILSVRC training set.
+pub(super) fn is_ilsvrc(path: &str) -> bool {
+    ilsvrc_name(path.rsplit('/').next().unwrap_or(path)).is_some()
 }
 
 /// Class and number of `n01532829_5.JPEG`.
