@@ -42,6 +42,7 @@ mod decode;
 mod error;
 pub mod glyphs;
 mod loader;
+pub mod mini_imagenet;
 mod pack;
 mod source;
 mod split;
