@@ -1,10 +1,11 @@
 //! From published archives to a folder that is whole or not there.
 
-use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use crate::download::digest;
-use crate::{Archive, Downloader, Error, Listener, Package, Unpacked, space, unpack};
+use crate::{
+    Archive, Downloader, Error, Listener, Lock, Package, Staging, Unpacked, require_space, unpack,
+};
 
 /// How a [`Package`] gets into a folder.
 #[derive(Clone, Debug, Default)]
@@ -118,7 +119,7 @@ impl Installer {
         let _lock = Lock::on(data.join(format!(".{}.lock", package.folder)))?;
         if !self.ignore_space {
             let needed = package.on_disk + still_to_come(package, &given, data);
-            space::check(data, needed, space::free_space(data)?)?;
+            require_space(data, needed)?;
         }
         let mut archives = Vec::new();
         for (archive, given) in package.archives.iter().zip(given) {
@@ -132,20 +133,20 @@ impl Installer {
         let mut staging = Staging::new(data.join(format!(".{}.unpacking", package.folder)))?;
         let mut unpacked = Unpacked::default();
         for (archive, path, _) in &archives {
-            let (strip, into) = (archive.strip.as_deref(), &*staging.path);
+            let (strip, into) = (archive.strip.as_deref(), staging.path());
             let one = unpack(path, archive.format, into, strip, package.limits, listener)?;
             unpacked.files += one.files;
             unpacked.bytes += one.bytes;
         }
         if let Some(make) = make {
             let made = Staging::new(data.join(format!(".{}.making", package.folder)))?;
-            make(&staging.path, &made.path, listener)
+            make(staging.path(), made.path(), listener)
                 .map_err(|reason| Error::Making { path: target.clone(), reason })?;
             staging = made;
         }
-        if let Some(missing) = package.missing(&staging.path) {
+        if let Some(missing) = package.missing(staging.path()) {
             let remedy = "the archives are not the expected ones";
-            return Err(package.incomplete(&staging.path, missing, remedy));
+            return Err(package.incomplete(staging.path(), missing, remedy));
         }
         staging.become_folder(&target)?;
         // What somebody else put there is theirs to delete.
@@ -190,57 +191,4 @@ fn still_to_come(package: &Package, given: &[Option<PathBuf>], data: &Path) -> u
     missing
         .map(|(archive, _)| archive.remote.size.limit().saturating_sub(archive.arrived(data)))
         .sum()
-}
-
-/// A folder that vanishes unless it becomes the one that it is to be.
-struct Staging {
-    path: PathBuf,
-}
-
-impl Staging {
-    /// Empty: what a killed process left is deleted. The lock is held, so it is nobody's.
-    fn new(path: PathBuf) -> Result<Self, Error> {
-        match std::fs::remove_dir_all(&path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::io("delete", &path)(e));
-            }
-            _ => std::fs::create_dir(&path).map_err(Error::io("create", &path))?,
-        }
-        Ok(Self { path })
-    }
-
-    fn become_folder(self, target: &Path) -> Result<(), Error> {
-        std::fs::rename(&self.path, target).map_err(Error::io("write", target))
-    }
-}
-
-impl Drop for Staging {
-    fn drop(&mut self) {
-        // Gone already where it became the folder; otherwise the next call deletes it.
-        let _ = std::fs::remove_dir_all(&self.path);
-    }
-}
-
-/// Keeps a second process from installing the same.
-struct Lock {
-    path: PathBuf,
-    _file: File,
-}
-
-impl Lock {
-    fn on(path: PathBuf) -> Result<Self, Error> {
-        let file = File::create(&path).map_err(Error::io("write", &path))?;
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => Err(Error::Busy { path }),
-            // Some network disks have no locks: going on is better than never.
-            _ => Ok(Self { path, _file: file }),
-        }
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // An empty hidden file: nothing is lost if it stays.
-        let _ = std::fs::remove_file(&self.path);
-    }
 }

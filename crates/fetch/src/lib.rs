@@ -68,6 +68,7 @@ mod proxy;
 mod remote;
 mod roots;
 mod space;
+mod staging;
 
 pub use datasets::{Dataset, datasets};
 pub use digest::Digest;
@@ -80,4 +81,5 @@ pub use package::{Archive, Package};
 pub use proxy::Proxies;
 pub use remote::{Event, Listener, Remote, Size, bytes};
 pub use roots::Roots;
-pub use space::free_space;
+pub use space::{free_space, require_space};
+pub use staging::{Lock, Staging};

@@ -14,8 +14,15 @@ pub fn free_space(folder: &Path) -> Result<u64, Error> {
     fs4::available_space(there).map_err(Error::io("measure the free space of", there))
 }
 
-/// Refuses to begin what would not fit.
-pub(crate) fn check(folder: &Path, needed: u64, free: u64) -> Result<(), Error> {
+/// Refuses to begin what would not fit: so many bytes in a folder that lies or will lie there.
+///
+/// # Errors
+/// [`Error::Space`] where fewer bytes are free, [`Error::Io`].
+pub fn require_space(folder: &Path, needed: u64) -> Result<(), Error> {
+    check(folder, needed, free_space(folder)?)
+}
+
+fn check(folder: &Path, needed: u64, free: u64) -> Result<(), Error> {
     if needed <= free {
         return Ok(());
     }
