@@ -3,6 +3,8 @@
 mod bench;
 mod convert;
 mod fetch;
+mod pack;
+mod verify;
 
 use clap::{Parser, Subcommand};
 use std::process::{Command, ExitCode};
@@ -32,6 +34,12 @@ enum Task {
     /// The datasets that can be downloaded: what they are, from where, on which terms, and
     /// whether they are there
     Datasets(fetch::List),
+    /// Whether a copy of CUB, mini-ImageNet, Omniglot or CIFAR-FS is whole: counts, and every
+    /// image decoded
+    Verify(verify::Verify),
+    /// Makes one file per split of a dataset, which a training maps into memory in place of
+    /// folders and archives
+    Pack(pack::Pack),
     /// How fast training, features, episodes and the loader are, how much memory training
     /// takes and how soon it begins, beside PyTorch on the same machine
     Bench(bench::Bench),
@@ -59,6 +67,14 @@ fn main() -> ExitCode {
         Task::DownloadOmniglot(arguments) => arguments.run("omniglot"),
         Task::DownloadCifarFs(arguments) => arguments.run("cifar-fs"),
         Task::Datasets(arguments) => arguments.run(),
+        Task::Pack(arguments) => arguments.run(),
+        Task::Verify(arguments) => match arguments.run() {
+            Ok((report, false)) => {
+                println!("{report}");
+                return ExitCode::from(1);
+            }
+            other => other.map(|(report, _)| report),
+        },
         Task::Bench(arguments) => bench::bench(&arguments).map_err(|e| e.to_string()),
         Task::BenchMemory(probe) => probe.run().map_err(|e| e.to_string()),
     };

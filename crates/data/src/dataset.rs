@@ -135,6 +135,15 @@ impl Dataset {
         self.0.images.get(index).map_or("", |image| &image.path)
     }
 
+    /// The size of image `index`'s file in bytes, as far as the file system or the archive knows;
+    /// 0 where there is none.
+    pub fn image_len(&self, index: usize) -> u64 {
+        match self.0.images.get(index).map(|image| &image.pixels) {
+            Some(Pixels::Stored(stored)) => stored.len(),
+            _ => 0,
+        }
+    }
+
     /// The whole file of image `index`, as it lies there.
     ///
     /// # Errors
@@ -172,9 +181,8 @@ impl Dataset {
 
     fn image(&self, index: usize) -> Result<&Image, Error> {
         let image = self.0.images.get(index);
-        image.ok_or_else(|| {
-            Error::parameter("image index", index, "less than the number of images")
-        })
+        image
+            .ok_or_else(|| Error::parameter("image index", index, "less than the number of images"))
     }
 }
 

@@ -1,7 +1,7 @@
 //! From the bytes of a file to RGB pixels.
 
-mod jpeg;
 mod huffman;
+mod jpeg;
 mod outline;
 mod reader;
 mod strict;

@@ -143,7 +143,8 @@ mod tests {
                     let mut zeroed = bytes.clone();
                     zeroed[at..at + missing].fill(0);
                     holes += 2;
-                    unseen += [cut, zeroed].into_iter().filter(|b| check(b.clone()).is_ok()).count();
+                    unseen +=
+                        [cut, zeroed].into_iter().filter(|b| check(b.clone()).is_ok()).count();
                 }
             }
             println!("{name}: {unseen} of {holes} holes unseen");

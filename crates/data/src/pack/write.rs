@@ -86,6 +86,11 @@ impl<W: Write + Seek> PackWriter<W> {
         self.entry(&entry_name(split, path), content)
     }
 
+    /// Says that images are left out: the pack then opens only where a partial dataset is allowed.
+    pub fn lacks(&mut self, what: String) {
+        self.manifest.partial = Some(what);
+    }
+
     /// Writes the manifest and what ends the file.
     ///
     /// # Errors

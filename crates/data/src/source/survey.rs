@@ -1,8 +1,9 @@
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::{Class, SourceSpec, mini_imagenet, pack};
 use crate::dataset::{Image, Pixels};
 use crate::pack::entry_name;
+use crate::tree::Tree;
 use crate::{Dataset, Error, PackInfo, SourceKind, Split};
 
 /// What a source holds beside what its lists name.
@@ -24,6 +25,8 @@ pub struct SplitSurvey {
     pub images: Dataset,
     /// Its classes, those without an image too, in the order of the source.
     pub classes: Vec<ClassSurvey>,
+    /// What [`SourceSpec::open`] calls partial in it.
+    pub partial: Option<String>,
     /// What its pack says of itself, where it is read from one.
     pub pack: Option<PackInfo>,
     /// The pack's checksum, in hexadecimal: SHA-256 of the SHA-256s of all images, in order.
@@ -37,6 +40,8 @@ pub struct ClassSurvey {
     pub name: String,
     /// How many of its images are there.
     pub present: usize,
+    /// Its label where all splits are opened together, if they can be and it has an image.
+    pub place: Option<usize>,
     /// The images that the source's lists name but that are not there.
     pub absent: Vec<String>,
 }
@@ -51,6 +56,8 @@ impl SourceSpec {
         let all = Self { allow_partial: true, images_per_class: None, ..self.clone() };
         let tree = all.tree()?;
         let tree = tree.as_ref();
+        let whole = Self { allow_partial: false, ..all.clone() };
+        let places = all.places(tree);
         let (mut splits, mut used) = (Vec::new(), HashSet::new());
         for split in [Split::Base, Split::BaseVal, Split::Val, Split::Novel] {
             let classes = match all.classes(tree, split) {
@@ -71,10 +78,12 @@ impl SourceSpec {
             let surveyed = |class: &Class| ClassSurvey {
                 name: class.name.clone(),
                 present: class.images.len(),
+                place: class.images.first().and_then(|image| places.get(&image.path)).copied(),
                 absent: class.absent.clone(),
             };
             splits.push(SplitSurvey {
                 split,
+                partial: whole.classes(tree, split).err().and_then(lack),
                 classes: classes.iter().map(surveyed).collect(),
                 images: all.dataset(split, classes)?,
                 pack,
@@ -88,7 +97,35 @@ impl SourceSpec {
                 strays.images.push(Image::stored(path, stored));
             }
         }
-        let strays = Dataset::new(format!("{}/strays", self.kind), vec![(String::new(), strays.images)]);
+        let strays =
+            Dataset::new(format!("{}/strays", self.kind), vec![(String::new(), strays.images)]);
         Ok(Survey { splits, strays })
+    }
+
+    /// The label of each image, by its path, when all splits are opened together.
+    fn places(&self, tree: Option<&Tree>) -> HashMap<String, usize> {
+        let mut classes = self.classes(tree, Split::All).unwrap_or_default();
+        classes.retain(|class| !class.images.is_empty());
+        let labelled = classes.into_iter().enumerate().flat_map(|(label, class)| {
+            class.images.into_iter().map(move |image| (image.path, label))
+        });
+        labelled.collect()
+    }
+}
+
+/// What is partial, in short, where that is what is wrong.
+fn lack(error: Error) -> Option<String> {
+    match error {
+        Error::MissingImages { missing, listed, .. } => {
+            Some(format!("{missing} of its {listed} images are absent"))
+        }
+        Error::Incomplete { missing_classes, classes, missing_images, images, .. } => {
+            Some(format!(
+                "{missing_classes} of {classes} classes and {missing_images} of {images} images \
+                 are missing"
+            ))
+        }
+        Error::PartialPack { lacks, .. } => Some(lacks),
+        _ => None,
     }
 }

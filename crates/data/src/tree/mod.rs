@@ -94,6 +94,15 @@ impl Stored {
         }
     }
 
+    /// Bytes of the content, as far as the file system or the archive knows.
+    pub(crate) fn len(&self) -> u64 {
+        match self {
+            Self::Disk(path) => path.metadata().map_or(0, |meta| meta.len()),
+            Self::Tar { len, .. } => *len,
+            Self::Zip { archive, number } => archive.len(*number),
+        }
+    }
+
     /// A name by which a person finds the file: its own path, or `ARCHIVE!path` inside one.
     pub(crate) fn full_name(&self, path: &str) -> String {
         match self.file() {

@@ -94,6 +94,11 @@ impl ZipFile {
         &self.path
     }
 
+    /// Bytes of entry `number`, as the archive declares them.
+    pub(super) fn len(&self, number: usize) -> u64 {
+        self.archive.clone().by_index_data(number).map_or(0, |entry| entry.size())
+    }
+
     /// The content of entry `number`, at most 256 MiB.
     pub(super) fn read(&self, number: usize) -> Result<Vec<u8>, Error> {
         let mut archive = self.archive.clone();
