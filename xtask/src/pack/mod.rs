@@ -9,7 +9,7 @@ use fewshot_data::{Dataset, SourceKind, SourceSpec};
 use fewshot_fetch::{Lock, Staging, bytes, free_space};
 use split::Packed;
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -86,7 +86,7 @@ impl Pack {
             return Err(format!("{}: a pack already", root.display()));
         }
         let splits = survey.splits.iter().filter(|split| !split.images.is_empty());
-        let total = splits.clone().map(|split| split.images.len()).sum();
+        let total: usize = splits.clone().map(|split| split.images.len()).sum();
         if total == 0 {
             return Err(format!("{}: not one image in a split", root.display()));
         }
@@ -105,8 +105,7 @@ impl Pack {
                 shorter_side: self.shorter_side,
                 counter: &counter,
             };
-            let mut file = packing.write(file, &path, &mut packed)?;
-            file.flush().map_err(writing)?;
+            let file = packing.write(file, &path, &mut packed)?;
             file.into_inner().map_err(|e| writing(e.into_error()))?.sync_all().map_err(writing)?;
         }
         drop(counter);

@@ -138,6 +138,7 @@ impl Packing<'_> {
 
     /// Reads an image, sees to it that it is whole, and makes it smaller where that is wanted.
     fn prepare(&self, index: usize) -> Result<Prepared, Error> {
+        self.counter.one();
         let images = &self.surveyed.images;
         let content = images.bytes(index)?;
         let name = images.image_name(index);
@@ -146,7 +147,6 @@ impl Packing<'_> {
             Some(side) => shrink::shrunk(&content, &image, side)?,
             None => None,
         };
-        self.counter.one();
         Ok(match smaller {
             Some(smaller) => Prepared { was: Some(content.len()), content: smaller },
             None => Prepared { content, was: None },

@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 /// Entries of a list, unless all are wanted.
 const FIRST: usize = 20;
@@ -136,12 +135,15 @@ impl Report {
         }
         let limit = if all { usize::MAX } else { FIRST };
         let mut list = |title: &str, lines: Vec<String>| {
-            if !lines.is_empty() {
-                let _ = write!(text, "\n{title} ({}):\n", lines.len());
-                lines.iter().take(limit).for_each(|line| drop(writeln!(text, "  {line}")));
+            if lines.is_empty() {
+                return;
+            }
+            text += &format!("\n{title} ({}):\n", lines.len());
+            for line in lines.iter().take(limit) {
+                text += &format!("  {line}\n");
             }
             if lines.len() > limit {
-                let _ = writeln!(text, "  … and {} more; --all shows them", lines.len() - limit);
+                text += &format!("  … and {} more; --all shows them\n", lines.len() - limit);
             }
         };
         list("classes absent", self.absent_classes.clone());

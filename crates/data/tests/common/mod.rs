@@ -123,7 +123,8 @@ pub fn packs_of(spec: &SourceSpec) -> Files {
         let mut pack = PackWriter::new(Cursor::new(Vec::new()), &info);
         let mut index = 0;
         for class in split.classes.iter().filter(|class| class.present > 0) {
-            pack.class(&class.name, class.place.unwrap());
+            // Held-out images of base classes are in no split that opens together with others.
+            pack.class(&class.name, class.place.unwrap_or_default());
             for _ in 0..class.present {
                 let bytes = split.images.bytes(index).unwrap();
                 pack.image(split.images.image_path(index), &bytes).unwrap();
