@@ -61,8 +61,12 @@ fn classes(
         [] => listed.filter(|name| !name.is_empty()).collect(),
         names => names.to_vec(),
     };
-    let absent = names.into_iter().filter(|name| !is_found(name));
-    report.absent_classes.extend(absent.map(|name| format!("{split}/{name}")));
+    let absent: Vec<_> = names.into_iter().filter(|name| !is_found(name)).collect();
+    let unnamed = expected.classes.saturating_sub(found.len() + absent.len());
+    report.absent_classes.extend(absent.iter().map(|name| format!("{split}/{name}")));
+    if unnamed > 0 {
+        report.absent_classes.push(format!("{split}: {unnamed} whose names no list here tells"));
+    }
 }
 
 /// Adds what reading every image has told; `examined` is of each split, then of the strays.

@@ -15,7 +15,7 @@ pub struct Report {
     pub splits: Vec<Row>,
     /// Classes that are there with another number of images.
     pub short: Vec<Short>,
-    /// As `SPLIT/CLASS`.
+    /// As `SPLIT/CLASS`; or `SPLIT: COUNT …` for those whose names are not known.
     pub absent_classes: Vec<String>,
     /// Classes that the split does not have as published.
     pub foreign_classes: Vec<String>,

@@ -21,7 +21,11 @@ fn cifar_fs(root: &Path, images: u8) {
 
 fn picture(a: u8, b: u8, c: u8) -> image::RgbImage {
     image::RgbImage::from_fn(32, 32, |x, y| {
-        image::Rgb([a * 20 ^ (x * 7) as u8, b * 90 ^ (y * 7) as u8, c * 40 ^ (x * y) as u8])
+        image::Rgb([
+            a.wrapping_mul(20) ^ (x * 7) as u8,
+            b.wrapping_mul(90) ^ (y * 7) as u8,
+            c.wrapping_mul(40) ^ (x * y) as u8,
+        ])
     })
 }
 

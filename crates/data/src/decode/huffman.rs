@@ -1,6 +1,8 @@
 //! Follows the coded data of a JPEG without making an image of it. Decoders fill what is
 //! missing; here each code has to be there, and none may be left over.
 
+use std::collections::BTreeSet;
+
 use super::strict::nothing_follows;
 
 /// Codes of no more bits.
@@ -15,6 +17,7 @@ pub(super) fn check(jpeg: &[u8]) -> Result<(), String> {
     loop {
         let (marker, start) = marker(jpeg, at)?;
         if marker == 0xd9 {
+            image.check_complete()?;
             return nothing_follows(&jpeg[start..]);
         }
         let len = jpeg.get(start..start + 2).ok_or("truncated JPEG")?;
@@ -25,7 +28,12 @@ pub(super) fn check(jpeg: &[u8]) -> Result<(), String> {
             0xc4 => image.huffman(segment).ok_or("a broken Huffman table")?,
             0xc0..=0xc2 => image.frame(marker == 0xc2, segment).ok_or("a broken frame")?,
             0xdd => image.interval = segment_u16(segment, 0).ok_or("a broken interval")?.into(),
-            0xda => at += image.scan(segment, &jpeg[at..])?,
+            0xda => {
+                image
+                    .scanned
+                    .extend(segment.get(1..).unwrap_or_default().chunks_exact(2).map(|c| c[0]));
+                at += image.scan(segment, &jpeg[at..])?;
+            }
             _ => {}
         }
     }
@@ -52,6 +60,8 @@ struct Tables {
     codes: [Option<Codes>; 8],
     interval: usize,
     frame: Option<Frame>,
+    /// Components that a scan has had.
+    scanned: BTreeSet<u8>,
 }
 
 struct Frame {
@@ -98,6 +108,15 @@ impl Tables {
         }
         self.frame = Some(Frame { is_progressive, width, height, components });
         Some(())
+    }
+
+    /// Each component needs a scan, and the image a frame.
+    fn check_complete(&self) -> Result<(), String> {
+        let components = &self.frame.as_ref().ok_or("it has no frame")?.components;
+        match components.iter().find(|component| !self.scanned.contains(&component.id)) {
+            None => Ok(()),
+            Some(component) => Err(format!("component {} has no data", component.id)),
+        }
     }
 
     /// Follows one scan; gives the length of its coded data.
