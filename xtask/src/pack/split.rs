@@ -129,8 +129,8 @@ impl Packing<'_> {
     }
 
     fn begin_class<W: Write + Seek>(&self, pack: &mut PackWriter<W>, label: usize) {
-        let present = self.surveyed.classes.iter().filter(|class| class.present > 0);
-        if let Some(class) = present.skip(label).next() {
+        let mut present = self.surveyed.classes.iter().filter(|class| class.present > 0);
+        if let Some(class) = present.nth(label) {
             // Splits that cannot be opened together need no place among all.
             pack.class(&class.name, class.place.unwrap_or(label));
         }

@@ -77,7 +77,7 @@ fn everything_amiss_is_found() {
     let row = &report.splits[0];
     assert_eq!((row.images, row.broken, row.duplicates), (13, 4, 3));
     let text = report.text(false);
-    for part in ["spoils every result", "… and", "base: 3 of 600", "not whole"] {
+    for part in ["spoils every result", "… and", "val: 3 of 600 in 2 classes", "not whole"] {
         assert!(text.contains(part), "{part}: {text}");
     }
 }
