@@ -3,9 +3,11 @@
 mod bench;
 mod convert;
 mod fetch;
+mod pack;
 mod prepare;
 mod programs;
 mod reproduce;
+mod verify;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -38,6 +40,12 @@ enum Task {
     /// The datasets that can be downloaded: what they are, from where, on which terms, and
     /// whether they are there
     Datasets(fetch::List),
+    /// Whether a copy of CUB, mini-ImageNet, Omniglot or CIFAR-FS is whole: counts, and every
+    /// image decoded
+    Verify(verify::Verify),
+    /// Makes one file per split of a dataset, which a training maps into memory in place of
+    /// folders and archives
+    Pack(pack::Pack),
     /// Trains and evaluates the cells of the paper's main table, at its size or at a smaller
     /// budget's, and sets published and measured figures side by side
     Reproduce(reproduce::Reproduce),
@@ -71,6 +79,14 @@ fn main() -> ExitCode {
         Task::DownloadCifarFs(arguments) => arguments.run("cifar-fs"),
         Task::PrepareMiniImagenet(arguments) => arguments.run(),
         Task::Datasets(arguments) => arguments.run(),
+        Task::Verify(arguments) => match arguments.run() {
+            Ok((report, false)) => {
+                println!("{report}");
+                return ExitCode::from(1);
+            }
+            other => other.map(|(report, _)| report),
+        },
+        Task::Pack(arguments) => arguments.run(),
         Task::Reproduce(arguments) => return arguments.run(),
         Task::Bench(arguments) => bench::bench(&arguments).map_err(|e| e.to_string()),
         Task::BenchMemory(probe) => probe.run().map_err(|e| e.to_string()),

@@ -91,7 +91,8 @@ impl Dataset {
         self.0.images.len()
     }
 
-    /// Whether there is no image. A source never gives such a dataset.
+    /// Whether there is no image. [`SourceSpec::open`](crate::SourceSpec::open) never gives such
+    /// a dataset.
     pub fn is_empty(&self) -> bool {
         self.0.images.is_empty()
     }
@@ -128,6 +129,34 @@ impl Dataset {
         }
     }
 
+    /// The path of image `index` from the root on, without the name of an archive: that by
+    /// which the images of a class are ordered. Empty where there is no such image.
+    pub fn image_path(&self, index: usize) -> &str {
+        self.0.images.get(index).map_or("", |image| &image.path)
+    }
+
+    /// The size of image `index`'s file in bytes, as far as the file system or the archive knows;
+    /// 0 where there is none.
+    pub fn image_len(&self, index: usize) -> u64 {
+        match self.0.images.get(index).map(|image| &image.pixels) {
+            Some(Pixels::Stored(stored)) => stored.len(),
+            _ => 0,
+        }
+    }
+
+    /// The whole file of image `index`, as it lies there.
+    ///
+    /// # Errors
+    /// Those of reading; [`Error::Image`] for an image that is drawn and has no file.
+    pub fn bytes(&self, index: usize) -> Result<Vec<u8>, Error> {
+        match &self.image(index)?.pixels {
+            Pixels::Stored(stored) => stored.read(),
+            Pixels::Drawn { .. } => {
+                Err(Error::image(self.image_name(index), "drawn, so that there is no file of it"))
+            }
+        }
+    }
+
     /// Reads and decodes image `index`.
     ///
     /// # Errors
@@ -147,10 +176,13 @@ impl Dataset {
         spare: Vec<u8>,
         choose: impl FnOnce(u32, u32) -> Crop,
     ) -> Result<(RgbImage, Crop), Error> {
-        match self.0.images.get(index) {
-            Some(image) => image.load_crop(spare, choose),
-            None => Err(Error::parameter("image index", index, "less than the number of images")),
-        }
+        self.image(index)?.load_crop(spare, choose)
+    }
+
+    fn image(&self, index: usize) -> Result<&Image, Error> {
+        let image = self.0.images.get(index);
+        image
+            .ok_or_else(|| Error::parameter("image index", index, "less than the number of images"))
     }
 }
 

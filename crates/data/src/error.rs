@@ -80,6 +80,14 @@ pub enum Error {
         /// Published number of images.
         images: usize,
     },
+    /// A pack was made of a partial dataset, or images were left out of it.
+    #[error("{pack}: a partial pack: {lacks}; pack the whole or allow a partial dataset")]
+    PartialPack {
+        /// The pack's manifest.
+        pack: String,
+        /// What it says that it lacks.
+        lacks: String,
+    },
     /// Two files claim the same place.
     #[error("`{name}` is there twice: {first} and {second}; remove one")]
     Duplicate {

@@ -6,6 +6,8 @@
 //! - [`SourceSpec::open`] gives one [`Split`] of it as a [`Dataset`]: images that are decoded
 //!   when asked for, with dense labels. Files and archives are untrusted: whatever is wrong
 //!   with them is an [`Error`] that names the file.
+//! - [`SourceSpec::survey`] tells what a source holds and lacks, [`check_image`] whether an image
+//!   is whole, and a [`PackWriter`] makes one file of a split that stands for the source.
 //! - A [`Transform`] makes an image of any size into `size`×`size` pixels, at random for
 //!   training and in one way for evaluation, to the pixel as torchvision does on Pillow.
 //! - A [`Loader`] decodes and transforms on all cores and hands out each epoch's [`Batch`]es
@@ -41,15 +43,18 @@ mod error;
 pub mod glyphs;
 mod loader;
 pub mod mini_imagenet;
+mod pack;
 mod source;
 mod split;
 mod transform;
 mod tree;
 
 pub use dataset::Dataset;
+pub use decode::check_image;
 pub use error::Error;
 pub use loader::{Batch, Epoch, Loader, LoaderOptions, OnBroken};
-pub use source::{SourceKind, SourceSpec};
+pub use pack::{PackInfo, PackWriter};
+pub use source::{ClassSurvey, SourceKind, SourceSpec, SplitSurvey, Survey};
 pub use split::Split;
 pub use transform::{
     MEAN, STD, TrainTransform, Transform, adjust_brightness, adjust_contrast, adjust_saturation,

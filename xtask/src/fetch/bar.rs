@@ -54,7 +54,8 @@ impl Bar {
         self.bar.suspend(|| eprintln!("{name}: {}", printable(text)));
     }
 
-    fn advance(&mut self, stage: &'static str, done: u64, total: Option<u64>) {
+    /// How far a stage is: in bytes while downloading, verifying and unpacking, else in images.
+    pub fn advance(&mut self, stage: &'static str, done: u64, total: Option<u64>) {
         let (since, first) = match self.stage {
             Some((same, since, first)) if same == stage && done >= first => (since, first),
             _ => {
@@ -74,8 +75,10 @@ impl Bar {
     fn begin(&mut self, stage: &'static str, done: u64, total: Option<u64>) {
         self.stage = Some((stage, Instant::now(), done));
         let counts = match stage {
-            "making images" => "{pos}/{len} {per_sec}",
-            _ => "{decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec}",
+            "downloading" | "verifying" | "unpacking" => {
+                "{decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec}"
+            }
+            _ => "{pos}/{len} {per_sec}",
         };
         let template = format!("{{prefix}} {{bar:30}} {counts} {{eta}} left");
         let style = ProgressStyle::with_template(&template);
@@ -104,8 +107,8 @@ fn printable(text: &str) -> String {
 
 fn state(stage: &str, done: u64, total: Option<u64>, speed: f64) -> String {
     let amount = |count: u64| match stage {
-        "making images" => count.to_string(),
-        _ => bytes(count),
+        "downloading" | "verifying" | "unpacking" => bytes(count),
+        _ => count.to_string(),
     };
     let speed_text = amount(speed as u64);
     match total {

@@ -13,7 +13,7 @@ const RECORD: usize = 2 + 3 * PIXELS;
 
 /// The classes of each split, as published with Bertinetto et al., *Meta-learning with
 /// differentiable closed-form solvers*, ICLR 2019.
-const SPLITS: [(&str, &str); 3] = [
+pub const SPLITS: [(&str, &str); 3] = [
     (
         "train",
         "apple aquarium_fish bear bee bottle bowl boy bridge bus can castle caterpillar chair clock \

@@ -5,9 +5,11 @@ mod cifar;
 mod list;
 pub mod place;
 
+pub use bar::Bar;
+pub use cifar::SPLITS as CIFAR_FS_SPLITS;
 pub use list::List;
+pub use place::data_folder;
 
-use bar::Bar;
 use fewshot_data::{SourceKind, SourceSpec, Split};
 use fewshot_fetch::{Dataset, Downloader, Installed, Installer, Make, bytes, datasets};
 use std::path::{Path, PathBuf};

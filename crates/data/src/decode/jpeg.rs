@@ -23,7 +23,7 @@ impl Jpeg {
         }
         let (width, height) = match &frame {
             Some(frame) => (frame.width.into(), frame.height.into()),
-            None => dimensions(&decoder(&bytes)?)?,
+            None => dimensions(&decoder(&bytes, false)?)?,
         };
         Ok(Self { bytes, width, height, frame })
     }
@@ -34,7 +34,12 @@ impl Jpeg {
 
     /// Rows below `rows` are left out where the JPEG allows: most of the time goes into
     /// decoding, and a random crop seldom reaches the bottom.
-    pub(super) fn decode(mut self, rows: u32, spare: Vec<u8>) -> Result<RgbImage, String> {
+    pub(super) fn decode(
+        mut self,
+        rows: u32,
+        spare: Vec<u8>,
+        strict: bool,
+    ) -> Result<RgbImage, String> {
         let mut height = self.height;
         if let Some(frame) = &self.frame {
             // The decoder knows no region, but an image whose header says that it ends
@@ -43,7 +48,7 @@ impl Jpeg {
             self.bytes[frame.height_at.clone()].copy_from_slice(&shorter.to_be_bytes());
             height = shorter.into();
         }
-        let mut decoder = decoder(&self.bytes)?;
+        let mut decoder = decoder(&self.bytes, strict)?;
         if dimensions(&decoder)? != (self.width, height) {
             return Err("a header that can be read in two ways".into());
         }
@@ -57,11 +62,11 @@ impl Jpeg {
     }
 }
 
-/// Past the headers.
-fn decoder(jpeg: &[u8]) -> Result<JpegDecoder<Reader<'_>>, String> {
+/// Past the headers. A strict one does not make up what is missing, where it notices.
+fn decoder(jpeg: &[u8], strict: bool) -> Result<JpegDecoder<Reader<'_>>, String> {
     let options = DecoderOptions::default()
         .jpeg_set_out_colorspace(ColorSpace::RGB)
-        .set_strict_mode(false)
+        .set_strict_mode(strict)
         .set_max_width(u16::MAX.into())
         .set_max_height(u16::MAX.into());
     let mut decoder = JpegDecoder::new_with_options(Reader::new(jpeg), options);

@@ -1,8 +1,10 @@
 //! From the bytes of a file to RGB pixels.
 
+mod huffman;
 mod jpeg;
 mod outline;
 mod reader;
+mod strict;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +14,7 @@ use image::codecs::png::PngDecoder;
 use image::{DynamicImage, ImageDecoder, ImageFormat, Limits, RgbImage};
 
 use self::jpeg::Jpeg;
+pub use self::strict::check_image;
 
 /// The most pixels a side of any image.
 pub(crate) const MAX_SIDE: u32 = 16_384;
@@ -67,7 +70,7 @@ impl Encoded {
     /// `convert("RGB")`. What `spare` holds is lost, its memory is used again.
     pub(crate) fn decode(self, rows: u32, spare: Vec<u8>) -> Result<RgbImage, String> {
         match self.format {
-            Format::Jpeg(jpeg) => jpeg.decode(rows, spare),
+            Format::Jpeg(jpeg) => jpeg.decode(rows, spare, false),
             Format::Png(png) => {
                 let image = DynamicImage::from_decoder(*png).map_err(|e| e.to_string())?;
                 Ok(image.into_rgb8())

@@ -136,6 +136,11 @@ fn folder_of(mut file: String) -> String {
     file
 }
 
+/// Whether the file is named as in the ILSVRC training set.
+pub(crate) fn is_ilsvrc(path: &str) -> bool {
+    ilsvrc_name(path.rsplit('/').next().unwrap_or(path)).is_some()
+}
+
 /// Class and number of `n01532829_5.JPEG`.
 fn ilsvrc_name(file: &str) -> Option<(&str, u64)> {
     let (class, number) = file.rsplit_once('.')?.0.split_once('_')?;

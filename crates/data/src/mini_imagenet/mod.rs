@@ -20,7 +20,7 @@ mod find;
 mod images;
 
 pub use self::find::{FoundClass, FoundImage, find};
-pub(crate) use self::images::Images;
+pub(crate) use self::images::{Images, is_ilsvrc};
 use crate::Split;
 
 /// Images of each class.

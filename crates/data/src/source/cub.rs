@@ -18,23 +18,24 @@ pub(super) fn classes(spec: &SourceSpec, tree: &Tree, split: Split) -> Result<Cl
     for (number, name) in names.numbered_from_one()? {
         let slot = number - 1;
         classes.resize_with(classes.len().max(slot + 1), Default::default);
-        classes[slot].0 = name.to_owned();
+        classes[slot].name = name.to_owned();
     }
     let labels = labels.by_id()?;
     for (id, file) in files.by_id()? {
-        let class = labels.get(id).ok_or_else(|| {
+        let number = labels.get(id).ok_or_else(|| {
             files.fault(format!("image {id} has no class in image_class_labels.txt"))
         })?;
-        let slot = class.parse::<usize>().ok().and_then(|n| n.checked_sub(1));
-        let images = slot
+        let slot = number.parse::<usize>().ok().and_then(|n| n.checked_sub(1));
+        let class = slot
             .and_then(|slot| classes.get_mut(slot))
-            .filter(|(name, _)| !name.is_empty())
+            .filter(|class| !class.name.is_empty())
             .ok_or_else(|| {
-                files.fault(format!("image {id} is of class {class}, which classes.txt lacks"))
+                files.fault(format!("image {id} is of class {number}, which classes.txt lacks"))
             })?;
         let path = format!("{folder}images/{file}");
-        if let Some(stored) = tree.get(&path) {
-            images.1.push(Image::stored(&path, stored));
+        match tree.get(&path) {
+            Some(stored) => class.images.push(Image::stored(&path, stored)),
+            None => class.absent.push(path),
         }
     }
     check_complete(spec, &classes)?;
@@ -56,8 +57,8 @@ fn published_folder(spec: &SourceSpec, tree: &Tree, split: Split) -> Result<Stri
 }
 
 fn check_complete(spec: &SourceSpec, classes: &Classes) -> Result<(), Error> {
-    let present: usize = classes.iter().map(|(_, images)| images.len()).sum();
-    let with_images = classes.iter().filter(|(_, images)| !images.is_empty()).count();
+    let present: usize = classes.iter().map(|class| class.images.len()).sum();
+    let with_images = classes.iter().filter(|class| !class.images.is_empty()).count();
     if spec.allow_partial || (present >= PUBLISHED_IMAGES && with_images >= PUBLISHED_CLASSES) {
         return Ok(());
     }

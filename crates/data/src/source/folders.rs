@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::{Classes, SourceSpec, by_cub_rule};
+use super::{Class, Classes, SourceSpec, by_cub_rule};
 use crate::dataset::Image;
 use crate::tree::{Stored, Tree};
 use crate::{Error, Split};
@@ -62,7 +62,8 @@ fn group<'a>(images: impl Iterator<Item = (&'a str, &'a str, &'a Stored)>) -> Cl
         let images = classes.entry(class.to_owned()).or_default();
         images.push(Image::stored(path, stored));
     }
-    classes.into_iter().collect()
+    let classes = classes.into_iter();
+    classes.map(|(name, images)| Class { name, images, absent: Vec::new() }).collect()
 }
 
 /// The folders around everything, with a final `/`: those that all images share and that

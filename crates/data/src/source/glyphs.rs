@@ -1,7 +1,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Classes, SourceSpec};
+use super::{Class, Classes, SourceSpec};
 use crate::dataset::{Image, Pixels};
 use crate::glyphs::{BASE_CLASSES, Glyphs, NOVEL_CLASSES, VAL_CLASSES};
 use crate::{Error, Split};
@@ -22,7 +22,7 @@ pub(super) fn classes(spec: &SourceSpec, split: Split) -> Result<Classes, Error>
             path: format!("{name}/{index:06}"),
             pixels: Pixels::Drawn { glyphs: Arc::clone(&glyphs), class, index },
         });
-        (name.clone(), images.collect())
+        Class { images: images.collect(), absent: Vec::new(), name }
     };
     let indices = image_indices(split, options.images_per_class as u64);
     Ok(class_range(split).map(|class| draw(class, indices.clone())).collect())

@@ -4,25 +4,22 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::missing::Missing;
-use super::{Classes, SourceSpec};
+use super::{Class, Classes, SourceSpec};
 use crate::dataset::Image;
 use crate::tree::{Stored, Tree};
 use crate::{Error, Split};
 
-/// Images by number and name of their class.
-type Numbered = BTreeMap<(usize, String), Vec<Image>>;
+/// Classes by number and name.
+type Numbered = BTreeMap<(usize, String), Class>;
 
-pub(super) fn classes(spec: &SourceSpec, split: Split) -> Result<Classes, Error> {
+/// Without a tree the root is itself a list.
+pub(super) fn classes(
+    spec: &SourceSpec,
+    tree: Option<&Tree>,
+    split: Split,
+) -> Result<Classes, Error> {
     let mut classes = Numbered::new();
-    if is_json_file(&spec.root) {
-        let stem = spec.root.file_stem().unwrap_or_default();
-        if split != Split::All && list_stem(split) != stem {
-            return Err(spec.no_split(split, "open `all`, or the folder of the lists"));
-        }
-        let stored = Stored::Disk(spec.root.clone());
-        add_list(spec, None, "", &stored, &mut classes)?;
-    } else {
-        let tree = Tree::open(&spec.root)?;
+    if let Some(tree) = tree {
         let paths = split.parts().into_iter().map(|part| format!("{}.json", list_stem(part)));
         let lists: Vec<_> =
             paths.filter_map(|path| tree.get(&path).map(|stored| (path, stored))).collect();
@@ -30,14 +27,21 @@ pub(super) fn classes(spec: &SourceSpec, split: Split) -> Result<Classes, Error>
             return Err(spec.no_split(split, format!("supply {}.json", list_stem(split))));
         }
         for (path, stored) in lists {
-            add_list(spec, Some(&tree), &path, stored, &mut classes)?;
+            add_list(spec, Some(tree), &path, stored, &mut classes)?;
         }
+    } else {
+        let stem = spec.root.file_stem().unwrap_or_default();
+        if split != Split::All && list_stem(split) != stem {
+            return Err(spec.no_split(split, "open `all`, or the folder of the lists"));
+        }
+        let stored = Stored::Disk(spec.root.clone());
+        add_list(spec, None, "", &stored, &mut classes)?;
     }
     let classes = classes.into_iter();
-    Ok(classes.map(|((_, name), images)| (name, images)).collect())
+    Ok(classes.map(|((_, name), class)| Class { name, ..class }).collect())
 }
 
-fn is_json_file(root: &Path) -> bool {
+pub(super) fn is_json_file(root: &Path) -> bool {
     let extension = root.extension().unwrap_or_default();
     extension.eq_ignore_ascii_case("json") && !root.is_dir()
 }
@@ -68,14 +72,17 @@ fn add_list(
     let list = parse_list(&stored.read()?, &file)?;
     let mut missing = Missing::from(file.clone(), list.image_names.len());
     for (name, &label) in list.image_names.iter().zip(&list.image_labels) {
-        let class = list.label_names.get(label).ok_or_else(|| {
+        let class_name = list.label_names.get(label).ok_or_else(|| {
             let reason = format!("image `{name}` has label {label}, beyond label_names");
             Error::index(&file, reason)
         })?;
-        let images = classes.entry((label, class.clone())).or_default();
+        let class = classes.entry((label, class_name.clone())).or_default();
         match find(tree, stored, name) {
-            Some(found) => images.push(Image::stored(name, &found)),
-            None => missing.note(name),
+            Some(found) => class.images.push(Image::stored(name, &found)),
+            None => {
+                missing.note(name);
+                class.absent.push(name.clone());
+            }
         }
     }
     missing.check(spec.allow_partial)

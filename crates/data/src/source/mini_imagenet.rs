@@ -2,22 +2,21 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::folders::split_folders;
 use super::missing::Missing;
-use super::{Classes, SourceSpec};
+use super::{Class, Classes, SourceSpec};
 use crate::dataset::Image;
 use crate::mini_imagenet::{self, IMAGES_PER_CLASS, Images};
 use crate::tree::{Stored, Tree};
 use crate::{Error, Split};
 
-pub(super) fn classes(spec: &SourceSpec, split: Split) -> Result<Classes, Error> {
+pub(super) fn classes(spec: &SourceSpec, tree: &Tree, split: Split) -> Result<Classes, Error> {
     const LISTS: [&str; 3] = ["train.csv", "val.csv", "test.csv"];
-    let tree = &Tree::open_where(&spec.root, |_| true)?;
     let images = Images::of([tree]);
     if !LISTS.iter().any(|list| tree.shallowest(list).is_some()) {
         // ILSVRC's own folder `train` is no split of mini-ImageNet.
         let folders = if images.are_ilsvrc() { None } else { split_folders(spec, tree, split)? };
         return folders.map_or_else(|| by_published_lists(spec, &images, split), Ok);
     }
-    let mut classes = BTreeMap::<String, Vec<Image>>::new();
+    let mut classes = BTreeMap::<String, Class>::new();
     for part in split.parts() {
         let list = match part {
             Split::Base => LISTS[0],
@@ -29,7 +28,7 @@ pub(super) fn classes(spec: &SourceSpec, split: Split) -> Result<Classes, Error>
             tree.shallowest(list).ok_or_else(|| spec.no_split(split, format!("supply {list}")))?;
         add_list(spec, path, stored, &images, &mut classes)?;
     }
-    Ok(classes.into_iter().collect())
+    Ok(classes.into_iter().map(|(name, class)| Class { name, ..class }).collect())
 }
 
 fn by_published_lists(spec: &SourceSpec, images: &Images, split: Split) -> Result<Classes, Error> {
@@ -43,11 +42,12 @@ fn by_published_lists(spec: &SourceSpec, images: &Images, split: Split) -> Resul
         let found = images.of_class(&class)?;
         let names: HashSet<_> = found.iter().map(|(name, _)| &**name).collect();
         let absent = class.file_names().filter(|name| !names.contains(&**name));
-        absent.take(IMAGES_PER_CLASS - found.len()).for_each(|name| missing.note(&name));
-        let found = found.iter().map(|(_, (path, stored))| Image::stored(path, stored));
-        classes.push((class.wnid.to_owned(), found.collect()));
+        let absent: Vec<_> = absent.take(IMAGES_PER_CLASS - found.len()).collect();
+        absent.iter().for_each(|name| missing.note(name));
+        let images = found.iter().map(|(_, (path, stored))| Image::stored(path, stored));
+        classes.push(Class { name: class.wnid.to_owned(), images: images.collect(), absent });
     }
-    if classes.iter().all(|(_, images)| images.is_empty()) {
+    if classes.iter().all(|class| class.images.is_empty()) {
         return Err(spec.no_split(
             split,
             "supply images under the names of the published lists, with or without train.csv, \
@@ -55,7 +55,7 @@ fn by_published_lists(spec: &SourceSpec, images: &Images, split: Split) -> Resul
         ));
     }
     missing.check(spec.allow_partial)?;
-    classes.sort_by(|a, b| a.0.cmp(&b.0));
+    classes.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(classes)
 }
 
@@ -64,16 +64,19 @@ fn add_list(
     path: &str,
     stored: &Stored,
     images: &Images,
-    classes: &mut BTreeMap<String, Vec<Image>>,
+    classes: &mut BTreeMap<String, Class>,
 ) -> Result<(), Error> {
     let list = stored.full_name(path);
     let rows = parse_list(&stored.read()?, &list)?;
     let mut missing = Missing::from(list, rows.len());
     for (file, class) in &rows {
-        let images_of_class = classes.entry(class.clone()).or_default();
+        let of_class = classes.entry(class.clone()).or_default();
         match images.find(class, file) {
-            Some((path, stored)) => images_of_class.push(Image::stored(path, stored)),
-            None => missing.note(file),
+            Some((path, stored)) => of_class.images.push(Image::stored(path, stored)),
+            None => {
+                missing.note(file);
+                of_class.absent.push(file.clone());
+            }
         }
     }
     missing.check(spec.allow_partial)

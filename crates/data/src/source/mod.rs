@@ -9,17 +9,28 @@ mod kind;
 mod mini_imagenet;
 mod missing;
 mod omniglot;
+mod pack;
+mod survey;
 
 use std::path::PathBuf;
 
 pub use self::kind::SourceKind;
+pub use self::survey::{ClassSurvey, SplitSurvey, Survey};
 use crate::dataset::Image;
 use crate::glyphs::GlyphOptions;
 use crate::tree::Tree;
 use crate::{Dataset, Error, Split};
 
-/// Names and images of classes, in the order of their labels.
-type Classes = Vec<(String, Vec<Image>)>;
+/// Classes in the order of their labels.
+type Classes = Vec<Class>;
+
+#[derive(Default)]
+struct Class {
+    name: String,
+    images: Vec<Image>,
+    /// What the source's lists name for it but does not lie there.
+    absent: Vec<String>,
+}
 
 /// Where a dataset comes from.
 #[derive(Clone, Debug)]
@@ -29,6 +40,8 @@ pub struct SourceSpec {
     /// A folder, one archive (`.tar`, `.tar.gz`, `.tgz`, `.zip`), or for
     /// [`SourceKind::Json`] also one `.json` file. Archives that lie directly in a root
     /// folder are read as if they were unpacked there. [`SourceKind::Glyphs`] needs none.
+    /// Whatever the kind, it may also be a pack that was made of such a source: the folder
+    /// of its files, or one of them (see [`crate::PackWriter`]).
     ///
     /// Archives are read in place. Only a compressed tar is inflated first, at each
     /// [`Self::open`], to a file without a name in the system's temporary folder, and to no
@@ -61,29 +74,47 @@ impl SourceSpec {
     /// their numbers), whatever order the disk or the archive has them in.
     ///
     /// # Errors
-    /// [`Error::NoSplit`] where the source has no such split, [`Error::MissingImages`] and
-    /// [`Error::Incomplete`] where images are absent and [`Self::allow_partial`] is off,
-    /// [`Error::EmptySplit`] where all are; otherwise whatever is wrong with the files.
+    /// [`Error::NoSplit`] where the source has no such split, [`Error::MissingImages`],
+    /// [`Error::Incomplete`] and [`Error::PartialPack`] where images are absent and
+    /// [`Self::allow_partial`] is off, [`Error::EmptySplit`] where all are; otherwise whatever
+    /// is wrong with the files.
     pub fn open(&self, split: Split) -> Result<Dataset, Error> {
+        let classes = self.classes(self.tree()?.as_ref(), split)?;
+        let dataset = self.dataset(split, classes)?;
+        if dataset.is_empty() {
+            return Err(Error::EmptySplit { root: self.root.clone(), kind: self.kind, split });
+        }
+        Ok(dataset)
+    }
+
+    /// The classes of a split, of a tree that [`Self::tree`] gave.
+    fn classes(&self, tree: Option<&Tree>, split: Split) -> Result<Classes, Error> {
+        if let Some(tree) = tree
+            && let Some(classes) = pack::classes(self, tree, split)?
+        {
+            return Ok(classes);
+        }
+        match (self.kind, tree) {
+            (SourceKind::Json, tree) => json::classes(self, tree, split),
+            (SourceKind::Folders, Some(tree)) => folders::classes(self, tree, split),
+            (SourceKind::MiniImageNet, Some(tree)) => mini_imagenet::classes(self, tree, split),
+            (SourceKind::Cub, Some(tree)) => cub::classes(self, tree, split),
+            (SourceKind::Omniglot, Some(tree)) => omniglot::classes(self, tree, split),
+            (_, None) | (SourceKind::Glyphs, _) => glyphs::classes(self, split),
+        }
+    }
+
+    /// The images of classes that have any.
+    fn dataset(&self, split: Split, mut classes: Classes) -> Result<Dataset, Error> {
         if self.images_per_class == Some(0) {
             return Err(Error::parameter("images per class", 0, "at least 1"));
         }
-        let mut classes = match self.kind {
-            SourceKind::Glyphs => glyphs::classes(self, split)?,
-            SourceKind::Json => json::classes(self, split)?,
-            SourceKind::Folders => folders::classes(self, &self.tree()?, split)?,
-            SourceKind::MiniImageNet => mini_imagenet::classes(self, split)?,
-            SourceKind::Cub => cub::classes(self, &self.tree()?, split)?,
-            SourceKind::Omniglot => omniglot::classes(self, &self.tree()?, split)?,
-        };
-        classes.retain(|(_, images)| !images.is_empty());
-        if classes.is_empty() {
-            return Err(Error::EmptySplit { root: self.root.clone(), kind: self.kind, split });
+        classes.retain(|class| !class.images.is_empty());
+        for class in &mut classes {
+            class.images.sort_by(|a, b| a.path.cmp(&b.path));
+            class.images.truncate(self.images_per_class.unwrap_or(usize::MAX));
         }
-        for (_, images) in &mut classes {
-            images.sort_by(|a, b| a.path.cmp(&b.path));
-            images.truncate(self.images_per_class.unwrap_or(usize::MAX));
-        }
+        let classes = classes.into_iter().map(|class| (class.name, class.images)).collect();
         Ok(Dataset::new(format!("{}/{split}", self.kind), classes))
     }
 
@@ -99,8 +130,14 @@ impl SourceSpec {
         }
     }
 
-    fn tree(&self) -> Result<Tree, Error> {
-        Tree::open(&self.root)
+    /// Nothing for what is drawn, and for a list whose images lie anywhere.
+    fn tree(&self) -> Result<Option<Tree>, Error> {
+        match self.kind {
+            SourceKind::Glyphs => Ok(None),
+            SourceKind::Json if json::is_json_file(&self.root) => Ok(None),
+            SourceKind::MiniImageNet => Tree::open_where(&self.root, |_| true).map(Some),
+            _ => Tree::open(&self.root).map(Some),
+        }
     }
 
     fn no_split(&self, split: Split, remedy: impl Into<String>) -> Error {

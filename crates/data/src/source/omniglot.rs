@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::{Classes, SourceSpec, by_cub_rule};
+use super::{Class, Classes, SourceSpec, by_cub_rule};
 use crate::dataset::Image;
 use crate::tree::{Stored, Tree};
 use crate::{Error, Split};
@@ -38,7 +38,9 @@ pub(super) fn classes(spec: &SourceSpec, tree: &Tree, split: Split) -> Result<Cl
         return Err(spec.no_split(split, remedy));
     }
     let classes = characters.into_iter();
-    let classes = classes
-        .map(|(class, images)| (class, images.into_values().map(|(image, _)| image).collect()));
+    let classes = classes.map(|(name, images)| {
+        let images = images.into_values().map(|(image, _)| image).collect();
+        Class { name, images, absent: Vec::new() }
+    });
     by_cub_rule(spec, classes.collect(), split)
 }

@@ -2,6 +2,7 @@
 //! archive. Nothing is ever unpacked.
 
 mod folder;
+mod mapped;
 mod positioned;
 mod tar;
 mod zip;

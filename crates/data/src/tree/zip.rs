@@ -1,30 +1,45 @@
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use zip::read::{ArchiveOffset, Config};
 use zip::result::ZipError;
 
+use super::mapped::Mapped;
 use super::positioned::{Cursor, PositionedFile};
-use super::{Builder, Stored, checked_len};
+use super::{Builder, Stored, checked_len, entry_error};
 use crate::Error;
+use crate::pack::is_manifest;
 
 /// A zip whose entries many threads inflate at a time.
 pub(crate) struct ZipFile {
     path: PathBuf,
     /// Cloned for each read: a clone shares the index and has a cursor of its own.
-    archive: zip::ZipArchive<Cursor>,
+    archive: zip::ZipArchive<Content>,
+}
+
+/// One reader's place in a zip.
+#[derive(Clone)]
+enum Content {
+    File(Cursor),
+    /// Of a pack.
+    Mapped(io::Cursor<Mapped>),
 }
 
 /// Adds every file of a zip to the tree: its number, no content.
 pub(super) fn index(path: &Path, tree: &mut Builder) -> Result<(), Error> {
     let file = Arc::new(PositionedFile::open(path)?);
-    let archive = zip::ZipArchive::new(Cursor::new(&file)).map_err(|e| failure(path, e))?;
+    let mut archive = open(path, Content::File(Cursor::new(&file)))?;
+    if archive.file_names_raw().any(is_manifest) {
+        archive = open(path, Content::Mapped(io::Cursor::new(Mapped::open(path)?)))?;
+    }
     if archive.has_duplicate_names() {
         return Err(Error::Archive {
             archive: path.to_owned(),
             reason: "two entries have the same name; pack it again".into(),
         });
     }
+    check_places(path, &archive)?;
     let zip = Arc::new(ZipFile { path: path.to_owned(), archive });
     for number in 0..zip.archive.len() {
         let entry = zip.archive.by_index_data(number).map_err(|e| failure(path, e))?;
@@ -39,6 +54,39 @@ pub(super) fn index(path: &Path, tree: &mut Builder) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+fn open(path: &Path, content: Content) -> Result<zip::ZipArchive<Content>, Error> {
+    // Left to search for the start, the zip crate (9.8) takes the second entry of some
+    // archives for the first.
+    let config = Config { archive_offset: ArchiveOffset::Known(0) };
+    zip::ZipArchive::with_config(config, content).map_err(|e| failure(path, e))
+}
+
+/// Refuses entries that overlap each other or the list of them: no tool writes such, and a
+/// small file could seem to hold any number of large images.
+fn check_places(path: &Path, archive: &zip::ZipArchive<Content>) -> Result<(), Error> {
+    const LOCAL_HEADER: u64 = 30;
+    let mut places = Vec::with_capacity(archive.len());
+    for number in 0..archive.len() {
+        let entry = archive.by_index_data(number).map_err(|e| failure(path, e))?;
+        let least = LOCAL_HEADER + entry.name_raw().len() as u64;
+        let end = entry.header_start().checked_add(least);
+        let end = end.and_then(|content| content.checked_add(entry.compressed_size()));
+        places.push((entry.header_start(), end.unwrap_or(u64::MAX), number));
+    }
+    places.sort_unstable();
+    let starts = places.iter().skip(1).map(|&(start, ..)| start);
+    let bounds = starts.chain([archive.central_directory_start()]);
+    match places.iter().zip(bounds).find(|((_, end, _), bound)| end > bound) {
+        None => Ok(()),
+        Some((&(_, _, number), _)) => {
+            let entry = archive.by_index_data(number).map_err(|e| failure(path, e))?;
+            let name = String::from_utf8_lossy(entry.name_raw());
+            let reason = "it reaches into what follows it; the archive is damaged";
+            Err(entry_error(path, &name, reason))
+        }
+    }
 }
 
 impl ZipFile {
@@ -68,6 +116,24 @@ impl ZipFile {
             Ok(_) => Err(broken("its size is not the declared one".into())),
             Err(e) if is_content_fault(&e) => Err(broken(e.to_string())),
             Err(e) => Err(Error::io(&self.path)(e)),
+        }
+    }
+}
+
+impl Read for Content {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.read(buffer),
+            Self::Mapped(bytes) => bytes.read(buffer),
+        }
+    }
+}
+
+impl Seek for Content {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        match self {
+            Self::File(file) => file.seek(to),
+            Self::Mapped(bytes) => bytes.seek(to),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{Cursor, Write};
 use std::path::Path;
 
-use fewshot_data::Dataset;
+use fewshot_data::{Dataset, PackInfo, PackWriter, SourceSpec};
 use image::{ImageFormat, RgbImage};
 
 /// Paths and contents.
@@ -107,4 +107,31 @@ pub fn content(dataset: &Dataset) -> Vec<(String, String, Vec<u8>)> {
             (class.clone(), path, dataset.load(i).unwrap().into_raw())
         })
         .collect()
+}
+
+/// The pack of each split that the source has, by the name of its file.
+pub fn packs_of(spec: &SourceSpec) -> Files {
+    let survey = spec.survey().unwrap();
+    let splits = survey.splits.into_iter().filter(|split| !split.images.is_empty());
+    let packed = splits.map(|split| {
+        let info = PackInfo {
+            source: spec.kind,
+            split: split.split,
+            partial: split.partial.clone(),
+            shorter_side: None,
+        };
+        let mut pack = PackWriter::new(Cursor::new(Vec::new()), &info);
+        let mut index = 0;
+        for class in split.classes.iter().filter(|class| class.present > 0) {
+            // Held-out images of base classes are in no split that opens together with others.
+            pack.class(&class.name, class.place.unwrap_or_default());
+            for _ in 0..class.present {
+                let bytes = split.images.bytes(index).unwrap();
+                pack.image(split.images.image_path(index), &bytes).unwrap();
+                index += 1;
+            }
+        }
+        (format!("{}.zip", split.split), pack.finish().unwrap().into_inner())
+    });
+    packed.collect()
 }

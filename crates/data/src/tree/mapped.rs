@@ -1,0 +1,30 @@
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use memmap2::Mmap;
+
+use crate::Error;
+
+/// A file that lies in memory, as long as it was when it was opened.
+#[derive(Clone)]
+pub(super) struct Mapped(Arc<Mmap>);
+
+impl Mapped {
+    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+        let file = File::open(path).map_err(Error::io(path))?;
+        // SAFETY: nothing here writes to the map, and every read is bounded by its length.
+        // Another process that overwrites the file changes bytes under the reader, which are
+        // untrusted and checked anyhow but never relied upon to stay the same between two
+        // looks: they are copied out once. One that cuts it short has the system end this
+        // process, which the documentation of packs says.
+        let map = unsafe { Mmap::map(&file) }.map_err(Error::io(path))?;
+        Ok(Self(Arc::new(map)))
+    }
+}
+
+impl AsRef<[u8]> for Mapped {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
