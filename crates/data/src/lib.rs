@@ -40,6 +40,7 @@ mod decode;
 mod error;
 pub mod glyphs;
 mod loader;
+pub mod mini_imagenet;
 mod source;
 mod split;
 mod transform;
