@@ -3,6 +3,7 @@
 mod bench;
 mod convert;
 mod fetch;
+mod publish;
 
 use clap::{Parser, Subcommand};
 use std::process::{Command, ExitCode};
@@ -23,6 +24,9 @@ enum Task {
     /// Writes the model of a PyTorch checkpoint as safetensors, which evaluator and PyTorch
     /// load. Nothing in the checkpoint is executed
     Convert(convert::Convert),
+    /// Makes a folder of a checkpoint for the Hugging Face hub: weights, configuration, model
+    /// card with the measured figures. Sends nothing
+    Publish(publish::Publish),
     /// Gets Caltech-UCSD Birds-200-2011 (1.15 GB), verified and unpacked
     DownloadCub(fetch::Download),
     /// Gets Omniglot (16 MB), verified and unpacked
@@ -55,6 +59,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Task::Ci => CHECKS.iter().try_for_each(run).map(|()| "all checks passed".to_owned()),
         Task::Convert(arguments) => convert::convert(&arguments).map_err(|e| e.to_string()),
+        Task::Publish(arguments) => publish::publish(&arguments).map_err(|e| e.to_string()),
         Task::DownloadCub(arguments) => arguments.run("cub"),
         Task::DownloadOmniglot(arguments) => arguments.run("omniglot"),
         Task::DownloadCifarFs(arguments) => arguments.run("cifar-fs"),
