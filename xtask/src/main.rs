@@ -33,6 +33,8 @@ enum Task {
     DownloadOmniglot(fetch::Download),
     /// Gets CIFAR-100 (169 MB), verified, and makes CIFAR-FS of it
     DownloadCifarFs(fetch::Download),
+    /// Gets mini-ImageNet (7.4 GB) from the Hugging Face hub, verified, and sorts it by class
+    DownloadMiniImagenet(fetch::Download),
     /// The datasets that can be downloaded: what they are, from where, on which terms, and
     /// whether they are there
     Datasets(fetch::List),
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Task::DownloadCub(arguments) => arguments.run("cub"),
         Task::DownloadOmniglot(arguments) => arguments.run("omniglot"),
         Task::DownloadCifarFs(arguments) => arguments.run("cifar-fs"),
+        Task::DownloadMiniImagenet(arguments) => arguments.run("mini-imagenet"),
         Task::Datasets(arguments) => arguments.run(),
         Task::Bench(arguments) => bench::bench(&arguments).map_err(|e| e.to_string()),
         Task::BenchMemory(probe) => probe.run().map_err(|e| e.to_string()),
