@@ -103,7 +103,7 @@ pub fn publish(arguments: &Publish) -> Result<String, Error> {
         repo: arguments.repo.as_deref(),
         license: arguments.license.as_deref(),
         half: arguments.half,
-        parameters: model.parameters.trainable().iter().map(|(_, v)| v.elem_count()).sum(),
+        parameters: model.parameters.trainable().values().map(|v| v.elem_count()).sum(),
     };
     write_atomically(&file("README.md"), card.to_markdown().as_bytes())?;
     set_readable(staging.path())?;
