@@ -1,13 +1,12 @@
 //! mini-ImageNet of two images a class, from a hub that breaks off.
 
-#[path = "../../../../crates/fetch/tests/common/mod.rs"]
-mod common;
 #[path = "../../../../crates/fetch/tests/common/hub.rs"]
 mod fake;
 #[path = "../../../../crates/shards/tests/common/mod.rs"]
 mod shards;
 
 use super::super::Download;
+use super::super::tests::common;
 use super::*;
 use common::{Answer, Request, Server, status};
 use fake::hub;
