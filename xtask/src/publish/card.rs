@@ -172,18 +172,26 @@ impl Card<'_> {
     )> {
         let data = &self.config.dataset;
         let mut splits = vec![("val", &data.val, &report.val)];
-        if data.novel != data.val {
+        if !self.is_same() {
             splits.push(("novel", &data.novel, &report.novel));
         }
         splits
+    }
+
+    /// Whether validation classes stand in for novel ones. By which key their root was given
+    /// makes no difference.
+    fn is_same(&self) -> bool {
+        let data = &self.config.dataset;
+        let mut novel = data.novel.clone();
+        novel.root_key.clone_from(&data.val.root_key);
+        novel == data.val
     }
 
     fn use_it(&self) -> String {
         let test = &self.config.test;
         let repo = self.repo.unwrap_or("OWNER/REPOSITORY");
         let shots: Vec<_> = test.shots.iter().map(ToString::to_string).collect();
-        let is_same = self.config.dataset.novel == self.config.dataset.val;
-        let split = if is_same { "val" } else { "novel" };
+        let split = if self.is_same() { "val" } else { "novel" };
         let mut command = format!(
             "cargo run --release -p evaluator -- --checkpoint hf://{repo}/model.safetensors \\\n    \
              --split {split} --way {} --shots {} --query {} --episodes {} --head {}",

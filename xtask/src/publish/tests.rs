@@ -153,6 +153,42 @@ fn halves_are_read_like_wholes() {
 }
 
 #[test]
+fn validation_classes_are_not_called_novel() {
+    let mut raw = RawConfig::from_toml(&config().to_toml()).unwrap();
+    raw.set("dataset.novel.split=val").unwrap();
+    let config = raw.check().unwrap();
+    let shot = |mean| measured::Shot { head: "finetune".into(), mean, ci95: 1.0, episodes: 20 };
+    let run = measured::Run {
+        version: String::new(),
+        candle: String::new(),
+        commit: String::new(),
+        device: String::new(),
+        config_sha256: config.sha256(),
+        seed: 0,
+    };
+    let report = measured::Report {
+        epoch: EPOCHS,
+        base_accuracy: 1.0,
+        base_val_accuracy: None,
+        val: [(1, shot(50.0))].into(),
+        novel: [(1, shot(50.0))].into(),
+    };
+    let measured = Measured { run, test_seed: 0, report, json: String::new() };
+    let card = Card {
+        config: &config,
+        epoch: EPOCHS,
+        measured: Some(&measured),
+        repo: None,
+        license: None,
+        half: false,
+        parameters: 1,
+    };
+    let card = card.to_markdown();
+    assert!(card.contains("| val, glyphs | 50.00 ± 1.00 |") && !card.contains("| novel"), "{card}");
+    assert!(card.contains("--split val") && !card.contains("split: novel"), "{card}");
+}
+
+#[test]
 fn nothing_is_invented() {
     let folder = tempfile::tempdir().unwrap();
     let (run, _) = run(folder.path());
