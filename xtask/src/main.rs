@@ -6,6 +6,7 @@ mod fetch;
 mod pack;
 mod prepare;
 mod programs;
+mod publish;
 mod reproduce;
 mod verify;
 
@@ -28,6 +29,9 @@ enum Task {
     /// Writes the model of a PyTorch checkpoint as safetensors, which evaluator and PyTorch
     /// load. Nothing in the checkpoint is executed
     Convert(convert::Convert),
+    /// Makes a folder of a checkpoint for the Hugging Face hub: weights, configuration, model
+    /// card with the measured figures. Sends nothing
+    Publish(publish::Publish),
     /// Gets Caltech-UCSD Birds-200-2011 (1.15 GB), verified and unpacked
     DownloadCub(fetch::Download),
     /// Gets Omniglot (16 MB), verified and unpacked
@@ -37,6 +41,8 @@ enum Task {
     /// Makes mini-ImageNet's folder of a copy that is there: the ILSVRC training set, images,
     /// archives, or pickled caches
     PrepareMiniImagenet(prepare::Prepare),
+    /// Gets mini-ImageNet (7.4 GB) from the Hugging Face hub, verified, and sorts it by class
+    DownloadMiniImagenet(fetch::Download),
     /// The datasets that can be downloaded: what they are, from where, on which terms, and
     /// whether they are there
     Datasets(fetch::List),
@@ -74,10 +80,12 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Task::Ci => CHECKS.iter().try_for_each(run).map(|()| "all checks passed".to_owned()),
         Task::Convert(arguments) => convert::convert(&arguments).map_err(|e| e.to_string()),
+        Task::Publish(arguments) => publish::publish(&arguments).map_err(|e| e.to_string()),
         Task::DownloadCub(arguments) => arguments.run("cub"),
         Task::DownloadOmniglot(arguments) => arguments.run("omniglot"),
         Task::DownloadCifarFs(arguments) => arguments.run("cifar-fs"),
         Task::PrepareMiniImagenet(arguments) => arguments.run(),
+        Task::DownloadMiniImagenet(arguments) => arguments.run("mini-imagenet"),
         Task::Datasets(arguments) => arguments.run(),
         Task::Verify(arguments) => match arguments.run() {
             Ok((report, false)) => {

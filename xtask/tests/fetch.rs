@@ -78,7 +78,7 @@ fn datasets_are_listed_for_people_and_programs() {
     let rows: serde_json::Value = serde_json::from_str(&out).unwrap();
     let rows = rows.as_array().unwrap();
     let names: Vec<_> = rows.iter().map(|row| row["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["cub", "omniglot", "cifar-fs"]);
+    assert_eq!(names, ["cub", "omniglot", "cifar-fs", "mini-imagenet"]);
     for row in rows {
         assert_eq!(row["state"], "absent");
         for key in ["about", "terms", "page", "path", "root", "source"] {
@@ -94,7 +94,7 @@ fn datasets_are_listed_for_people_and_programs() {
 
 #[test]
 fn help_teaches() {
-    for name in ["download-cub", "download-omniglot", "download-cifar-fs", "datasets"] {
+    for name in ["download-cub", "download-omniglot", "download-mini-imagenet", "datasets"] {
         let (code, out, _) = run(&mut xtask(&[name, "--help"], Path::new("unused")));
         assert_eq!(code, 0);
         for part in ["Examples:", "Exit status: 0 ", "--data", "FEWSHOT_DATA"] {

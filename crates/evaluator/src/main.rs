@@ -1,5 +1,7 @@
 //! Evaluates a few-shot checkpoint on episodes of unseen classes.
 
+mod place;
+
 use clap::{Parser, ValueEnum};
 use evaluator::{
     Comparison, Evaluation, Report, compare, evaluate_bank, extract_features, head_of,
@@ -9,6 +11,7 @@ use fewshot_data::{Dataset, Split};
 use fewshot_experiment::{
     Checkpoint, Config, Error, Model, RawConfig, device, open_split, sampler, start,
 };
+use place::Place;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -34,12 +37,22 @@ use std::process::ExitCode;
   evaluator --checkpoint best_model.tar --config configs/cub/neg-cosine-5shot.toml
   evaluator --checkpoint best_model.tar --backbone resnet18 --classifier softmax \
             dataset.source=cub dataset.root=CUB_200_2011.tgz
+  evaluator --checkpoint hf://OWNER/REPOSITORY/model.safetensors
+  evaluator --checkpoint hf://OWNER/REPOSITORY/model.safetensors@v1 --compare best.safetensors
   evaluator --checkpoint best.safetensors dataset.novel.source=cub dataset.novel.root=CUB_200_2011.tgz
+
+A checkpoint hf://OWNER/REPOSITORY/FILE[@REVISION] is of the Hugging Face hub: verified, kept in
+the cache that all of the hub's programs share, and taken from there, unasked, ever after. A branch
+or tag means what it meant when its file was got; a commit, which results name, is always the same.
+Environment: HF_ENDPOINT (another hub), HF_HOME (its folder `hub` is the cache; ~/.cache/huggingface),
+HF_TOKEN (for what is not public), HF_HUB_OFFLINE=1 or FEWSHOT_OFFLINE=1 (the cache only),
+HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE.
 
 Exit status: 0 done, 2 anything that was wrong."
 )]
 struct Arguments {
-    /// A checkpoint of trainer (.safetensors) or of PyTorch (.tar, .pth)
+    /// A checkpoint of trainer (.safetensors) or of PyTorch (.tar, .pth), or hf://… for one of
+    /// the Hugging Face hub
     #[arg(long, value_name = "PATH")]
     checkpoint: PathBuf,
     /// A second checkpoint, for the same episodes of the first one's dataset; also prints how
@@ -103,11 +116,9 @@ enum Format {
 impl Arguments {
     /// Reads a checkpoint. Its configuration is its own, but for the published protocol, the
     /// episodes of `first` if there is one, and what the command line says.
-    fn candidate<'a>(
-        &self,
-        path: &'a Path,
-        first: Option<&Candidate>,
-    ) -> Result<Candidate<'a>, Error> {
+    fn candidate(&self, given: &Path, first: Option<&Candidate>) -> Result<Candidate, Error> {
+        let Place { file, name } = Place::of(given)?;
+        let path = &file;
         let checkpoint = Checkpoint::read(path)?;
         let mut raw = checkpoint.config.clone();
         use_published_protocol(&mut raw);
@@ -123,7 +134,7 @@ impl Arguments {
         }
         let config = raw.check()?;
         let model = checkpoint.model(path, &config, &device(&config)?)?;
-        Ok(Candidate { path, raw, config, epoch: checkpoint.state.epochs, model })
+        Ok(Candidate { name, raw, config, epoch: checkpoint.state.epochs, model })
     }
 
     /// Puts what the command line says of the first checkpoint over its configuration.
@@ -155,21 +166,22 @@ fn set(raw: &mut RawConfig, key: &str, value: Option<String>) -> Result<(), Erro
 }
 
 /// A checkpoint that is ready to be evaluated.
-struct Candidate<'a> {
-    path: &'a Path,
+struct Candidate {
+    /// What results call it.
+    name: PathBuf,
     raw: RawConfig,
     config: Config,
     epoch: usize,
     model: Model,
 }
 
-impl Candidate<'_> {
+impl Candidate {
     /// What it reaches, and the labels of the images that its episodes were drawn from.
     fn evaluate(&self, dataset: &Dataset) -> Result<(Evaluation, Vec<u32>), Error> {
         let config = &self.config;
         let bank = extract_features(config, &self.model, dataset, &device(config)?)?;
         let results = evaluate_bank(config, &bank, &head_of(config), &config.test.head)?;
-        let mut evaluation = Evaluation::new(self.path, self.epoch, config, results);
+        let mut evaluation = Evaluation::new(&self.name, self.epoch, config, results);
         // PyTorch checkpoints do not tell their margin.
         evaluation.margin = evaluation.margin.filter(|_| self.raw.has("method.margin"));
         Ok((evaluation, bank.labels().to_vec()))
@@ -216,7 +228,7 @@ fn run(arguments: &Arguments) -> Result<String, Error> {
         if others != labels {
             let reason = "cannot be compared, because other images were skipped as broken this \
                           time: loader.on_broken=error names them";
-            return Err(Error::checkpoint(candidate.path, reason));
+            return Err(Error::checkpoint(&candidate.name, reason));
         }
         let difference = compare(&report.first.results, &second.results)?;
         report.comparison = Some(Comparison { second, difference });

@@ -27,7 +27,16 @@ impl std::convert::From<Error> for Fault {
     }
 }
 
-fn again(why: impl Into<String>) -> Fault {
+impl std::convert::From<NoAnswer> for Fault {
+    fn from(none: NoAnswer) -> Self {
+        match none {
+            NoAnswer::Now(why) => again(why),
+            NoAnswer::Ever(why) => Self::Mirror(why),
+        }
+    }
+}
+
+pub(crate) fn again(why: impl Into<String>) -> Fault {
     Fault::Again { why: why.into(), wait: None }
 }
 
@@ -48,10 +57,7 @@ pub(crate) fn attempt(
     }
     listener(Event::Asking { url, from: part.len() });
     let from = From { byte: part.len(), version: part.version_of(url) };
-    let answer = client.get(url, &from).map_err(|e| match e {
-        NoAnswer::Now(why) => again(why),
-        NoAnswer::Ever(why) => Fault::Mirror(why),
-    })?;
+    let answer = client.get(url, &from)?;
     match answer.status().as_u16() {
         200 | 206
             if text(answer.headers(), header::CONTENT_ENCODING)
@@ -73,15 +79,20 @@ pub(crate) fn attempt(
             receive(answer, remote, total, part, listener)
         }
         416 => beyond_the_end(&answer, remote, part),
+        _ => Err(refusal(&answer)),
+    }
+}
+
+/// What an answer that brings nothing means for the next try.
+pub(crate) fn refusal(answer: &Response<Body>) -> Fault {
+    match answer.status().as_u16() {
         status @ (429 | 503) => {
             let wait = text(answer.headers(), header::RETRY_AFTER);
             let wait = wait.and_then(|wait| retry_after(wait, SystemTime::now()));
-            Err(Fault::Again { why: format!("the server answers {status}"), wait })
+            Fault::Again { why: format!("the server answers {status}"), wait }
         }
-        status @ (408 | 425 | 500 | 502 | 504) => {
-            Err(again(format!("the server answers {status}")))
-        }
-        status => Err(Fault::Mirror(format!("the server answers {status}"))),
+        status @ (408 | 425 | 500 | 502 | 504) => again(format!("the server answers {status}")),
+        status => Fault::Mirror(format!("the server answers {status}")),
     }
 }
 

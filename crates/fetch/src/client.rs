@@ -5,13 +5,14 @@ use ureq::{Agent, Body};
 
 use crate::address::{self, MOST_REDIRECTS};
 use crate::headers::text;
-use crate::{Pace, Proxies, Roots};
+use crate::{Downloader, Pace, Proxies, Roots, Token};
 
 /// Asks servers; keeps nothing between requests.
 pub(crate) struct Client {
     pace: Pace,
     proxies: Proxies,
     roots: Roots,
+    token: Option<Token>,
 }
 
 /// Why there is no answer.
@@ -29,8 +30,9 @@ pub(crate) struct From<'a> {
 }
 
 impl Client {
-    pub(crate) fn new(pace: &Pace, proxies: &Proxies, roots: &Roots) -> Self {
-        Self { pace: pace.clone(), proxies: proxies.clone(), roots: roots.clone() }
+    pub(crate) fn of(downloader: &Downloader) -> Self {
+        let Downloader { pace, proxies, roots, token, .. } = downloader.clone();
+        Self { pace, proxies, roots, token }
     }
 
     /// The answer at the end of all redirects, whatever its status.
@@ -81,6 +83,10 @@ impl Client {
             if let Some(version) = from.version {
                 request = request.header(header::IF_RANGE, version);
             }
+        }
+        // Whoever a redirect leads to does not get it.
+        if let Some(token) = self.token.as_ref().filter(|token| token.is_for(uri)) {
+            request = request.header(header::AUTHORIZATION, token.header());
         }
         request.call().map_err(|e| match e {
             ureq::Error::Tls(_) | ureq::Error::Rustls(_) | ureq::Error::InvalidProxyUrl => {

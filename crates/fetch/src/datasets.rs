@@ -17,13 +17,16 @@ pub struct Dataset {
     pub terms: &'static str,
     /// Classes and images that a whole copy has.
     pub holds: (usize, usize),
+    /// The dataset's repository on the Hugging Face hub, where it is got from there: the hub
+    /// lists the archives, the package has none.
+    pub repository: Option<&'static str>,
     /// How it is got.
     pub package: Package,
 }
 
 /// Every dataset that can be downloaded.
 pub fn datasets() -> Vec<Dataset> {
-    vec![cub(), omniglot(), cifar_fs()]
+    vec![cub(), omniglot(), cifar_fs(), mini_imagenet()]
 }
 
 fn cub() -> Dataset {
@@ -47,6 +50,7 @@ fn cub() -> Dataset {
         terms: "for non-commercial research and education; the photographs belong to those who \
                 took them",
         holds: (200, 11_788),
+        repository: None,
         package: Package {
             folder: "CUB_200_2011".into(),
             archives: vec![Archive { remote, format: Format::TarGz, strip }],
@@ -81,6 +85,7 @@ fn omniglot() -> Dataset {
         page: "https://github.com/brendenlake/omniglot",
         terms: "MIT licence",
         holds: (1_623, 32_460),
+        repository: None,
         package: Package {
             folder: "omniglot".into(),
             archives: vec![
@@ -110,12 +115,34 @@ fn cifar_fs() -> Dataset {
         page: "https://www.cs.toronto.edu/~kriz/cifar.html",
         terms: "none stated; its authors ask to cite Krizhevsky, 2009",
         holds: (100, 60_000),
+        repository: None,
         package: Package {
             folder: "cifar-fs".into(),
             archives: vec![Archive { remote, format: Format::TarGz, strip }],
             // What is unpacked, and a block or two for each of the images made of it.
             on_disk: 184_440_000 + 60_000 * 4_096,
             limits: Limits { bytes: 200_000_000, entries: 100 },
+            holds: ["train", "val", "test"].map(Into::into).into(),
+        },
+    }
+}
+
+fn mini_imagenet() -> Dataset {
+    Dataset {
+        name: "mini-imagenet",
+        about: "mini-ImageNet: the 100 classes of Ravi & Larochelle, ICLR 2017, in the size of \
+                ImageNet's photographs",
+        source: "mini-imagenet",
+        page: "https://huggingface.co/datasets/timm/mini-imagenet",
+        terms: "ImageNet's: for non-commercial research and education \
+                (https://image-net.org/download); the photographs belong to those who took them",
+        holds: (100, 60_000),
+        repository: Some("timm/mini-imagenet"),
+        package: Package {
+            folder: "mini-imagenet".into(),
+            archives: Vec::new(),
+            on_disk: 7_700_000_000,
+            limits: Limits { bytes: 16_000_000_000, entries: 1_000 },
             holds: ["train", "val", "test"].map(Into::into).into(),
         },
     }
@@ -144,6 +171,7 @@ mod tests {
         for dataset in datasets() {
             for archive in &dataset.package.archives {
                 let Remote { name, mirrors, .. } = &archive.remote;
+                assert!(dataset.repository.is_none());
                 assert!(!mirrors.is_empty() && !name.contains(['/', '\\']), "{name}");
                 for mirror in mirrors {
                     let uri = crate::address::parse(mirror).unwrap();

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use md5::{Digest as _, Md5};
+use sha1::Sha1;
 use sha2::Sha256;
 
 use crate::Error;
@@ -21,6 +22,8 @@ pub enum Digest {
     Md5([u8; 16]),
     /// 32 bytes of SHA-256.
     Sha256([u8; 32]),
+    /// 20 bytes of SHA-1 over `blob LENGTH`, a zero, and the content: git's name of a file.
+    Git([u8; 20]),
 }
 
 impl Digest {
@@ -29,6 +32,9 @@ impl Digest {
         match self {
             Self::Md5(_) => Self::Md5(Md5::digest(bytes).into()),
             Self::Sha256(_) => Self::Sha256(Sha256::digest(bytes).into()),
+            Self::Git(_) => {
+                Self::Git(git(bytes.len() as u64).chain_update(bytes).finalize().into())
+            }
         }
     }
 
@@ -44,7 +50,8 @@ impl Digest {
     ) -> Result<Self, Error> {
         let mut file = File::open(path).map_err(Error::io("open", path))?;
         let mut buffer = vec![0; 256 << 10];
-        let (mut md5, mut sha256) = (Md5::new(), Sha256::new());
+        let length = file.metadata().map_err(Error::io("read", path))?.len();
+        let (mut md5, mut sha256, mut git) = (Md5::new(), Sha256::new(), git(length));
         let mut done = 0;
         loop {
             let count = match file.read(&mut buffer) {
@@ -56,6 +63,7 @@ impl Digest {
             match self {
                 Self::Md5(_) => md5.update(&buffer[..count]),
                 Self::Sha256(_) => sha256.update(&buffer[..count]),
+                Self::Git(_) => git.update(&buffer[..count]),
             }
             done += count as u64;
             progress(done);
@@ -63,6 +71,7 @@ impl Digest {
         Ok(match self {
             Self::Md5(_) => Self::Md5(md5.finalize().into()),
             Self::Sha256(_) => Self::Sha256(sha256.finalize().into()),
+            Self::Git(_) => Self::Git(git.finalize().into()),
         })
     }
 }
@@ -73,13 +82,15 @@ impl fmt::Display for Digest {
         let (kind, bytes): (_, &[u8]) = match self {
             Self::Md5(bytes) => ("md5", bytes),
             Self::Sha256(bytes) => ("sha256", bytes),
+            Self::Git(bytes) => ("git", bytes),
         };
         write!(f, "{kind}:")?;
         bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
-/// Takes 32 hexadecimal digits (MD5) or 64 (SHA-256), with or without `md5:` or `sha256:`.
+/// Takes 32 hexadecimal digits (MD5), 40 (git's SHA-1) or 64 (SHA-256), with or without `md5:`,
+/// `git:` or `sha256:`.
 impl FromStr for Digest {
     type Err = Error;
 
@@ -100,8 +111,15 @@ impl FromStr for Digest {
         if let (Ok(sha256), "" | "sha256") = (<[u8; 32]>::try_from(&*bytes), kind) {
             return Ok(Self::Sha256(sha256));
         }
+        if let (Ok(git), "" | "git") = (<[u8; 20]>::try_from(&*bytes), kind) {
+            return Ok(Self::Git(git));
+        }
         Err(Error::NoDigest { text: text.to_owned() })
     }
+}
+
+fn git(length: u64) -> Sha1 {
+    Sha1::new().chain_update(format!("blob {length}\0"))
 }
 
 fn hex(digit: u8) -> Option<u8> {
@@ -120,7 +138,9 @@ mod tests {
             .unwrap();
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "abc").unwrap();
-        for digest in [md5, sha] {
+        // As `printf abc | git hash-object --stdin` prints it.
+        let git: Digest = "f2ba8f84ab5c1bce84a7b441cb1959cfc7093b7f".parse().unwrap();
+        for digest in [md5, sha, git] {
             assert_eq!(digest.same_kind_of(b"abc"), digest);
             assert_eq!(digest.same_kind_of_file(file.path(), |_| {}).unwrap(), digest);
             assert_eq!(digest.to_string().parse::<Digest>().unwrap(), digest);

@@ -1,11 +1,12 @@
 //! A file from the first mirror that gives it whole and unchanged.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::attempt::{Fault, attempt};
 use crate::client::Client;
 use crate::part::Part;
-use crate::{Digest, Error, Event, Listener, Pace, Proxies, Remote, Roots};
+use crate::{Digest, Error, Event, Listener, Pace, Proxies, Remote, Roots, Token};
 
 /// Downloads files; see the [crate's front page](crate).
 #[derive(Clone, Debug, Default)]
@@ -18,6 +19,8 @@ pub struct Downloader {
     pub roots: Roots,
     /// Refuses to ask any server: only what is there already is taken.
     pub offline: bool,
+    /// What one server wants to be shown.
+    pub token: Option<Token>,
 }
 
 impl Downloader {
@@ -33,6 +36,7 @@ impl Downloader {
             proxies: Proxies::from_environment()?,
             roots: Roots::from_environment()?,
             offline: offline.is_some_and(|value| !value.is_empty() && value != "0"),
+            token: None,
         })
     }
 
@@ -60,7 +64,7 @@ impl Downloader {
             return Err(Error::Offline { name: remote.name.clone(), url });
         }
         let mut part = Part::open(&target)?;
-        let client = Client::new(&self.pace, &self.proxies, &self.roots);
+        let client = Client::of(self);
         let mut tried = Vec::new();
         for url in &remote.mirrors {
             match self.ask_mirror(&client, remote, url, &mut part, listener) {
@@ -119,18 +123,61 @@ impl Downloader {
                 (reached, failures) = (part.len(), 0);
             }
             failures += 1;
-            if failures >= self.pace.tries {
-                let why = format!("{why} (after {failures} tries that brought nothing new)");
-                return Err(Fault::Mirror(why));
-            }
-            let wait = wait.unwrap_or_else(|| self.pace.wait(failures));
-            if wait > self.pace.longest_wait {
-                let why = format!("{why} and asks for a wait of {} s", wait.as_secs());
-                return Err(Fault::Mirror(why));
-            }
-            listener(Event::Waiting { wait, why: &why });
-            self.pace.sleep(wait);
+            self.wait(failures, why, wait, listener)?;
         }
+    }
+
+    /// Asks for something small until it is there, or as often as the pace has it.
+    pub(crate) fn retry<T>(
+        &self,
+        name: &str,
+        url: &str,
+        listener: Listener<'_>,
+        mut ask: impl FnMut(Listener<'_>) -> Result<T, Fault>,
+    ) -> Result<T, Error> {
+        let mut failures = 0;
+        loop {
+            let fault = match ask(listener) {
+                Ok(done) => return Ok(done),
+                Err(Fault::Again { why, wait }) => {
+                    failures += 1;
+                    match self.wait(failures, why, wait, listener) {
+                        Ok(()) => continue,
+                        Err(fault) => fault,
+                    }
+                }
+                Err(fault) => fault,
+            };
+            return Err(match fault {
+                Fault::Fatal(error) => error,
+                Fault::Mirror(why) | Fault::Again { why, .. } => {
+                    let (name, tried) = (name.to_owned(), vec![(url.to_owned(), why)]);
+                    Error::Unavailable { name, tried }
+                }
+            });
+        }
+    }
+
+    /// Waits for the next try after so many failures, if there is to be one.
+    fn wait(
+        &self,
+        failures: u32,
+        why: String,
+        wait: Option<Duration>,
+        listener: Listener<'_>,
+    ) -> Result<(), Fault> {
+        if failures >= self.pace.tries {
+            let why = format!("{why} (after {failures} tries that brought nothing new)");
+            return Err(Fault::Mirror(why));
+        }
+        let wait = wait.unwrap_or_else(|| self.pace.wait(failures));
+        if wait > self.pace.longest_wait {
+            let why = format!("{why} and asks for a wait of {} s", wait.as_secs());
+            return Err(Fault::Mirror(why));
+        }
+        listener(Event::Waiting { wait, why: &why });
+        self.pace.sleep(wait);
+        Ok(())
     }
 }
 

@@ -153,10 +153,36 @@ pub enum Error {
         reason: String,
     },
     /// A text is no digest.
-    #[error("`{text}` is no digest: expected 32 (MD5) or 64 (SHA-256) hexadecimal digits")]
+    #[error(
+        "`{text}` is no digest: expected 32 (MD5), 40 (git) or 64 (SHA-256) hexadecimal digits"
+    )]
     NoDigest {
         /// The text.
         text: String,
+    },
+    /// An address of a hub's file makes no sense.
+    #[error("{address}: {reason}; expected is hf://OWNER/REPOSITORY/FILE or …/FILE@REVISION")]
+    HubAddress {
+        /// The address as it was given.
+        address: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A variable that says how to ask the hub makes no sense.
+    #[error("{variable}: {reason}")]
+    HubSetting {
+        /// The environment's variable.
+        variable: &'static str,
+        /// What is wrong, and what to do. A token is not shown.
+        reason: String,
+    },
+    /// The hub does not have or not give what is wanted.
+    #[error("{what}: {reason}")]
+    Hub {
+        /// The repository or file.
+        what: String,
+        /// What the hub says, and what to do.
+        reason: String,
     },
 }
 

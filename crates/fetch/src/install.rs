@@ -1,10 +1,12 @@
 //! From published archives to a folder that is whole or not there.
 
+use std::mem::discriminant;
 use std::path::{Path, PathBuf};
 
 use crate::download::digest;
 use crate::{
-    Archive, Downloader, Error, Listener, Lock, Package, Staging, Unpacked, require_space, unpack,
+    Archive, Digest, Downloader, Error, Listener, Lock, Package, Staging, Unpacked, require_space,
+    unpack,
 };
 
 /// How a [`Package`] gets into a folder.
@@ -165,14 +167,18 @@ impl Installer {
         let mut given = vec![None; package.archives.len()];
         for path in &self.from {
             let mut fits = false;
-            let mut seen = None;
+            let mut seen: Option<Digest> = None;
             for (archive, given) in package.archives.iter().zip(&mut given) {
-                let got = digest(&archive.remote, path, listener)?;
+                // Computed once where all archives have the same kind of digest.
+                let got = match seen {
+                    Some(got) if discriminant(&got) == discriminant(&archive.remote.digest) => got,
+                    _ => digest(&archive.remote, path, listener)?,
+                };
+                seen = Some(got);
                 if got == archive.remote.digest {
                     (*given, fits) = (Some(path.clone()), true);
                     break;
                 }
-                seen = Some(got);
             }
             if let (false, Some(got)) = (fits, seen) {
                 let named = |a: &Archive| format!("{} with {}", a.remote.name, a.remote.digest);

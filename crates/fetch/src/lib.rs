@@ -15,7 +15,8 @@
 //!   expected;
 //! - puts every file and folder in its place only when it is whole.
 //!
-//! A [`Downloader`] gets one [`Remote`] file, [`unpack`] unpacks one archive, an
+//! A [`Hub`] is asked for files of the Hugging Face hub, [`HubFile`], and keeps them where all
+//! of its clients do. A [`Downloader`] gets one [`Remote`] file, [`unpack`] unpacks one archive, an
 //! [`Installer`] does both for all archives of a [`Package`]. [`datasets`] are the published
 //! ones that this project trains on. Nothing is printed: a [`Listener`] hears what happens.
 //!
@@ -60,6 +61,7 @@ mod download;
 mod error;
 mod extract;
 mod headers;
+mod hub;
 mod install;
 mod pace;
 mod package;
@@ -69,12 +71,14 @@ mod remote;
 mod roots;
 mod space;
 mod staging;
+mod token;
 
 pub use datasets::{Dataset, datasets};
 pub use digest::Digest;
 pub use download::Downloader;
 pub use error::Error;
 pub use extract::{Format, Limits, Unpacked, unpack};
+pub use hub::{Cached, Hub, HubFile, Listed, Listing};
 pub use install::{Installed, Installer, Make, Readiness};
 pub use pace::Pace;
 pub use package::{Archive, Package};
@@ -83,3 +87,4 @@ pub use remote::{Event, Listener, Remote, Size, bytes};
 pub use roots::Roots;
 pub use space::{free_space, require_space};
 pub use staging::{Lock, Staging};
+pub use token::Token;

@@ -242,7 +242,7 @@ proptest! {
         let entries = [("a/b", Some(&b"content"[..])), ("c/", None)];
         let mut bytes = match format {
             Format::TarGz => raw_tar(&[(b"a/b", Regular, b"content"), (b"c/", Directory, b"")]),
-            Format::Zip => zip(&entries),
+            Format::Zip | Format::Plain => zip(&entries),
         };
         let at = at.index(bytes.len());
         bytes[at] = value;

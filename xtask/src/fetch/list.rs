@@ -65,6 +65,7 @@ fn row(dataset: &Dataset, data: &Path) -> Value {
         "classes": dataset.holds.0,
         "images": dataset.holds.1,
         "archives": archives.collect::<Vec<_>>(),
+        "repository": dataset.repository,
         "bytes_on_disk": dataset.package.on_disk,
         "source": dataset.source,
         "root": dataset.package.folder,
@@ -97,12 +98,16 @@ fn paragraph(dataset: &Dataset, data: &Path) -> String {
         let hosts: Vec<_> = remote.mirrors.iter().map(|mirror| host(mirror)).collect();
         format!("\n  from   {} ({size}) at {}", remote.name, hosts.join(", then "))
     });
+    let hub = dataset.repository.map(|repository| {
+        format!("\n  from   the shards that huggingface.co lists in datasets/{repository}")
+    });
     format!(
-        "{}: {}\n  holds  {classes} classes, {images} images; about {disk} on disk{}\n  terms  {}\n  \
+        "{}: {}\n  holds  {classes} classes, {images} images; about {disk} on disk{}{}\n  terms  {}\n  \
          page   {}\n  opens  dataset.source={} dataset.root={}\n  state  {state}",
         dataset.name,
         dataset.about,
         archives.collect::<String>(),
+        hub.unwrap_or_default(),
         dataset.terms,
         dataset.page,
         dataset.source,

@@ -3,6 +3,7 @@
 pub mod bar;
 mod cifar;
 mod list;
+mod mini;
 pub mod place;
 
 pub use bar::Bar;
@@ -11,16 +12,21 @@ pub use list::List;
 pub use place::data_folder;
 
 use fewshot_data::{SourceKind, SourceSpec, Split};
-use fewshot_fetch::{Dataset, Downloader, Installed, Installer, Make, bytes, datasets};
+use fewshot_fetch::{
+    Dataset, Downloader, Hub, Installed, Installer, Listener, Readiness, bytes, datasets,
+};
 use std::path::{Path, PathBuf};
 
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 #[command(after_help = "Examples:
   cargo xtask download-omniglot --data /data      into /data/omniglot
   cargo xtask download-cub                        into the folder that FEWSHOT_DATA names, else
                                                   into this system's folder for data
   cargo xtask download-cub --from ~/CUB_200_2011.tgz
                                                   of an archive that is there, verified the same
+  cargo xtask download-mini-imagenet --from ~/shards
+                                                  of parquet files in a folder, and the rest of
+                                                  them from the Hugging Face hub
   cargo xtask download-cub --mirror https://mirror.example/CUB_200_2011.tgz
                                                   from a mirror of yours, before the others
 
@@ -31,14 +37,17 @@ that is there already is left alone. A training then opens it with FEWSHOT_DATA 
 and any of configs/cub.
 
 Environment: FEWSHOT_DATA, FEWSHOT_OFFLINE=1 as --offline, HTTP_PROXY, HTTPS_PROXY, ALL_PROXY,
-NO_PROXY, and SSL_CERT_FILE for certificates (PEM) to trust instead of the built-in ones.
+NO_PROXY, and SSL_CERT_FILE for certificates (PEM) to trust instead of the built-in ones. For
+mini-ImageNet also HF_ENDPOINT (another hub), HF_TOKEN (else the file `token` in HF_HOME) and
+HF_HUB_OFFLINE=1.
 
 Exit status: 0 done or there already, 2 anything that was wrong.")]
 pub struct Download {
     /// The folder of datasets [default: FEWSHOT_DATA, else this system's folder for data]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Take this archive instead of a download; once for each that is there
+    /// Take this archive instead of a download; once for each that is there. Of mini-ImageNet
+    /// also a folder of them
     #[arg(long, value_name = "FILE")]
     from: Vec<PathBuf>,
     /// Ask this address before the known ones; its file's last component must be the archive's
@@ -61,8 +70,32 @@ impl Download {
     pub fn run(&self, name: &str) -> Result<String, String> {
         let known = datasets().into_iter().find(|dataset| dataset.name == name);
         let dataset = known.ok_or_else(|| format!("no dataset is called {name}"))?;
+        let data = place::data_folder(self.data.as_deref())?;
+        if dataset.repository.is_some() {
+            return self.get_of_hub(
+                dataset,
+                Hub::from_environment().map_err(|e| e.to_string())?,
+                &data,
+            );
+        }
         let downloader = Downloader::from_environment().map_err(|e| e.to_string())?;
-        self.get(dataset, downloader, &place::data_folder(self.data.as_deref())?)
+        self.get(dataset, downloader, &data)
+    }
+
+    /// Asks the hub for the archives first, unless the dataset is there.
+    fn get_of_hub(&self, mut dataset: Dataset, hub: Hub, data: &Path) -> Result<String, String> {
+        let hub = if self.offline { hub.offline() } else { hub };
+        let downloader = hub.downloader().clone();
+        let mut whole = self.clone();
+        whole.from = mini::expand(&self.from)?;
+        let mut note = None;
+        if !matches!(dataset.package.readiness(data), Readiness::Ready | Readiness::Incomplete) {
+            let mut bar = Bar::new(dataset.name);
+            let listener = &mut |event: fewshot_fetch::Event<'_>| bar.show(event);
+            note = mini::list_shards(&mut dataset, &hub, &whole.from, data, listener)?;
+        }
+        let said = whole.get(dataset, downloader, data)?;
+        Ok(note.map_or(said.clone(), |note| format!("{said}\nnote: {note}")))
     }
 
     fn get(
@@ -80,8 +113,14 @@ impl Download {
             ignore_space: self.yes,
         };
         let mut bar = Bar::new(dataset.name);
-        let mut make = cifar::make;
-        let make: Option<Make<'_>> = (dataset.name == "cifar-fs").then_some(&mut make as _);
+        let images_per_class = dataset.holds.1 / dataset.holds.0.max(1);
+        let mut make =
+            |unpacked: &Path, out: &Path, listener: Listener<'_>| match dataset.repository {
+                Some(_) => mini::make(unpacked, out, images_per_class, listener),
+                None => cifar::make(unpacked, out, listener),
+            };
+        let is_made = dataset.repository.is_some() || dataset.name == "cifar-fs";
+        let make = is_made.then_some(&mut make as _);
         let listener = &mut |event: fewshot_fetch::Event<'_>| bar.show(event);
         let installed = installer
             .install_made(&dataset.package, data, make, listener)

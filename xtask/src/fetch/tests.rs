@@ -3,7 +3,7 @@
 #[path = "../../../crates/fetch/tests/common/archives.rs"]
 mod archives;
 #[path = "../../../crates/fetch/tests/common/mod.rs"]
-mod common;
+pub(super) mod common;
 
 use super::*;
 use common::{MD5, Server, ranged, status};

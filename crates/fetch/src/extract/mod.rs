@@ -17,6 +17,8 @@ pub enum Format {
     TarGz,
     /// A zip, stored or deflated.
     Zip,
+    /// Not packed: the file itself, for a [`Make`](crate::Make) that reads it.
+    Plain,
 }
 
 /// The most that an archive may hold: more is an attack on the disk.
@@ -59,8 +61,22 @@ pub fn unpack(
     match format {
         Format::TarGz => tar::unpack(archive, &mut sink, listener)?,
         Format::Zip => zip::unpack(archive, &mut sink, listener)?,
+        Format::Plain => return plain(archive, folder),
     }
     Ok(sink.unpacked())
+}
+
+/// Gives the file a second name in the folder, or copies it where the disk has no such names.
+fn plain(file: &Path, folder: &Path) -> Result<Unpacked, Error> {
+    let name = folder.join(file.file_name().unwrap_or_default());
+    // The path itself may be a link, of which a second name would be another link.
+    let whole = file.canonicalize().map_err(Error::io("open", file))?;
+    let linked = std::fs::hard_link(&whole, &name);
+    linked
+        .or_else(|_| std::fs::copy(&whole, &name).map(drop))
+        .map_err(Error::io("write", &name))?;
+    let bytes = name.metadata().map_err(Error::io("read", &name))?.len();
+    Ok(Unpacked { files: 1, bytes })
 }
 
 /// A fault of the archive's content, as opposed to one of the disk.

@@ -1,0 +1,25 @@
+//! Any bytes as a shard of images, of which every row is asked for.
+
+#![no_main]
+
+use fewshot_shards::Shard;
+use libfuzzer_sys::fuzz_target;
+use std::io::Write;
+
+fuzz_target!(init: {
+    // What the reader's panics are turned into is an error; libFuzzer's hook would end the
+    // process before that.
+    std::panic::set_hook(Box::new(|_| {}));
+}, |bytes: &[u8]| {
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    file.write_all(bytes).expect("room for it");
+    let Ok(shard) = Shard::open(file.path()) else { return };
+    let names = shard.names().len();
+    let mut is_named = true;
+    let _ = shard.for_each(&mut |row| {
+        is_named &= row.label < names;
+        Ok(())
+    });
+    // Out here: a panic in there would become an error.
+    assert!(is_named);
+});

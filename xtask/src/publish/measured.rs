@@ -1,0 +1,96 @@
+//! What the run of a checkpoint measured.
+
+use fewshot_experiment::{Config, Error};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// What `results.json` says of one checkpoint.
+pub struct Measured {
+    pub run: Run,
+    pub test_seed: u64,
+    pub report: Report,
+    /// The file as it is.
+    pub json: String,
+}
+
+/// Where the figures come from.
+#[derive(Deserialize)]
+pub struct Run {
+    pub version: String,
+    pub candle: String,
+    pub commit: String,
+    pub device: String,
+    pub config_sha256: String,
+    pub seed: u64,
+}
+
+#[derive(Deserialize)]
+pub struct Report {
+    pub epoch: usize,
+    pub base_accuracy: f64,
+    pub base_val_accuracy: Option<f64>,
+    pub val: BTreeMap<usize, Shot>,
+    pub novel: BTreeMap<usize, Shot>,
+}
+
+#[derive(Deserialize)]
+pub struct Shot {
+    pub head: String,
+    pub mean: f64,
+    pub ci95: f64,
+    pub episodes: usize,
+}
+
+#[derive(Deserialize)]
+struct File {
+    run: Run,
+    test_seed: u64,
+    last: Report,
+    best: Report,
+}
+
+impl Measured {
+    /// What `results.json` in the checkpoint's folder says of it; nothing where there is no such
+    /// file, or where the checkpoint is not one that a run reports on.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or that is of another configuration or epoch: its figures
+    /// would be another model's.
+    pub fn beside(checkpoint: &Path, config: &Config, epoch: usize) -> Result<Option<Self>, Error> {
+        let path = checkpoint.with_file_name("results.json");
+        let name = checkpoint.file_name().and_then(|name| name.to_str());
+        let json = match (name, std::fs::read_to_string(&path)) {
+            (Some("best.safetensors" | "last.safetensors"), Ok(json)) => json,
+            (Some("best.safetensors" | "last.safetensors"), Err(e))
+                if e.kind() != std::io::ErrorKind::NotFound =>
+            {
+                return Err(Error::io("read", &path)(e));
+            }
+            _ => return Ok(None),
+        };
+        let fail = |reason: String| {
+            let remedy = "move it away to publish without figures";
+            Error::Syntax(format!("{}: {reason}; {remedy}", path.display()))
+        };
+        let File { run, test_seed, last, best } = serde_json::from_str(&json)
+            .map_err(|e| fail(format!("not the results of a run: {e}")))?;
+        let report = if name == Some("best.safetensors") { best } else { last };
+        if run.config_sha256 != config.sha256() {
+            let hashes = (&run.config_sha256, config.sha256());
+            return Err(fail(format!(
+                "it is of configuration {}, the checkpoint of {}",
+                hashes.0, hashes.1
+            )));
+        }
+        if report.epoch != epoch {
+            let of = report.epoch;
+            return Err(fail(format!("it is of epoch {of}, the checkpoint of {epoch}")));
+        }
+        let shots = report.val.values().chain(report.novel.values());
+        if !shots.into_iter().all(|shot| shot.mean.is_finite() && shot.ci95.is_finite()) {
+            return Err(fail("a figure in it is no number".into()));
+        }
+        Ok(Some(Self { run, test_seed, report, json }))
+    }
+}
