@@ -12,6 +12,8 @@ pub struct Budget {
     pub name: String,
     /// Which checkpoint counts: `best` on validation classes, or the `last`.
     pub checkpoint: String,
+    /// The shots whose configurations all cells take, if not their own: fewer trainings.
+    trained_for: Option<usize>,
     sections: Table,
 }
 
@@ -44,16 +46,27 @@ impl Budget {
             Some(other) => return Err(format!("`checkpoint` is {other}: expected best or last")),
             None => return Err("`checkpoint` is not set: expected best or last".into()),
         };
+        let trained_for = match sections.remove("trained_for") {
+            None => None,
+            Some(Value::Integer(shot @ (1 | 5))) => Some(shot as usize),
+            Some(other) => return Err(format!("`trained_for` is {other}: expected 1 or 5 shots")),
+        };
         let unknown = |(key, value): &(&String, &Value)| {
             !SECTIONS.contains(&key.as_str()) || !value.is_table()
         };
         if let Some((key, _)) = sections.iter().find(unknown) {
             return Err(format!("`{key}`: expected sections {}", SECTIONS.join(", ")));
         }
-        Ok(Self { name: name.to_owned(), checkpoint, sections })
+        Ok(Self { name: name.to_owned(), checkpoint, trained_for, sections })
     }
 
-    /// A cell's settings under this budget.
+    /// The cell whose training serves this one: itself, or its sibling of the shots that the
+    /// budget trains for.
+    pub fn trained(&self, cell: &Cell) -> Cell {
+        self.trained_for.and_then(|shot| cell.with_shots(shot)).unwrap_or(*cell)
+    }
+
+    /// The settings of a cell that is trained.
     ///
     /// # Errors
     /// A configuration that cannot be read.
@@ -101,12 +114,24 @@ mod tests {
     }
 
     #[test]
+    fn one_training_may_serve_both_shots() {
+        let trained =
+            |text: &str, cell: usize| Budget::parse("tiny", text).unwrap().trained(&CELLS[cell]);
+        assert_eq!(trained("checkpoint = 'last'\ntrained_for = 5", 3), CELLS[7]);
+        assert_eq!(trained("checkpoint = 'last'\ntrained_for = 5", 7), CELLS[7]);
+        assert_eq!(trained("checkpoint = 'last'", 3), CELLS[3]);
+        // There is no such sibling.
+        assert_eq!(trained("checkpoint = 'last'\ntrained_for = 1", 16), CELLS[16]);
+    }
+
+    #[test]
     fn what_a_budget_does_not_take_is_told() {
         for (text, expected) in [
             ("", "`checkpoint` is not set"),
             ("checkpoint = 'first'", "expected best or last"),
             ("checkpoint = 'last'\nepochs = 3", "`epochs`: expected sections all, "),
             ("checkpoint = 'last'\n[omniglot]\n", "`omniglot`: expected sections"),
+            ("checkpoint = 'last'\ntrained_for = 2", "`trained_for` is 2: expected 1 or 5"),
             ("checkpoint =", "not TOML"),
         ] {
             let error = Budget::parse("tiny", text).unwrap_err();

@@ -73,6 +73,12 @@ impl Cell {
         CELLS.iter().find(same).copied()
     }
 
+    /// The same method on the same dataset with so many shots.
+    pub fn with_shots(&self, shot: usize) -> Option<Self> {
+        let same = |c: &&Cell| (c.dataset, c.method, c.shot) == (self.dataset, self.method, shot);
+        CELLS.iter().find(same).copied()
+    }
+
     fn is_named_by(&self, name: &str) -> bool {
         let all_of_method = format!("{}/{}", self.dataset, self.method);
         [self.dataset, self.method, &all_of_method, &self.name()].contains(&name)
@@ -129,5 +135,7 @@ mod tests {
         let pairs = CELLS.iter().filter(|cell| cell.without_margin().is_some());
         assert_eq!(pairs.count(), 10);
         assert_eq!(CELLS[6].without_margin(), Some(CELLS[4]));
+        assert_eq!(CELLS[3].with_shots(5), Some(CELLS[7]));
+        assert_eq!(CELLS[16].with_shots(1), None);
     }
 }

@@ -138,7 +138,7 @@ fn reproduce(
 /// The plan for readers.
 fn announce(budget: &Budget, trainings: &[Training]) -> Result<String, String> {
     let mut estimator = Estimator::default();
-    let mut lines = vec![format!("budget {}: {} trainings", budget.name, trainings.len())];
+    let mut lines = vec![format!("budget {}, trainings: {}", budget.name, trainings.len())];
     let (mut seconds, mut bytes, mut is_known) = (0.0, 0, true);
     for training in trainings {
         let (method, train) = (&training.config.method, &training.config.train);

@@ -53,14 +53,15 @@ pub fn plan(
     let mut planned = Vec::new();
     for cell in cells {
         let mut of_cell = Vec::new();
+        let trained = budget.trained(cell);
         for seed in 0..seeds {
-            let name = format!("{} seed {seed}", cell.name());
-            let settings = budget.settings(cell, seed)?;
+            let name = format!("{} seed {seed}", trained.name());
+            let settings = budget.settings(&trained, seed)?;
             let config = settings.check().map_err(|error| format!("{name}: {error}"))?;
             let same = trainings.iter().position(|t| t.config.sha256() == config.sha256());
             of_cell.push(same.unwrap_or(trainings.len()));
             if same.is_none() {
-                let folder = out.join(cell.name()).join(format!("seed-{seed}"));
+                let folder = out.join(trained.name()).join(format!("seed-{seed}"));
                 trainings.push(Training { name, config, folder, settings });
             }
         }

@@ -181,7 +181,8 @@ fn the_command_line_is_checked() {
     };
     let (code, text) = run(&["cub/neg-cosine", "--dry-run", "--budget", "cpu"]);
     assert_eq!(code, Some(0), "{text}");
-    assert!(text.contains("cub/neg-cosine-1shot seed 0: resnet10 64 px, 40 epochs of"), "{text}");
+    assert!(text.contains("budget cpu, trainings: 1"), "{text}");
+    assert!(text.contains("cub/neg-cosine-5shot seed 0: resnet10 64 px, 40 epochs of"), "{text}");
     assert!(text.contains("its images are not all there"), "{text}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "a dry run writes nothing");
     for (arguments, expected) in [
