@@ -254,11 +254,15 @@ fn names_that_lead_elsewhere_are_made_anew() {
         assert_eq!(plain_name(path), name, "{path:?}");
     }
     let folder = tempfile::tempdir().unwrap();
-    let mut writer = Writer { out: folder.path(), counts: BTreeMap::new() };
+    let mut writer = Writer { out: folder.path(), images_per_class: 2, counts: BTreeMap::new() };
     let bytes = jpeg(0);
     for (row, path) in [(1, Some("../same.jpg")), (2, Some("same.jpg")), (3, None)] {
         writer.write("n01532829", 4, Labelled { row, label: 0, bytes: &bytes, path }).unwrap();
     }
+    // One more than a class has is told at the end; beyond that there is no use in going on.
+    let more = Labelled { row: 4, label: 0, bytes: &bytes, path: None };
+    let refused = writer.write("n01532829", 4, more).unwrap_err();
+    assert!(refused.contains("each class should have 2 images, but n01532829 has 3"), "{refused}");
     let class = folder.path().join("train/n01532829");
     let mut names: Vec<_> = fs::read_dir(class).unwrap().map(|e| e.unwrap().file_name()).collect();
     names.sort();
