@@ -3,6 +3,7 @@ use std::io::BufReader;
 use std::path::Path;
 
 use ::zip::ZipArchive;
+use ::zip::read::{ArchiveOffset, Config};
 use ::zip::result::ZipError;
 
 use super::sink::Sink;
@@ -21,7 +22,11 @@ pub(super) fn unpack(
 ) -> Result<(), Error> {
     let file = File::open(path).map_err(Error::io("open", path))?;
     let total = file.metadata().map_err(Error::io("read", path))?.len();
-    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|e| fault(path, e))?;
+    // Left to search for the start, the zip crate (9.8) takes the second entry of some archives
+    // for the first.
+    let config = Config { archive_offset: ArchiveOffset::Known(0) };
+    let archive = ZipArchive::with_config(config, BufReader::new(file));
+    let mut archive = archive.map_err(|e| fault(path, e))?;
     // The index keeps only the last of several.
     if archive.has_duplicate_names() {
         let reason = "two entries have the same name".into();
