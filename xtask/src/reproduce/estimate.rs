@@ -6,8 +6,9 @@ use fewshot_data::SourceKind;
 use fewshot_experiment::{Config, Model, SplitConfig, device, open_split};
 use std::time::Instant;
 
-/// Images of the steps that are timed.
-const BATCH: usize = 16;
+/// Pixels of the steps that are timed: small images are as fast as they will be in large batches
+/// only.
+const PIXELS: usize = 64 * 84 * 84;
 const STEPS: u32 = 3;
 
 /// What a training will take.
@@ -61,7 +62,8 @@ impl Estimator {
 
     fn images_per_second(&mut self, config: &Config) -> Result<f64, String> {
         let method = &config.method;
-        let batch = BATCH.min(config.train.batch_size);
+        let batch = PIXELS / (method.image_size * method.image_size);
+        let batch = batch.clamp(1, config.train.batch_size);
         let network = bench::Network { backbone: method.backbone, size: method.image_size, batch };
         let name = network.to_string();
         if let Some((_, speed)) = self.measured.iter().find(|(measured, _)| *measured == name) {
