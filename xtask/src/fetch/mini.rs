@@ -1,6 +1,7 @@
 //! mini-ImageNet, of the shards that the Hugging Face hub has of it.
 
 use fewshot_data::mini_imagenet;
+use fewshot_experiment::write_atomically;
 use fewshot_fetch::{
     Archive, Dataset, Digest, Error, Event, Format, Hub, Listed, Listener, Listing, Remote, Size,
 };
@@ -79,14 +80,8 @@ fn keep(path: &Path, remotes: &[Remote]) -> Result<(), String> {
     };
     let lines: String = remotes.iter().map(line).collect();
     let folder = path.parent().unwrap_or(Path::new("."));
-    let write = || -> std::io::Result<()> {
-        fs::create_dir_all(folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(lines.as_bytes())?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().map_err(|e| format!("cannot write {}: {e}", path.display()))
+    fs::create_dir_all(folder).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
+    write_atomically(path, lines.as_bytes()).map_err(|e| e.to_string())
 }
 
 fn recall(path: &Path) -> Result<Vec<Remote>, String> {

@@ -17,7 +17,7 @@ fn png(shade: u8) -> Vec<u8> {
     bytes.into_inner()
 }
 
-fn arguments() -> Download {
+pub(super) fn arguments() -> Download {
     Download {
         data: None,
         from: Vec::new(),

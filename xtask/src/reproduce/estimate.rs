@@ -2,7 +2,8 @@
 
 use super::plan::Training;
 use crate::bench::training as bench;
-use fewshot_data::SourceKind;
+use crate::verify::{Expected, NAMES, figures};
+use fewshot_data::Split;
 use fewshot_experiment::{Config, Model, SplitConfig, device, open_split};
 use std::time::Instant;
 
@@ -95,19 +96,17 @@ fn images(split: &SplitConfig) -> (usize, bool) {
 }
 
 fn published(split: &SplitConfig) -> usize {
-    use fewshot_data::Split::{All, Base, Novel, Val};
-    let (classes, images) = match (split.source, split.split) {
-        (SourceKind::MiniImageNet, Base) => (64, 38_400),
-        (SourceKind::MiniImageNet, Val) => (16, 9_600),
-        (SourceKind::MiniImageNet, Novel) => (20, 12_000),
-        (SourceKind::MiniImageNet, All) => (100, 60_000),
-        (SourceKind::Cub, Base) => (100, 5_885),
-        (SourceKind::Cub, Val) => (50, 2_950),
-        (SourceKind::Cub, Novel) => (50, 2_953),
-        (SourceKind::Cub, All) => (200, 11_788),
-        _ => (0, 0),
+    let source = split.source.as_str();
+    if !NAMES.contains(&source) {
+        return 0;
+    }
+    let of = |expected: &Expected| match split.images_per_class {
+        Some(per_class) => expected.images.min(expected.classes * per_class),
+        None => expected.images,
     };
-    split.images_per_class.map_or(images, |per_class| images.min(classes * per_class))
+    let splits = figures(source).splits;
+    let is_wanted = |e: &&Expected| [e.split, Split::All].contains(&split.split);
+    splits.iter().filter(is_wanted).map(of).sum()
 }
 
 /// Two checkpoints, each with two moments of every parameter.

@@ -6,7 +6,7 @@ mod published;
 mod report;
 
 pub use examine::Counter;
-pub use published::{NAMES, root, source};
+pub use published::{Expected, NAMES, figures, root, source};
 
 use fewshot_data::SourceSpec;
 use report::Report;
@@ -73,7 +73,7 @@ fn verify(dataset: &str, root: &Path) -> Result<Report, String> {
     let examined: Vec<_> = datasets.map(|images| examine::examine(images, &counter)).collect();
     drop(counter);
     let mut report = Report::of(dataset, &root.display().to_string());
-    compare::counts(&mut report, &survey, &published::figures(dataset));
+    compare::counts(&mut report, &survey, &figures(dataset));
     compare::images(&mut report, &survey, &examined);
     report.whole = report.is_whole();
     Ok(report)

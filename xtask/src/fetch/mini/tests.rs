@@ -6,7 +6,7 @@ mod fake;
 mod shards;
 
 use super::super::Download;
-use super::super::tests::common;
+use super::super::tests::{arguments, common};
 use super::*;
 use common::{Answer, Request, Server, status};
 use fake::hub;
@@ -81,14 +81,7 @@ impl Case {
         change: impl FnOnce(&mut Download),
         token: Option<&str>,
     ) -> Result<String, String> {
-        let mut arguments = Download {
-            data: None,
-            from: Vec::new(),
-            mirror: Vec::new(),
-            offline: false,
-            keep_archives: false,
-            yes: false,
-        };
+        let mut arguments = arguments();
         change(&mut arguments);
         let pace = Pace::default().sleeping_by(|_| {});
         let downloader = Downloader { pace, ..Downloader::default() };
