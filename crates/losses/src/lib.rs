@@ -43,6 +43,6 @@ mod kind;
 mod margin_head;
 
 pub use error::Error;
-pub use fewshot_ops::{backward, cross_entropy};
+pub use fewshot_ops::{backward, cross_entropy, right_rows};
 pub use kind::ClassifierKind;
 pub use margin_head::{Margin, MarginHead};

@@ -1,9 +1,9 @@
 //! The classifier over base classes.
 
 use crate::{ClassifierKind, Error};
-use candle_core::{DType, Result as TensorResult, Tensor};
+use candle_core::{Result as TensorResult, Tensor};
 use candle_nn::{Init, VarBuilder};
-use fewshot_ops::{l2_normalize, linear};
+use fewshot_ops::{MarginOptions, l2_normalize, linear, margin_scores};
 
 /// A classifier's scale and margin, checked.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -75,15 +75,7 @@ impl MarginHead {
     /// # Errors
     /// Shapes that do not fit, or a label outside the classes.
     pub fn training_scores(&self, features: &Tensor, labels: &Tensor) -> Result<Tensor, Error> {
-        let scores = self.unscaled(features)?;
-        if !self.kind.has_margin() || self.margin.margin == 0.0 {
-            return Ok(self.scaled(scores)?);
-        }
-        let rows = labels.to_dtype(DType::U32)?.unsqueeze(1)?;
-        let margin = Tensor::full(self.margin.margin, rows.shape(), scores.device())?;
-        let margins =
-            scores.zeros_like()?.scatter_add(&rows, &margin.to_dtype(scores.dtype())?, 1)?;
-        Ok(self.scaled((scores - margins)?)?)
+        Ok(margin_scores(&self.products(features)?, Some(labels), self.options())?)
     }
 
     /// Scores without labels, `[B, C]`, as for classifying: no margin.
@@ -91,25 +83,27 @@ impl MarginHead {
     /// # Errors
     /// Shapes that do not fit.
     pub fn scores(&self, features: &Tensor) -> Result<Tensor, Error> {
-        Ok(self.scaled(self.unscaled(features)?)?)
+        Ok(margin_scores(&self.products(features)?, None, self.options())?)
     }
 
-    fn unscaled(&self, features: &Tensor) -> TensorResult<Tensor> {
+    /// Products of features with each class's weight, `[B, C]`.
+    fn products(&self, features: &Tensor) -> TensorResult<Tensor> {
         match self.kind {
             ClassifierKind::Softmax => linear(features, &self.weight, self.bias.as_ref()),
             ClassifierKind::Cosine | ClassifierKind::NegCosine => {
                 linear(&l2_normalize(features)?, &l2_normalize(&self.weight)?, None)
             }
-            ClassifierKind::NegSoftmax => {
-                let z = linear(features, &self.weight, None)?;
-                // Gathering at the minimum's place sends its gradient to that one class.
-                let minimum = z.gather(&z.argmin_keepdim(1)?, 1)?;
-                z.broadcast_sub(&minimum)
-            }
+            ClassifierKind::NegSoftmax => linear(features, &self.weight, None),
         }
     }
 
-    fn scaled(&self, scores: Tensor) -> TensorResult<Tensor> {
-        if self.kind.has_scale() { scores * self.margin.scale } else { Ok(scores) }
+    /// What of the products makes the scores of this kind.
+    fn options(&self) -> MarginOptions {
+        let Margin { scale, margin } = self.margin;
+        MarginOptions {
+            scale: if self.kind.has_scale() { scale } else { 1.0 },
+            margin: if self.kind.has_margin() { margin } else { 0.0 },
+            from_least: self.kind == ClassifierKind::NegSoftmax,
+        }
     }
 }

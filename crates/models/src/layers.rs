@@ -103,8 +103,7 @@ impl BatchNorm {
             Pass::Eval => self.running()?,
             Pass::Train { .. } => {
                 let statistics = BatchStatistics::of_value(x, EPS)?;
-                update(&self.running_mean, statistics.mean())?;
-                update(&self.running_var, &statistics.unbiased_variance())?;
+                statistics.update_running(&self.running_mean, &self.running_var, MOMENTUM)?;
                 statistics
             }
         };
@@ -153,10 +152,4 @@ impl ConvNorm {
         };
         tape.conv2d_normed(x, &conv.kernel, conv.bias.as_ref(), conv.options, &following)
     }
-}
-
-/// `running = 0.9·running + 0.1·newest`.
-fn update(running: &Var, newest: &[f64]) -> Result<()> {
-    let newest = Tensor::new(newest, running.device())?.to_dtype(running.dtype())?;
-    running.set(&((running.as_tensor() * (1.0 - MOMENTUM))? + (newest * MOMENTUM)?)?)
 }

@@ -1,7 +1,7 @@
 //! ReLU and leaky ReLU.
 
 use crate::cpu::elementwise;
-use crate::tensor::{dispatch, slice, with_slice};
+use crate::tensor::{dispatch, on_cuda, slice, with_slice};
 use candle_core::backend::BackendStorage as _;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDType};
 
@@ -53,7 +53,19 @@ impl CustomOp1 for Activate {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &candle_core::CudaStorage,
+        layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        let y = crate::cuda::heads::activate(x, layout, self.0.slope())?;
+        Ok((y, layout.shape().clone()))
+    }
+
     fn bwd(&self, x: &Tensor, y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        let dy = &dy.contiguous()?;
+        on_cuda!(x, crate::cuda::heads::activation_gradient(y, dy, self.0.slope()).map(Some));
         dispatch!("activate", x.dtype(), T => {
             let dx = with_slice::<T, _>(y, |y| {
                 with_slice::<T, _>(dy, |dy| elementwise::activation_gradient(y, dy, self.0))

@@ -1,23 +1,56 @@
 //! Batch normalisation (Ioffe & Szegedy, 2015) over `[B, C, H, W]`.
 
 use crate::cpu::batch_norm::{Affine, Normalisation, apply, gradients, moments};
-use crate::tape::{Gradients, to_channels_last};
-use crate::tensor::{Real, check_same, dispatch, slice_of};
+use crate::tape::to_channels_last;
+use crate::tensor::{Real, check_parameters, check_same, dispatch, on_cuda, slice_of};
 use crate::{Activation, Tape, Value};
-use candle_core::{Result, Tensor, bail};
+use candle_core::{Result, Tensor, Var, bail};
 use std::sync::Arc;
 
 /// Mean and variance of each channel, of a batch or from running averages.
 #[derive(Clone, Debug)]
 pub struct BatchStatistics {
+    numbers: Numbers,
+    channels: usize,
+    /// Values a channel where they are the batch's own, so that gradients flow through them.
+    count: Option<usize>,
+}
+
+#[derive(Clone, Debug)]
+enum Numbers {
+    Host(Host),
+    /// `[3, C]`: mean, biased variance, `1 / sqrt(variance + eps)`.
+    #[cfg(feature = "cuda")]
+    Device(Tensor),
+}
+
+#[derive(Clone, Debug)]
+struct Host {
     /// Mean, `[C]`.
     mean: Arc<[f64]>,
     /// Biased variance, `[C]`.
     variance: Arc<[f64]>,
     /// `1 / sqrt(variance + eps)`, `[C]`.
     inverse_deviation: Arc<[f64]>,
-    /// Values a channel where they are the batch's own, so that gradients flow through them.
-    count: Option<usize>,
+}
+
+impl Host {
+    fn new(mean: Vec<f64>, variance: Vec<f64>, eps: f64) -> Self {
+        let inverse_deviation = variance.iter().map(|v| 1.0 / (v + eps).sqrt()).collect();
+        Self { mean: mean.into(), variance: variance.into(), inverse_deviation }
+    }
+
+    /// The normalisation with weight and bias, as a factor and a summand of each channel.
+    fn affine<T: Real>(&self, weight: &Tensor, bias: &Tensor) -> Result<Affine<T>> {
+        let (weight, bias) = (weight.to_vec1::<T>()?, bias.to_vec1::<T>()?);
+        let channels = 0..self.mean.len();
+        let scale = |c: usize| weight[c].to_f64() * self.inverse_deviation[c];
+        let shift = |c: usize| bias[c].to_f64() - scale(c) * self.mean[c];
+        Ok(Affine {
+            scale: channels.clone().map(|c| T::from_f64(scale(c))).collect(),
+            shift: channels.map(|c| T::from_f64(shift(c))).collect(),
+        })
+    }
 }
 
 impl BatchStatistics {
@@ -26,7 +59,7 @@ impl BatchStatistics {
     /// # Errors
     /// Another rank, or fewer than two values a channel, whose variance says nothing.
     pub fn of(x: &Tensor, eps: f64) -> Result<Self> {
-        Self::of_channels_last(&to_channels_last(x)?, eps)
+        Self::of_channels_last(&to_channels_last(x, x.dtype())?, eps)
     }
 
     /// The same of a value on a tape.
@@ -44,10 +77,7 @@ impl BatchStatistics {
             let x = [batch, channels, height, width];
             bail!("batch_norm: {x:?} has {count} value a channel, expected 2 or more")
         }
-        let (mean, variance) = dispatch!("batch_norm", x.dtype(), T => {
-            moments(&slice_of::<T>(x)?, channels)
-        });
-        Ok(Self { count: Some(count), ..Self::new(mean, variance, eps) })
+        Ok(Self { numbers: Numbers::of(x, channels, eps)?, channels, count: Some(count) })
     }
 
     /// Running averages `mean [C]` and `variance [C]`: the evaluation form.
@@ -55,40 +85,116 @@ impl BatchStatistics {
     /// # Errors
     /// Tensors that are not vectors of one length.
     pub fn running(mean: &Tensor, variance: &Tensor, eps: f64) -> Result<Self> {
-        let read = |t: &Tensor| t.to_dtype(candle_core::DType::F64)?.to_vec1::<f64>();
-        let (mean, variance) = (read(mean)?, read(variance)?);
-        if mean.len() != variance.len() {
-            bail!("batch_norm: {} running means, {} variances", mean.len(), variance.len())
+        let (channels, variances) = (mean.dims1()?, variance.dims1()?);
+        if channels != variances {
+            bail!("batch_norm: {channels} running means, {variances} variances")
         }
-        Ok(Self::new(mean, variance, eps))
+        Ok(Self { numbers: Numbers::running(mean, variance, eps)?, channels, count: None })
     }
 
-    fn new(mean: Vec<f64>, variance: Vec<f64>, eps: f64) -> Self {
-        let inverse_deviation = variance.iter().map(|v| 1.0 / (v + eps).sqrt()).collect();
-        Self { mean: mean.into(), variance: variance.into(), inverse_deviation, count: None }
+    /// How many channels they are of.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// Mean of each channel. Waits for a GPU.
+    ///
+    /// # Errors
+    /// A GPU that does not answer.
+    pub fn mean(&self) -> Result<Vec<f64>> {
+        match &self.numbers {
+            Numbers::Host(host) => Ok(host.mean.to_vec()),
+            #[cfg(feature = "cuda")]
+            Numbers::Device(numbers) => Ok(crate::cuda::batch_norm::read(numbers)?.swap_remove(0)),
+        }
+    }
+
+    /// Variance of each channel as running averages take it: unbiased for a batch's own. Waits
+    /// for a GPU.
+    ///
+    /// # Errors
+    /// A GPU that does not answer.
+    pub fn unbiased_variance(&self) -> Result<Vec<f64>> {
+        let variance = match &self.numbers {
+            Numbers::Host(host) => host.variance.to_vec(),
+            #[cfg(feature = "cuda")]
+            Numbers::Device(numbers) => crate::cuda::batch_norm::read(numbers)?.swap_remove(1),
+        };
+        Ok(variance.iter().map(|v| v * self.correction()).collect())
+    }
+
+    /// What makes the variance unbiased.
+    fn correction(&self) -> f64 {
+        self.count.map_or(1.0, |n| n as f64 / (n as f64 - 1.0))
+    }
+
+    /// `running = (1 - momentum)·running + momentum·newest` for mean and unbiased variance.
+    ///
+    /// # Errors
+    /// Variables of another length or device.
+    pub fn update_running(&self, mean: &Var, variance: &Var, momentum: f64) -> Result<()> {
+        if [mean.dims(), variance.dims()].iter().any(|dims| *dims != [self.channels]) {
+            let (m, v) = (mean.dims(), variance.dims());
+            bail!("batch_norm: running averages {m:?} and {v:?} of {} channels", self.channels)
+        }
+        #[cfg(feature = "cuda")]
+        if let Numbers::Device(numbers) = &self.numbers {
+            let running = [mean.as_tensor(), variance.as_tensor()];
+            let correction = self.correction();
+            return crate::cuda::batch_norm::update_running(numbers, running, momentum, correction);
+        }
+        let update = |running: &Var, newest: &[f64]| {
+            let newest = Tensor::new(newest, running.device())?.to_dtype(running.dtype())?;
+            running.set(&((running.as_tensor() * (1.0 - momentum))? + (newest * momentum)?)?)
+        };
+        update(mean, &self.mean()?)?;
+        update(variance, &self.unbiased_variance()?)
+    }
+
+    /// As kernels on the CPU take them.
+    fn host(&self) -> Result<&Host> {
+        match &self.numbers {
+            Numbers::Host(host) => Ok(host),
+            #[cfg(feature = "cuda")]
+            Numbers::Device(_) => bail!("batch_norm: statistics on a GPU for images on the CPU"),
+        }
     }
 
     /// The normalisation with weight and bias, as a factor and a summand of each channel.
     pub(crate) fn affine<T: Real>(&self, weight: &Tensor, bias: &Tensor) -> Result<Affine<T>> {
-        let (weight, bias) = (weight.to_vec1::<T>()?, bias.to_vec1::<T>()?);
-        let channels = 0..self.mean.len();
-        let scale = |c: usize| weight[c].to_f64() * self.inverse_deviation[c];
-        let shift = |c: usize| bias[c].to_f64() - scale(c) * self.mean[c];
-        Ok(Affine {
-            scale: channels.clone().map(|c| T::from_f64(scale(c))).collect(),
-            shift: channels.map(|c| T::from_f64(shift(c))).collect(),
-        })
+        self.host()?.affine(weight, bias)
     }
 
-    /// Mean of each channel.
-    pub fn mean(&self) -> &[f64] {
-        &self.mean
+    /// The normalisation as a GPU does it.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn on_gpu<'a>(
+        &self,
+        weight: &'a Tensor,
+        bias: &'a Tensor,
+        activation: Activation,
+    ) -> Result<crate::cuda::batch_norm::Norm<'a>> {
+        let Numbers::Device(statistics) = &self.numbers else {
+            bail!("batch_norm: statistics on the CPU for images on a GPU")
+        };
+        let (statistics, slope) = (statistics.to_dtype(weight.dtype())?, activation.slope());
+        Ok(crate::cuda::batch_norm::Norm { statistics, weight, bias, slope })
+    }
+}
+
+impl Numbers {
+    /// Of `x [B, H, W, C]`.
+    fn of(x: &Tensor, channels: usize, eps: f64) -> Result<Self> {
+        on_cuda!(x, crate::cuda::batch_norm::moments(x, eps).map(Self::Device));
+        let (mean, variance) = dispatch!("batch_norm", x.dtype(), T => {
+            moments(&slice_of::<T>(x)?, channels)
+        });
+        Ok(Self::Host(Host::new(mean, variance, eps)))
     }
 
-    /// Variance of each channel as running averages take it: unbiased for a batch's own.
-    pub fn unbiased_variance(&self) -> Vec<f64> {
-        let correction = self.count.map_or(1.0, |n| n as f64 / (n as f64 - 1.0));
-        self.variance.iter().map(|v| v * correction).collect()
+    fn running(mean: &Tensor, variance: &Tensor, eps: f64) -> Result<Self> {
+        on_cuda!(mean, crate::cuda::batch_norm::running(mean, variance, eps).map(Self::Device));
+        let read = |t: &Tensor| t.to_dtype(candle_core::DType::F64)?.to_vec1::<f64>();
+        Ok(Self::Host(Host::new(read(mean)?, read(variance)?, eps)))
     }
 }
 
@@ -129,12 +235,12 @@ impl Tape {
         residual: Option<&Value>,
     ) -> Result<Value> {
         let (_, _, _, channels) = x.tensor.dims4()?;
-        let s = statistics.mean.len();
+        let s = statistics.channels;
         if [weight.dims(), bias.dims()].iter().any(|dims| *dims != [channels]) || s != channels {
             let (w, b) = (weight.dims(), bias.dims());
             bail!("batch_norm: weight {w:?}, bias {b:?}, {s} statistics for {channels} channels")
         }
-        check_same("batch_norm", &[&x.tensor, weight, bias])?;
+        check_parameters("batch_norm", &x.tensor, &[weight, bias])?;
         if let Some(residual) = residual {
             check_same("batch_norm", &[&x.tensor, &residual.tensor])?;
             if residual.dims() != x.dims() {
@@ -143,12 +249,8 @@ impl Tape {
         }
         self.parameter(weight);
         self.parameter(bias);
-        let y = dispatch!("batch_norm", x.tensor.dtype(), T => {
-            let affine = statistics.affine::<T>(weight, bias)?;
-            let residual = residual.map(|residual| slice_of::<T>(&residual.tensor)).transpose()?;
-            let y = apply(&slice_of::<T>(&x.tensor)?, &affine, activation, residual.as_deref());
-            Tensor::from_vec(y, x.tensor.shape(), x.tensor.device())?
-        });
+        let tensor = residual.map(|residual| &residual.tensor);
+        let y = normalised(&x.tensor, weight, bias, statistics, activation, tensor)?;
         let added = residual.map(|residual| residual.layer);
         let needs_gradient =
             x.layer.or(added.flatten()).is_some() || weight.track_op() || bias.track_op();
@@ -161,15 +263,34 @@ impl Tape {
             y: residual.map(|_| y.clone()),
         };
         Ok(self.layer(y, needs_gradient, move |dy, gradients| {
-            let (parameters, dr) = way.backward(&dy, gradients)?;
-            for (parameter, gradient) in [&way.weight, &way.bias].into_iter().zip(parameters) {
+            let g = way.gradients(&dy)?;
+            gradients.add(way.x.layer, g.dx)?;
+            for (parameter, gradient) in [&way.weight, &way.bias].into_iter().zip(g.parameters) {
                 if parameter.track_op() {
                     gradients.add_parameter(parameter, gradient)?;
                 }
             }
-            gradients.add(added.flatten(), dr.unwrap_or(dy))
+            gradients.add(added.flatten(), g.residual.unwrap_or(dy))
         }))
     }
+}
+
+/// `activation(norm(x) + residual)`, channels-last.
+fn normalised(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    statistics: &BatchStatistics,
+    activation: Activation,
+    residual: Option<&Tensor>,
+) -> Result<Tensor> {
+    on_cuda!(x, statistics.on_gpu(weight, bias, activation)?.apply(x, residual));
+    dispatch!("batch_norm", x.dtype(), T => {
+        let affine = statistics.affine::<T>(weight, bias)?;
+        let residual = residual.map(slice_of::<T>).transpose()?;
+        let y = apply(&slice_of::<T>(x)?, &affine, activation, residual.as_deref());
+        Tensor::from_vec(y, x.shape(), x.device())
+    })
 }
 
 /// What the way back through a batch norm needs.
@@ -183,23 +304,32 @@ struct BatchNorm {
     y: Option<Tensor>,
 }
 
+/// What the way back gives.
+struct Gradients {
+    dx: Tensor,
+    /// Of weight and bias.
+    parameters: [Tensor; 2],
+    /// Of the residual, where it is not that of the output.
+    residual: Option<Tensor>,
+}
+
 impl BatchNorm {
-    /// Adds the input's gradient; gives those of weight and bias, and of the residual if it is
-    /// not `dy`.
-    fn backward(
-        &self,
-        dy: &Tensor,
-        gradients_of: &mut Gradients,
-    ) -> Result<([Tensor; 2], Option<Tensor>)> {
-        let s = &self.statistics;
+    fn gradients(&self, dy: &Tensor) -> Result<Gradients> {
+        let from_batch = self.statistics.count.is_some();
+        on_cuda!(dy, {
+            let norm = self.statistics.on_gpu(&self.weight, &self.bias, self.activation)?;
+            let g = norm.gradients(&self.x.tensor, self.y.as_ref(), dy, from_batch)?;
+            Ok(Gradients { dx: g.dx, parameters: [g.dweight, g.dbias], residual: g.residual })
+        });
+        let host = self.statistics.host()?;
         let normalisation = Normalisation {
-            mean: &s.mean,
-            inverse_deviation: &s.inverse_deviation,
-            from_batch: s.count.is_some(),
+            mean: &host.mean,
+            inverse_deviation: &host.inverse_deviation,
+            from_batch,
         };
         let device = dy.device();
         dispatch!("batch_norm", dy.dtype(), T => {
-            let affine = s.affine::<T>(&self.weight, &self.bias)?;
+            let affine = host.affine::<T>(&self.weight, &self.bias)?;
             let y = self.y.as_ref().map(slice_of::<T>).transpose()?;
             let g = gradients(
                 [&slice_of::<T>(&self.x.tensor)?, &slice_of::<T>(dy)?],
@@ -210,11 +340,10 @@ impl BatchNorm {
                 y.as_deref(),
             );
             let dx = Tensor::from_vec(g.x, dy.shape(), device)?;
-            gradients_of.add(self.x.layer, dx)?;
             let residual = g.residual.map(|r| Tensor::from_vec(r, dy.shape(), device)).transpose()?;
             let (weight, bias) = g.parameters.split_at(affine.scale.len());
-            let vector = |numbers| Tensor::new(numbers, device);
-            Ok(([vector(weight)?, vector(bias)?], residual))
+            let parameters = [Tensor::new(weight, device)?, Tensor::new(bias, device)?];
+            Ok(Gradients { dx, parameters, residual })
         })
     }
 }

@@ -2,9 +2,9 @@
 
 use crate::cpu::batch_norm::channel_sums;
 use crate::cpu::conv::{Finish, Geometry, forward, input_gradient, kernel_gradient};
-use crate::tensor::{check_same, dispatch, slice_of};
+use crate::tensor::{check_parameters, dispatch, on_cuda, slice_of};
 use crate::{Activation, BatchStatistics, Tape, Value};
-use candle_core::{Result, Tensor, WithDType as _, bail};
+use candle_core::{DType, Result, Tensor, WithDType as _, bail};
 
 /// Stride and zero padding, the same along both axes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,23 +48,17 @@ impl Tape {
         options: Conv2dOptions,
     ) -> Result<Value> {
         let g = Geometry::new(x.dims(), kernel.dims(), options.stride, options.padding)?;
-        check_same("conv2d", &[&x.tensor, kernel])?;
+        check_parameters("conv2d", &x.tensor, &[kernel])?;
         if let Some(bias) = bias {
-            check_same("conv2d", &[kernel, bias])?;
+            check_parameters("conv2d", &x.tensor, &[bias])?;
             if bias.dims() != [g.out_channels] {
                 bail!("conv2d: bias {:?}, expected [{}]", bias.dims(), g.out_channels)
             }
             self.parameter(bias);
         }
         self.parameter(kernel);
-        let values = kernel.contiguous()?;
-        let y = dispatch!("conv2d", kernel.dtype(), T => {
-            let device = x.tensor.device();
-            let bias = bias.map(Tensor::contiguous).transpose()?;
-            let bias = bias.as_ref().map(slice_of::<T>).transpose()?;
-            let (x, kernel) = (slice_of::<T>(&x.tensor)?, slice_of::<T>(&values)?);
-            Tensor::from_vec(forward(&g, &x, &kernel, Finish::bias(bias.as_deref())), &g.out_shape()[..], device)?
-        });
+        let packed = packed(kernel, x.dtype())?;
+        let y = outputs(&g, &x.tensor, &packed, bias)?;
         let tracked = |tensor: &Tensor| tensor.track_op().then(|| tensor.clone());
         let bias = bias.and_then(tracked);
         let layer = x.layer;
@@ -72,25 +66,16 @@ impl Tape {
         let needs_gradient = layer.is_some() || input.is_some() || bias.is_some();
         let kernel = kernel.clone();
         Ok(self.layer(y, needs_gradient, move |dy, gradients| {
-            dispatch!("conv2d", dy.dtype(), T => {
-                let device = dy.device();
-                let dy = slice_of::<T>(&dy)?;
-                if let Some(bias) = bias {
-                    let db = channel_sums(&dy, g.out_channels);
-                    gradients.add_parameter(&bias, Tensor::from_vec(db, bias.shape(), device)?)?;
-                }
-                if let Some(x) = input {
-                    let dw = kernel_gradient(&g, &slice_of::<T>(&x)?, &dy);
-                    let dw = Tensor::from_vec(dw, kernel.shape(), device)?;
-                    gradients.add_parameter(&kernel, dw)?;
-                }
-                if layer.is_some() {
-                    let dx = input_gradient(&g, &dy, &slice_of::<T>(&values)?);
-                    let shape = (g.batch, g.in_size[0], g.in_size[1], g.in_channels);
-                    gradients.add(layer, Tensor::from_vec(dx, shape, device)?)?;
-                }
-                Ok(())
-            })
+            if let Some(bias) = bias {
+                gradients.add_parameter(&bias, gradient_of_bias(&g, &dy)?)?;
+            }
+            if let Some(x) = input {
+                gradients.add_parameter(&kernel, gradient_of_kernel(&g, &x, &dy)?)?;
+            }
+            if layer.is_some() {
+                gradients.add(layer, gradient_of_input(&g, &dy, &packed)?)?;
+            }
+            Ok(())
         }))
     }
 
@@ -111,7 +96,7 @@ impl Tape {
     ) -> Result<Value> {
         let g = Geometry::new(x.dims(), kernel.dims(), options.stride, options.padding)?;
         let FollowingNorm { weight, bias: norm_bias, statistics, activation, residual } = *norm;
-        check_same("conv2d_normed", &[&x.tensor, kernel, weight, norm_bias])?;
+        check_parameters("conv2d_normed", &x.tensor, &[kernel, weight, norm_bias])?;
         let asks = [Some(kernel), bias, Some(weight), Some(norm_bias)];
         let values = [Some(x), residual].into_iter().flatten();
         if values
@@ -123,7 +108,7 @@ impl Tape {
         }
         for vector in [Some(weight), Some(norm_bias), bias].into_iter().flatten() {
             let (got, expected) = (vector.dims(), g.out_channels);
-            if got != [expected] || statistics.mean().len() != expected {
+            if got != [expected] || statistics.channels() != expected {
                 bail!(
                     "conv2d_normed: {got:?} for {expected} channels, as everything about the norm"
                 )
@@ -132,6 +117,12 @@ impl Tape {
         let residual = residual.map(|residual| &residual.tensor);
         if residual.is_some_and(|residual| residual.dims() != g.out_shape()) {
             bail!("conv2d_normed: residual {residual:?}, expected {:?}", g.out_shape())
+        }
+        #[cfg(feature = "cuda")]
+        if x.device().is_cuda() {
+            let y = outputs(&g, &x.tensor, &packed(kernel, x.dtype())?, bias)?;
+            let y = statistics.on_gpu(weight, norm_bias, activation)?.apply(&y, residual)?;
+            return Ok(Value { tensor: y, layer: None });
         }
         let kernel = kernel.contiguous()?;
         let y = dispatch!("conv2d_normed", kernel.dtype(), T => {
@@ -167,4 +158,49 @@ pub struct FollowingNorm<'a> {
     pub activation: Activation,
     /// What is added before the activation.
     pub residual: Option<&'a Value>,
+}
+
+/// A kernel as the images' convolutions take it.
+fn packed(kernel: &Tensor, images: DType) -> Result<Tensor> {
+    on_cuda!(kernel, crate::cuda::conv::packed(kernel, images));
+    if images != kernel.dtype() {
+        bail!("conv2d: images of {images:?}, expected {:?} on a CPU", kernel.dtype())
+    }
+    kernel.contiguous()
+}
+
+fn outputs(g: &Geometry, x: &Tensor, packed: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    let bias = bias.map(Tensor::contiguous).transpose()?;
+    on_cuda!(x, crate::cuda::conv::forward(g, x, packed, bias.as_ref()));
+    dispatch!("conv2d", x.dtype(), T => {
+        let bias = bias.as_ref().map(slice_of::<T>).transpose()?;
+        let finish = Finish::bias(bias.as_deref());
+        let y = forward(g, &slice_of::<T>(x)?, &slice_of::<T>(packed)?, finish);
+        Tensor::from_vec(y, &g.out_shape()[..], x.device())
+    })
+}
+
+fn gradient_of_bias(g: &Geometry, dy: &Tensor) -> Result<Tensor> {
+    on_cuda!(dy, crate::cuda::conv::channel_sums(dy));
+    dispatch!("conv2d", dy.dtype(), T => {
+        Tensor::from_vec(channel_sums(&slice_of::<T>(dy)?, g.out_channels), g.out_channels, dy.device())
+    })
+}
+
+fn gradient_of_kernel(g: &Geometry, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    on_cuda!(dy, crate::cuda::conv::kernel_gradient(g, x, dy));
+    dispatch!("conv2d", dy.dtype(), T => {
+        let dw = kernel_gradient(g, &slice_of::<T>(x)?, &slice_of::<T>(dy)?);
+        let shape = (g.out_channels, g.in_channels, g.kernel[0], g.kernel[1]);
+        Tensor::from_vec(dw, shape, dy.device())
+    })
+}
+
+fn gradient_of_input(g: &Geometry, dy: &Tensor, packed: &Tensor) -> Result<Tensor> {
+    on_cuda!(dy, crate::cuda::conv::input_gradient(g, dy, packed));
+    dispatch!("conv2d", dy.dtype(), T => {
+        let dx = input_gradient(g, &slice_of::<T>(dy)?, &slice_of::<T>(packed)?);
+        let shape = (g.batch, g.in_size[0], g.in_size[1], g.in_channels);
+        Tensor::from_vec(dx, shape, dy.device())
+    })
 }

@@ -1,6 +1,6 @@
 //! Cross entropy of scores.
 
-use crate::tensor::{Real, dispatch, slice, with_slice};
+use crate::tensor::{Real, dispatch, on_cuda, slice, with_slice};
 use candle_core::backend::BackendStorage as _;
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, WithDType, bail};
 
@@ -8,7 +8,8 @@ use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, W
 /// `u32` below C; gives a scalar.
 ///
 /// # Errors
-/// An empty batch, labels of another length or type, or a label outside the classes.
+/// An empty batch, labels of another length or type, or a label outside the classes: on a GPU,
+/// where nothing waits to look, that gives a loss that is not a number.
 pub fn cross_entropy(scores: &Tensor, labels: &Tensor) -> Result<Tensor> {
     let (batch, classes) = scores.dims2()?;
     if labels.dims() != [batch] || labels.dtype() != DType::U32 || batch == 0 || classes == 0 {
@@ -57,6 +58,18 @@ impl CustomOp2 for CrossEntropy {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        scores: &candle_core::CudaStorage,
+        scores_layout: &Layout,
+        labels: &candle_core::CudaStorage,
+        labels_layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        let (scores, labels) = ((scores, scores_layout), (labels, labels_layout));
+        Ok((crate::cuda::heads::cross_entropy(scores, labels)?, Shape::from(())))
+    }
+
     fn bwd(
         &self,
         scores: &Tensor,
@@ -65,6 +78,10 @@ impl CustomOp2 for CrossEntropy {
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (batch, classes) = scores.dims2()?;
+        on_cuda!(
+            scores,
+            crate::cuda::heads::cross_entropy_gradient(scores, labels, dy).map(|d| (Some(d), None))
+        );
         let labels = labels.to_vec1::<u32>()?;
         dispatch!("cross_entropy", scores.dtype(), T => {
             let share = dy.to_scalar::<T>()?.to_f64() / batch as f64;

@@ -38,15 +38,25 @@
 //! # }
 //! ```
 //!
-//! Only the CPU is served so far: a tensor of another device is refused by name. [`cpu`] has
-//! the kernels themselves, on slices, so that another device's stand beside.
+//! Tensors may lie on a CPU or, with the feature `cuda`, on an NVIDIA GPU: the functions are the
+//! same, and so are the tests. [`cpu`] has the CPU's kernels, on slices; beside it, `cuda` those of
+//! GPUs.
 
 mod activation;
 mod batch_norm;
 mod conv;
 pub mod cpu;
 mod cross_entropy;
+#[cfg(feature = "cuda")]
+pub mod cuda;
+#[cfg(any(test, feature = "cuda"))]
+#[cfg_attr(not(feature = "cuda"), allow(dead_code))]
+mod cudnn_plan;
+#[cfg(any(test, feature = "cuda"))]
+#[cfg_attr(not(feature = "cuda"), allow(dead_code))]
+mod launch;
 mod linear;
+mod margin;
 mod memory;
 mod normalize;
 mod pool;
@@ -61,6 +71,7 @@ pub use cpu::conv::plainly;
 pub use cpu::simd::instruction_set;
 pub use cross_entropy::cross_entropy;
 pub use linear::linear;
+pub use margin::{MarginOptions, margin_scores, right_rows};
 pub use memory::keep_freed_memory;
 pub use normalize::l2_normalize;
 pub use pool::{PoolOptions, global_avg_pool, max_pool2d};

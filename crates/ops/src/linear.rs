@@ -3,7 +3,7 @@
 use crate::cpu::{Matrix, multiply};
 use crate::tensor::{Real, check_same, dispatch, slice, with_slice};
 use candle_core::backend::BackendStorage as _;
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, WithDType, bail};
+use candle_core::{CpuStorage, CustomOp2, Device, Layout, Result, Shape, Tensor, WithDType, bail};
 
 /// `x Wᵀ + b`: `x [B, D]`, `weight [C, D]`, `bias [C]`, giving `[B, C]`.
 ///
@@ -15,7 +15,11 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
         bail!("linear: features {:?} and weight {:?}", x.dims(), weight.dims())
     }
     check_same("linear", &[x, weight])?;
-    let scores = x.contiguous()?.apply_op2(&weight.contiguous()?, Linear)?;
+    let scores = match x.device() {
+        // candle's own product is cuBLAS's there, and so are its gradients.
+        Device::Cuda(_) => x.contiguous()?.matmul(&weight.t()?)?,
+        _ => x.contiguous()?.apply_op2(&weight.contiguous()?, Linear)?,
+    };
     match bias {
         None => Ok(scores),
         Some(bias) => scores.broadcast_add(bias),

@@ -1,6 +1,6 @@
 //! Rows of unit length.
 
-use crate::tensor::{Real, dispatch, slice, with_slice};
+use crate::tensor::{Real, dispatch, on_cuda, slice, with_slice};
 use candle_core::backend::BackendStorage as _;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDType};
 
@@ -41,7 +41,19 @@ impl CustomOp1 for Normalize {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &candle_core::CudaStorage,
+        layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        let y = crate::cuda::heads::unit_rows(x, layout, SHORTEST)?;
+        Ok((y, layout.shape().clone()))
+    }
+
     fn bwd(&self, x: &Tensor, y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        let dy = &dy.contiguous()?;
+        on_cuda!(x, crate::cuda::heads::unit_rows_gradient([x, y, dy], SHORTEST).map(Some));
         let (_, columns) = x.dims2()?;
         let columns = columns.max(1);
         dispatch!("l2_normalize", x.dtype(), T => {

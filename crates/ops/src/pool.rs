@@ -1,9 +1,9 @@
 //! Pooling.
 
 use crate::cpu::pool::{self, Geometry};
-use crate::tensor::{dispatch, slice_of};
+use crate::tensor::{dispatch, on_cuda, slice_of};
 use crate::{Tape, Value};
-use candle_core::{Result, Tensor, bail};
+use candle_core::{DType, Result, Tensor, bail};
 
 /// Window, stride and padding of a max pooling, the same along both axes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,24 +47,16 @@ impl Tape {
     /// # Errors
     /// As there.
     pub fn max_pool2d(&mut self, x: &Value, options: PoolOptions) -> Result<Value> {
-        let (batch, height, width, channels) = x.tensor.dims4()?;
+        let (_, height, width, channels) = x.tensor.dims4()?;
         let PoolOptions { window, stride, padding } = options;
         let geometry = Geometry::new([height, width], window, stride, padding)?;
         if channels == 0 {
             bail!("max_pool2d: images without channels")
         }
-        let (y, places) = dispatch!("max_pool2d", x.tensor.dtype(), T => {
-            let (y, places) = pool::max(&geometry, &slice_of::<T>(&x.tensor)?, channels);
-            let [height, width] = geometry.out_size;
-            (Tensor::from_vec(y, (batch, height, width, channels), x.tensor.device())?, places)
-        });
+        let (y, places) = maxima(&geometry, &x.tensor)?;
         let layer = x.layer;
         Ok(self.layer(y, layer.is_some(), move |dy, gradients| {
-            let dx = dispatch!("max_pool2d", dy.dtype(), T => {
-                let dx = pool::max_gradient(&geometry, &slice_of::<T>(&dy)?, &places, channels);
-                Tensor::from_vec(dx, (batch, height, width, channels), dy.device())?
-            });
-            gradients.add(layer, dx)
+            gradients.add(layer, gradient_of_maxima(&geometry, &dy, &places)?)
         }))
     }
 
@@ -78,17 +70,73 @@ impl Tape {
         if pixels * channels == 0 {
             bail!("global_avg_pool: {channels} channels of {height}×{width}: all must be positive")
         }
-        let y = dispatch!("global_avg_pool", x.tensor.dtype(), T => {
-            let y = pool::mean(&slice_of::<T>(&x.tensor)?, pixels, channels);
-            Tensor::from_vec(y, (batch, channels), x.tensor.device())?
-        });
-        let layer = x.layer;
+        let y = means(&x.tensor)?;
+        let (layer, dtype) = (x.layer, x.dtype());
         Ok(self.layer(y, layer.is_some(), move |dy, gradients| {
-            let dx = dispatch!("global_avg_pool", dy.dtype(), T => {
-                let dx = pool::mean_gradient(&slice_of::<T>(&dy)?, pixels, channels);
-                Tensor::from_vec(dx, (batch, height, width, channels), dy.device())?
-            });
-            gradients.add(layer, dx)
+            gradients.add(layer, gradient_of_means(&dy, [batch, height, width, channels], dtype)?)
         }))
+    }
+}
+
+/// The maxima, and where they were.
+fn maxima(g: &Geometry, x: &Tensor) -> Result<(Tensor, Places)> {
+    on_cuda!(x, crate::cuda::pool::max(g, x).map(|(y, places)| (y, Places::Device(places))));
+    let (batch, _, _, channels) = x.dims4()?;
+    dispatch!("max_pool2d", x.dtype(), T => {
+        let (y, places) = pool::max(g, &slice_of::<T>(x)?, channels);
+        let [height, width] = g.out_size;
+        let y = Tensor::from_vec(y, (batch, height, width, channels), x.device())?;
+        Ok((y, Places::Host(places)))
+    })
+}
+
+fn gradient_of_maxima(g: &Geometry, dy: &Tensor, places: &Places) -> Result<Tensor> {
+    let (batch, _, _, channels) = dy.dims4()?;
+    #[cfg(feature = "cuda")]
+    if let Places::Device(places) = places {
+        return crate::cuda::pool::max_gradient(g, dy, places);
+    }
+    let places = places.host()?;
+    dispatch!("max_pool2d", dy.dtype(), T => {
+        let dx = pool::max_gradient(g, &slice_of::<T>(dy)?, places, channels);
+        let [height, width] = g.in_size;
+        Tensor::from_vec(dx, (batch, height, width, channels), dy.device())
+    })
+}
+
+fn means(x: &Tensor) -> Result<Tensor> {
+    on_cuda!(x, crate::cuda::pool::mean(x));
+    let (batch, height, width, channels) = x.dims4()?;
+    dispatch!("global_avg_pool", x.dtype(), T => {
+        let y = pool::mean(&slice_of::<T>(x)?, height * width, channels);
+        Tensor::from_vec(y, (batch, channels), x.device())
+    })
+}
+
+/// The gradient of images of `dtype`, which only a GPU lets differ from that of features.
+fn gradient_of_means(dy: &Tensor, shape: [usize; 4], dtype: DType) -> Result<Tensor> {
+    on_cuda!(dy, crate::cuda::pool::mean_gradient(dy, shape, dtype));
+    let [_, height, width, channels] = shape;
+    dispatch!("global_avg_pool", dtype, T => {
+        let dx = pool::mean_gradient(&slice_of::<T>(dy)?, height * width, channels);
+        Tensor::from_vec(dx, &shape[..], dy.device())
+    })
+}
+
+/// Where in its window each maximum was.
+enum Places {
+    Host(Vec<u8>),
+    #[cfg(feature = "cuda")]
+    Device(Tensor),
+}
+
+impl Places {
+    #[cfg_attr(not(feature = "cuda"), allow(clippy::unnecessary_wraps))]
+    fn host(&self) -> Result<&[u8]> {
+        match self {
+            Self::Host(places) => Ok(places),
+            #[cfg(feature = "cuda")]
+            Self::Device(_) => bail!("max_pool2d: places on a GPU for a gradient on the CPU"),
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! A tape of our own for whole networks.
 
 use crate::cpu::{elementwise, layout};
-use crate::tensor::{check_same, dispatch, slice_of};
+use crate::tensor::{check_same, dispatch, on_cuda, slice_of};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::backprop::GradStore;
 use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, DType, Device, Layout, Result, Shape, Tensor, TensorId,
@@ -125,6 +127,7 @@ fn total(sum: Option<Tensor>, gradient: Tensor) -> Result<Tensor> {
 }
 
 fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    on_cuda!(a, crate::cuda::layout::sum(a, b));
     dispatch!("add", a.dtype(), T => {
         let sum = elementwise::sum(&slice_of::<T>(a)?, &slice_of::<T>(b)?);
         Tensor::from_vec(sum, a.shape(), a.device())
@@ -137,13 +140,15 @@ impl Tape {
         Self::default()
     }
 
-    /// Takes images `[B, C, H, W]` from candle's tape.
+    /// Takes images `[B, C, H, W]` from candle's tape. On a GPU they may be bfloat16: then so
+    /// is all that the network computes of them, in sums of `f32`, beside parameters of `f32`;
+    /// what [leaves](Self::leave) is `f32` again.
     ///
     /// # Errors
     /// Another rank or number type.
     pub fn enter(&mut self, images: &Tensor) -> Result<Value> {
         images.dims4()?;
-        let tensor = to_channels_last(images)?;
+        let tensor = to_channels_last(images, images.dtype())?;
         if !images.track_op() {
             return Ok(Value { tensor, layer: None });
         }
@@ -177,7 +182,7 @@ impl Tape {
     /// # Errors
     /// Shapes or number types that differ.
     pub fn mask(&mut self, x: &Value, mask: &Tensor) -> Result<Value> {
-        let mask = to_channels_last(&mask.detach())?;
+        let mask = to_channels_last(&mask.detach(), x.dtype())?;
         check_same("mask", &[&x.tensor, &mask])?;
         if x.dims() != mask.dims() {
             bail!("mask: {:?} for {:?}", mask.dims(), x.dims())
@@ -208,6 +213,7 @@ impl Tape {
         let variables = self.parameters.iter().filter(|p| p.is_variable()).map(Tensor::id);
         chain.apply_op1(Passed {
             y: planes,
+            dtype: y.dtype(),
             layer,
             ways: Mutex::new(Some(self.ways)),
             variables: variables.collect(),
@@ -238,24 +244,34 @@ impl Tape {
 }
 
 fn multiply(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    on_cuda!(a, crate::cuda::layout::product(a, b));
     dispatch!("mask", a.dtype(), T => {
         let product = elementwise::product(&slice_of::<T>(a)?, &slice_of::<T>(b)?);
         Tensor::from_vec(product, a.shape(), a.device())
     })
 }
 
-/// `[B, C, H, W]` to `[B, H, W, C]`.
-pub(crate) fn to_channels_last(x: &Tensor) -> Result<Tensor> {
+/// `[B, C, H, W]` to `[B, H, W, C]` of the type `to`: the same, or bfloat16 of `f32`.
+pub(crate) fn to_channels_last(x: &Tensor, to: DType) -> Result<Tensor> {
     let (batch, channels, height, width) = x.dims4()?;
+    on_cuda!(x, crate::cuda::layout::to_channels_last(x, to));
+    if to != x.dtype() {
+        bail!("images of {to:?}: expected {:?} on a CPU", x.dtype())
+    }
     dispatch!("images", x.dtype(), T => {
         let y = layout::exchange(&slice_of::<T>(&x.contiguous()?)?, channels, height * width);
         Tensor::from_vec(y, (batch, height, width, channels), x.device())
     })
 }
 
-/// `[B, H, W, C]` to `[B, C, H, W]`; features stay what they are.
+/// `[B, H, W, C]` to `[B, C, H, W]`; features stay what they are. bfloat16 becomes `f32`.
 fn to_planes(x: &Tensor) -> Result<Tensor> {
     let &[batch, height, width, channels] = x.dims() else { return Ok(x.clone()) };
+    let to = if x.dtype() == DType::BF16 { DType::F32 } else { x.dtype() };
+    on_cuda!(x, crate::cuda::layout::to_planes(x, to));
+    if to != x.dtype() {
+        bail!("images of bfloat16: expected f32 or f64 on a CPU")
+    }
     dispatch!("images", x.dtype(), T => {
         let y = layout::exchange(&slice_of::<T>(x)?, height * width, channels);
         Tensor::from_vec(y, (batch, channels, height, width), x.device())
@@ -298,6 +314,11 @@ fn nothing() -> Result<(CpuStorage, Shape)> {
     Ok((f32::to_cpu_storage_owned(vec![0.0]), Shape::from(())))
 }
 
+#[cfg(feature = "cuda")]
+fn nothing_on(parameter: &CudaStorage) -> Result<(CudaStorage, Shape)> {
+    Ok((crate::cuda::output(parameter, 1, DType::F32)?.0, Shape::from(())))
+}
+
 impl CustomOp1 for Link {
     fn name(&self) -> &'static str {
         "parameter"
@@ -305,6 +326,11 @@ impl CustomOp1 for Link {
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
         nothing()
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, parameter: &CudaStorage, _: &Layout) -> Result<(CudaStorage, Shape)> {
+        nothing_on(parameter)
     }
 
     fn bwd(&self, parameter: &Tensor, _: &Tensor, _: &Tensor) -> Result<Option<Tensor>> {
@@ -327,6 +353,17 @@ impl CustomOp2 for Link {
         nothing()
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        _: &CudaStorage,
+        _: &Layout,
+        parameter: &CudaStorage,
+        _: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        nothing_on(parameter)
+    }
+
     fn bwd(
         &self,
         chain: &Tensor,
@@ -341,6 +378,8 @@ impl CustomOp2 for Link {
 /// The whole tape as one operation of candle's.
 struct Passed {
     y: Tensor,
+    /// Of images in the network.
+    dtype: DType,
     layer: usize,
     ways: Mutex<Option<Vec<WayBack>>>,
     variables: Vec<TensorId>,
@@ -359,12 +398,23 @@ impl CustomOp1 for Passed {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, _: &CudaStorage, _: &Layout) -> Result<(CudaStorage, Shape)> {
+        use candle_core::backend::BackendStorage as _;
+        let (storage, layout) = self.y.storage_and_layout();
+        match &*storage {
+            candle_core::Storage::Cuda(y) => Ok((y.try_clone(layout)?, self.y.shape().clone())),
+            _ => bail!("a network's output left its GPU"),
+        }
+    }
+
     fn bwd(&self, chain: &Tensor, _: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
         let Some(ways) = lock(&self.ways).take() else {
             bail!("backward was called before: what it needed is freed; pass forward again")
         };
         let mut values = vec![None; ways.len()];
-        let dy = if dy.rank() == 4 { to_channels_last(dy)? } else { dy.contiguous()? };
+        let dy = dy.contiguous()?;
+        let dy = if dy.rank() == 4 { to_channels_last(&dy, self.dtype)? } else { dy };
         values[self.layer] = Some(dy);
         let mut gradients = Gradients { values, parameters: HashMap::new() };
         for (layer, way) in ways.into_iter().enumerate().rev() {

@@ -1,7 +1,7 @@
 //! From tensors to slices and back.
 
 use crate::cpu::simd::{Kernel, run_f32, run_f64};
-use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, WithDType, bail};
+use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, WithDType, bail};
 use std::marker::PhantomData;
 use std::ops::{Deref, Range};
 
@@ -39,6 +39,19 @@ macro_rules! dispatch {
 }
 pub(crate) use dispatch;
 
+/// Returns a GPU's result where the tensor lies on one.
+macro_rules! on_cuda {
+    ($tensor:expr, $work:expr) => {
+        #[cfg(feature = "cuda")]
+        {
+            if $tensor.device().is_cuda() {
+                return $work;
+            }
+        }
+    };
+}
+pub(crate) use on_cuda;
+
 /// The elements of a contiguous storage.
 pub(crate) fn slice<'a, T: Real>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
     match layout.contiguous_offsets() {
@@ -62,7 +75,10 @@ pub(crate) fn slice_of<T: Real>(tensor: &Tensor) -> Result<impl Deref<Target = [
     let (storage, layout) = tensor.storage_and_layout();
     match &*storage {
         Storage::Cpu(storage) => drop(slice::<T>(storage, layout)?),
-        _ => bail!("no kernel for device {:?}: expected a CPU tensor", tensor.device().location()),
+        _ => bail!(
+            "no kernel for device {:?}: expected a CPU tensor (GPUs take the feature `cuda`)",
+            tensor.device().location()
+        ),
     };
     let range = layout.contiguous_offsets().map_or(0..0, |(start, end)| start..end);
     Ok(Slice { storage, range, number: PhantomData })
@@ -83,6 +99,21 @@ impl<G: Deref<Target = Storage>, T: Real> Deref for Slice<G, T> {
 /// A tensor of another device or another number type than `T`.
 pub(crate) fn with_slice<T: Real, R>(tensor: &Tensor, read: impl FnOnce(&[T]) -> R) -> Result<R> {
     Ok(read(&slice_of(&tensor.contiguous()?)?))
+}
+
+/// Refuses parameters that do not go with images: of one type with them, or `f32` where images
+/// are bfloat16.
+pub(crate) fn check_parameters(op: &str, images: &Tensor, parameters: &[&Tensor]) -> Result<()> {
+    let expected = if images.dtype() == DType::BF16 { DType::F32 } else { images.dtype() };
+    for parameter in parameters {
+        if parameter.dtype() != expected {
+            bail!("{op}: dtype {:?} beside images of {:?}", parameter.dtype(), images.dtype())
+        }
+        if !parameter.device().same_device(images.device()) {
+            bail!("{op}: tensors on two devices")
+        }
+    }
+    Ok(())
 }
 
 /// Refuses arguments that the kernels cannot take together.

@@ -145,9 +145,9 @@ impl Layer {
         let (_, _, height, width) = input.dims4()?;
         let statistics = BatchStatistics::of(input, EPS)?;
         let count = (input.elem_count() / weight.elem_count()) as f64;
-        let variances = statistics.unbiased_variance();
+        let (means, variances) = (statistics.mean()?, statistics.unbiased_variance()?);
         let inverse = |v: &f64| 1.0 / (v * (count - 1.0) / count + EPS).sqrt();
-        let moments = statistics.mean().iter().zip(variances.iter().map(inverse));
+        let moments = means.iter().zip(variances.iter().map(inverse));
         let channel =
             |((&mean, inverse_deviation), weight)| Channel { mean, inverse_deviation, weight };
         let identity = Activation::Identity;

@@ -3,13 +3,32 @@
 use candle_core::{DType, Device, Result, Tensor, Var};
 use fewshot_seed::stream;
 use rand::Rng;
+use std::sync::OnceLock;
+
+/// Where the tests compute: on a GPU with the feature `cuda`, if one answers.
+pub fn device() -> &'static Device {
+    static DEVICE: OnceLock<Device> = OnceLock::new();
+    DEVICE.get_or_init(|| {
+        #[cfg(feature = "cuda")]
+        match fewshot_ops::cuda::open(0) {
+            Ok(device) => return device,
+            Err(e) => eprintln!("skipped on a GPU, run on the CPU: {e}"),
+        }
+        Device::Cpu
+    })
+}
+
+/// Whether that is a GPU.
+pub fn is_gpu() -> bool {
+    device().is_cuda()
+}
 
 /// Uniform in [-1, 1), `f64`.
 pub fn random(name: &str, shape: &[usize]) -> Tensor {
     let mut rng = stream(1, name, &[]);
     let count = shape.iter().product();
     let data: Vec<f64> = (0..count).map(|_| rng.random_range(-1.0..1.0)).collect();
-    Tensor::from_vec(data, shape, &Device::Cpu).unwrap()
+    Tensor::from_vec(data, shape, device()).unwrap()
 }
 
 pub fn values(tensor: &Tensor) -> Vec<f64> {
@@ -21,6 +40,10 @@ pub fn values(tensor: &Tensor) -> Vec<f64> {
 pub fn assert_close(name: &str, got: &[f64], expected: &[f64], tolerance: f64) {
     assert_eq!(got.len(), expected.len(), "{name}: length");
     let rms = (expected.iter().map(|v| v * v).sum::<f64>() / expected.len().max(1) as f64).sqrt();
+    let largest = got.iter().zip(expected).map(|(g, e)| (g - e).abs()).fold(0.0, f64::max);
+    if is_gpu() {
+        println!("{name}: off by {:.1e} of {tolerance:.0e}", largest / rms.max(1e-3));
+    }
     for (i, (g, e)) in got.iter().zip(expected).enumerate() {
         let difference = (g - e).abs();
         assert!(
@@ -55,7 +78,7 @@ pub fn check_gradients(name: &str, inputs: &[Tensor], f: impl Fn(&[Tensor]) -> R
             let mut moved = data.clone();
             moved[i] += delta;
             let mut inputs = inputs.to_vec();
-            inputs[k] = Tensor::from_vec(moved, input.dims(), &Device::Cpu).unwrap();
+            inputs[k] = Tensor::from_vec(moved, input.dims(), device()).unwrap();
             scalar(&inputs).unwrap().to_scalar::<f64>().unwrap()
         };
         let got: Vec<f64> = all.iter().map(|&i| gradient[i]).collect();

@@ -1,0 +1,115 @@
+//! Convolutions of channels-last images.
+
+use super::dnn::{Direction, Format, Key};
+use super::layout::{add_to_rows, to_channels_last, to_planes};
+use super::{Gpu, Numbers, address, empty, launch};
+use crate::cpu::conv::Geometry;
+use crate::launch::{Rows, Shape};
+use candle_core::{DType, Result, Tensor};
+
+/// A kernel `[O, C, kh, kw]` as convolutions of images of `dtype` take it: `[O, kh, kw, C]`.
+pub(crate) fn packed(kernel: &Tensor, dtype: DType) -> Result<Tensor> {
+    to_channels_last(kernel, dtype)
+}
+
+/// Computes what `direction` gives: of images, packed kernel and outputs, the one that is `None`
+/// in `arguments`.
+fn convolve(
+    g: &Geometry,
+    direction: Direction,
+    arguments: [Option<&Tensor>; 3],
+    dtype: DType,
+) -> Result<Tensor> {
+    let Some(device) = arguments.iter().flatten().map(|tensor| tensor.device()).next() else {
+        candle_core::bail!("conv2d: no arguments")
+    };
+    let gpu = Gpu::of(device)?;
+    let key = Key::new(direction, Numbers::of(dtype)?, g);
+    let shapes = key.sizes().map(|[a, c, h, w]| [a, h, w, c]);
+    let mut tensors = Vec::with_capacity(3);
+    for (argument, shape) in arguments.into_iter().zip(shapes) {
+        tensors.push(match argument {
+            Some(tensor) => tensor.clone(),
+            None => empty(&shape[..], dtype, device)?,
+        });
+    }
+    let addresses = |tensors: &[Tensor]| -> Result<[u64; 3]> {
+        Ok([address(&tensors[0])?, address(&tensors[1])?, address(&tensors[2])?])
+    };
+    let Some(written) = arguments.iter().position(Option::is_none) else {
+        candle_core::bail!("conv2d: nothing to compute")
+    };
+    let mut dnn = gpu.dnn();
+    let format = dnn.format(&key, addresses(&tensors)?)?;
+    if format == Format::ChannelsLast {
+        dnn.run(&key, addresses(&tensors)?)?;
+        return Ok(tensors.swap_remove(written));
+    }
+    let mut planes = Vec::with_capacity(3);
+    for (i, tensor) in tensors.iter().enumerate() {
+        let (a, h, w, c) = tensor.dims4()?;
+        planes.push(if i == written {
+            empty((a, c, h, w), dtype, device)?
+        } else {
+            to_planes(tensor, dtype)?
+        });
+    }
+    dnn.run(&key, addresses(&planes)?)?;
+    to_channels_last(&planes[written], dtype)
+}
+
+/// Outputs of images `[B, H, W, C]` by a packed kernel.
+pub(crate) fn forward(
+    g: &Geometry,
+    x: &Tensor,
+    packed: &Tensor,
+    bias: Option<&Tensor>,
+) -> Result<Tensor> {
+    let y = convolve(g, Direction::Forward, [Some(x), Some(packed), None], x.dtype())?;
+    if let Some(bias) = bias {
+        add_to_rows(&y, bias)?;
+    }
+    Ok(y)
+}
+
+/// The gradient of the images.
+pub(crate) fn input_gradient(g: &Geometry, dy: &Tensor, packed: &Tensor) -> Result<Tensor> {
+    convolve(g, Direction::Images, [None, Some(packed), Some(dy)], dy.dtype())
+}
+
+/// The gradient of the kernel `[O, C, kh, kw]`, in the type that parameters have.
+pub(crate) fn kernel_gradient(g: &Geometry, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    let packed = convolve(g, Direction::Kernel, [Some(x), None, Some(dy)], dy.dtype())?;
+    to_planes(&packed, Numbers::of(dy.dtype())?.real())
+}
+
+/// Sums over all but the channels of `x [B, H, W, C]`.
+pub(crate) fn channel_sums(x: &Tensor) -> Result<Tensor> {
+    let (batch, height, width, channels) = x.dims4()?;
+    let (gpu, numbers) = (Gpu::of(x.device())?, Numbers::of(x.dtype())?);
+    let count = batch * height * width;
+    let rows = Rows::new(count, channels, 1, 1024);
+    let partial = empty((rows.chunks, 2, channels), numbers.real(), x.device())?;
+    let sums = empty(channels, numbers.real(), x.device())?;
+    launch!(
+        gpu,
+        numbers,
+        "channel_sums",
+        rows.shape(),
+        address(x)?,
+        address(&partial)?,
+        count as u64,
+        channels as u32
+    );
+    launch!(
+        gpu,
+        numbers,
+        "channel_sums_total",
+        Shape::totals(channels),
+        address(&partial)?,
+        address(&sums)?,
+        rows.chunks as u32,
+        channels as u32
+    );
+    Ok(sums)
+}

@@ -1,0 +1,180 @@
+//! A GPU, with what is kept for as long as the program runs.
+
+use super::dnn::Dnn;
+use super::numbers::Numbers;
+use candle_core::cuda_backend::DeviceId;
+use candle_core::{CudaDevice, Device, Error, Result, bail};
+use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaStream};
+use cudarc::nvrtc::{CompileError, CompileOptions, compile_ptx_with_opts};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// One program; the order matters.
+const SOURCES: [&str; 6] = [
+    include_str!("kernels/numbers.cuh"),
+    include_str!("kernels/layout.cu"),
+    include_str!("kernels/batch_norm.cu"),
+    include_str!("kernels/pool.cu"),
+    include_str!("kernels/heads.cu"),
+    include_str!("kernels/optimizer.cu"),
+];
+
+static TF32: AtomicBool = AtomicBool::new(false);
+
+/// Whether `f32` convolutions and products may round their factors to 10 bits of mantissa (TF32),
+/// several times faster on GPUs since Ampere. Off until asked for.
+pub fn allow_tf32(is_allowed: bool) {
+    TF32.store(is_allowed, Ordering::Relaxed);
+    candle_core::cuda_backend::set_gemm_reduced_precision_f32(is_allowed);
+}
+
+/// The GPU number `ordinal`.
+///
+/// # Errors
+/// No driver, no such GPU, or a context that cannot be made.
+pub fn open(ordinal: usize) -> Result<Device> {
+    let count = CudaContext::device_count().map_err(|e| {
+        Error::msg(format!(
+            "cuda:{ordinal}: NVIDIA's driver does not answer ({e}): does nvidia-smi?"
+        ))
+    })?;
+    if ordinal >= count.max(0) as usize {
+        bail!(
+            "cuda:{ordinal}: there are {count} GPUs, counted from 0 (CUDA_VISIBLE_DEVICES hides some)"
+        )
+    }
+    let device = Device::new_cuda_with_stream(ordinal)?;
+    if let Device::Cuda(cuda) = &device {
+        // SAFETY: all work goes to the device's one stream, but for copies whose events are
+        // waited for by hand.
+        unsafe { cuda.disable_event_tracking() };
+        keep_freed_memory(cuda)?;
+    }
+    Ok(device)
+}
+
+/// What the GPU number `ordinal` calls itself.
+///
+/// # Errors
+/// No driver, no such GPU.
+pub fn name(ordinal: usize) -> Result<String> {
+    let context = CudaContext::new(ordinal).map_err(Error::wrap)?;
+    context.name().map_err(Error::wrap)
+}
+
+/// Has the driver's pool keep what is freed, instead of giving it back whenever the host waits.
+fn keep_freed_memory(device: &CudaDevice) -> Result<()> {
+    use cudarc::driver::sys;
+    let context = device.cuda_stream().context().clone();
+    if !context.has_async_alloc() {
+        return Ok(());
+    }
+    let mut pool = std::ptr::null_mut();
+    let mut threshold = u64::MAX;
+    // SAFETY: both calls write only to what is passed.
+    unsafe {
+        sys::cuDeviceGetDefaultMemPool(&mut pool, context.cu_device())
+            .result()
+            .map_err(Error::wrap)?;
+        let attribute = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+        let value = std::ptr::from_mut(&mut threshold).cast();
+        sys::cuMemPoolSetAttribute(pool, attribute, value).result().map_err(Error::wrap)
+    }
+}
+
+/// What is made once for each device.
+pub(crate) struct Gpu {
+    stream: Arc<CudaStream>,
+    modules: Mutex<HashMap<Numbers, Module>>,
+    dnn: Mutex<Dnn>,
+}
+
+struct Module {
+    module: Arc<CudaModule>,
+    functions: HashMap<&'static str, CudaFunction>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Gpu {
+    /// What belongs to a device.
+    ///
+    /// # Errors
+    /// A device that is no GPU, or cuDNN missing.
+    pub(crate) fn of(device: &Device) -> Result<Arc<Self>> {
+        match device {
+            Device::Cuda(device) => Self::of_cuda(device),
+            _ => bail!("a tensor on the CPU beside one on a GPU: move it with to_device"),
+        }
+    }
+
+    pub(crate) fn of_cuda(device: &CudaDevice) -> Result<Arc<Self>> {
+        static GPUS: Mutex<Vec<(DeviceId, Arc<Gpu>)>> = Mutex::new(Vec::new());
+        let mut gpus = lock(&GPUS);
+        if let Some((_, gpu)) = gpus.iter().find(|(id, _)| *id == device.id()) {
+            return Ok(Arc::clone(gpu));
+        }
+        let stream = device.cuda_stream();
+        let dnn = Mutex::new(Dnn::new(&stream)?);
+        let gpu = Arc::new(Self { stream, modules: Mutex::default(), dnn });
+        gpus.push((device.id(), Arc::clone(&gpu)));
+        Ok(gpu)
+    }
+
+    pub(crate) fn stream(&self) -> &Arc<CudaStream> {
+        &self.stream
+    }
+
+    pub(crate) fn dnn(&self) -> MutexGuard<'_, Dnn> {
+        lock(&self.dnn)
+    }
+
+    pub(crate) fn allows_tf32() -> bool {
+        TF32.load(Ordering::Relaxed)
+    }
+
+    /// A kernel for one number type.
+    ///
+    /// # Errors
+    /// Sources that NVRTC refuses, a name that they lack.
+    pub(crate) fn function(&self, numbers: Numbers, name: &'static str) -> Result<CudaFunction> {
+        let mut modules = lock(&self.modules);
+        let module = match modules.entry(numbers) {
+            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                let module = self.compile(numbers)?;
+                entry.insert(Module { module, functions: HashMap::new() })
+            }
+        };
+        if let Some(function) = module.functions.get(name) {
+            return Ok(function.clone());
+        }
+        let function = module.module.load_function(name).map_err(Error::wrap)?;
+        module.functions.insert(name, function.clone());
+        Ok(function)
+    }
+
+    fn compile(&self, numbers: Numbers) -> Result<Arc<CudaModule>> {
+        let context = self.stream.context();
+        let (major, minor) = context.compute_capability().map_err(Error::wrap)?;
+        let bits = 8 * numbers.dtype().size_in_bytes();
+        let source = format!("#define NUMBER_BITS {bits}\n{}", SOURCES.concat());
+        let options = CompileOptions {
+            options: vec![
+                format!("--gpu-architecture=compute_{major}{minor}"),
+                "--std=c++17".to_owned(),
+            ],
+            ..CompileOptions::default()
+        };
+        let ptx = compile_ptx_with_opts(source, options).map_err(|e| match e {
+            CompileError::CompileError { log, .. } => {
+                Error::msg(format!("NVRTC refused the kernels: {}", log.to_string_lossy()))
+            }
+            other => Error::msg(format!("NVRTC: {other:?}")),
+        })?;
+        context.load_module(ptx).map_err(Error::wrap)
+    }
+}

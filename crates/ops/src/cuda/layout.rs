@@ -1,0 +1,108 @@
+//! Layouts, sums and products of whole tensors.
+
+use super::{Gpu, Numbers, address, empty, launch};
+use crate::launch::Shape;
+use candle_core::{DType, Result, Tensor};
+
+/// Turns each matrix `[rows, columns]` of `x` over; gives numbers of the type `to`: the same, or
+/// from or to what is computed in.
+fn transposed(
+    x: &Tensor,
+    [batch, rows, columns]: [usize; 3],
+    shape: &[usize],
+    to: DType,
+) -> Result<Tensor> {
+    let gpu = Gpu::of(x.device())?;
+    let y = empty(shape, to, x.device())?;
+    // The images' type is the narrower.
+    let numbers = match (x.dtype(), to) {
+        (DType::BF16, _) | (_, DType::BF16) => Numbers::Brain,
+        (dtype, _) => Numbers::of(dtype)?,
+    };
+    let name = match (x.dtype() == numbers.dtype(), to == numbers.dtype()) {
+        (true, true) => "transposed",
+        (false, _) => "transposed_from_real",
+        (true, false) => "transposed_to_real",
+    };
+    if y.elem_count() == 0 {
+        return Ok(y);
+    }
+    // A grid is 65,535 matrices deep at most.
+    let (from, into) = (address(x)?, address(&y)?);
+    let (from_size, to_size) = (x.dtype().size_in_bytes(), to.size_in_bytes());
+    for first in (0..batch).step_by(1 << 15) {
+        let deep = (batch - first).min(1 << 15);
+        let start = first * rows * columns;
+        launch!(
+            gpu,
+            numbers,
+            name,
+            Shape::transposition(deep, rows, columns),
+            from + (start * from_size) as u64,
+            into + (start * to_size) as u64,
+            rows as u32,
+            columns as u32
+        );
+    }
+    Ok(y)
+}
+
+/// `[B, C, H, W]` to `[B, H, W, C]` of the type `to`.
+pub(crate) fn to_channels_last(x: &Tensor, to: DType) -> Result<Tensor> {
+    let (batch, channels, height, width) = x.dims4()?;
+    let shape = [batch, height, width, channels];
+    transposed(&x.contiguous()?, [batch, channels, height * width], &shape, to)
+}
+
+/// `[B, H, W, C]` to `[B, C, H, W]` of the type `to`.
+pub(crate) fn to_planes(x: &Tensor, to: DType) -> Result<Tensor> {
+    let (batch, height, width, channels) = x.dims4()?;
+    let shape = [batch, channels, height, width];
+    transposed(x, [batch, height * width, channels], &shape, to)
+}
+
+/// A kernel between two tensors of one shape and type.
+fn between(name: &'static str, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let gpu = Gpu::of(a.device())?;
+    let numbers = Numbers::of(a.dtype())?;
+    let y = empty(a.shape(), a.dtype(), a.device())?;
+    let count = a.elem_count();
+    launch!(
+        gpu,
+        numbers,
+        name,
+        Shape::flat(count),
+        address(a)?,
+        address(b)?,
+        address(&y)?,
+        count as u64
+    );
+    Ok(y)
+}
+
+/// `a + b`.
+pub(crate) fn sum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    between("sum", &a.contiguous()?, &b.contiguous()?)
+}
+
+/// `a · b`, element by element.
+pub(crate) fn product(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    between("product", a, b)
+}
+
+/// Adds `bias [C]` to each row of `y [.., C]`, in place.
+pub(crate) fn add_to_rows(y: &Tensor, bias: &Tensor) -> Result<()> {
+    let gpu = Gpu::of(y.device())?;
+    let count = y.elem_count();
+    launch!(
+        gpu,
+        Numbers::of(y.dtype())?,
+        "add_to_rows",
+        Shape::flat(count),
+        address(y)?,
+        address(bias)?,
+        count as u64,
+        bias.elem_count() as u32
+    );
+    Ok(())
+}
