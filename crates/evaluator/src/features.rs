@@ -1,9 +1,10 @@
 //! From images to features.
 
-use candle_core::{D, Device, Tensor};
+use candle_core::{Device, Tensor};
 use fewshot_data::{Batch, Dataset};
 use fewshot_episodes::FeatureBank;
-use fewshot_experiment::{Config, Error, Model, Progress, open_loader};
+use fewshot_experiment::{Config, Error, Model, Progress, image_dtype, open_loader};
+use fewshot_losses::right_rows;
 use fewshot_models::Pass;
 
 /// Features of all images of `dataset` under the evaluation transform.
@@ -18,7 +19,8 @@ pub fn extract_features(
 ) -> Result<FeatureBank, Error> {
     let model = model.frozen(config, device)?;
     bank(config, dataset, "features of", |mut batch| {
-        let features = model.backbone.forward(&image_tensor(&mut batch, device)?, Pass::Eval)?;
+        let images = image_tensor(&mut batch, config, device)?;
+        let features = model.backbone.forward(&images, Pass::Eval)?;
         Ok(features.flatten_all()?.to_vec1()?)
     })
 }
@@ -73,8 +75,11 @@ pub fn base_accuracy(
     // An epoch that training does not reach, so that its images are varied anew.
     for batch in loader.epoch(u64::MAX) {
         let mut batch = batch?;
-        let features = model.backbone.forward(&image_tensor(&mut batch, device)?, Pass::Eval)?;
-        correct += correct_predictions(&model.head.scores(&features)?, &batch.labels)?;
+        let images = image_tensor(&mut batch, config, device)?;
+        let features = model.backbone.forward(&images, Pass::Eval)?;
+        let labels = Tensor::from_slice(&batch.labels, batch.labels.len(), device)?;
+        let right = right_rows(&model.head.scores(&features)?, &labels)?;
+        correct += right.to_scalar::<u32>()? as usize;
         seen += batch.labels.len();
         progress.advance(batch.labels.len(), || format!("{:.2} %", percent(correct, seen)));
     }
@@ -85,20 +90,12 @@ fn percent(part: usize, whole: usize) -> f64 {
     100.0 * part as f64 / whole.max(1) as f64
 }
 
-/// Takes the images out of a batch, `[B, 3, S, S]`.
+/// Takes the images out of a batch, `[B, 3, S, S]`, in the configuration's precision.
 ///
 /// # Errors
 /// Out of memory.
-pub fn image_tensor(batch: &mut Batch, device: &Device) -> Result<Tensor, Error> {
+pub fn image_tensor(batch: &mut Batch, config: &Config, device: &Device) -> Result<Tensor, Error> {
     let shape = (batch.labels.len(), 3, batch.size, batch.size);
-    Ok(Tensor::from_vec(std::mem::take(&mut batch.images), shape, device)?)
-}
-
-/// How many rows of `scores [B, C]` are highest at their label.
-///
-/// # Errors
-/// Another rank.
-pub fn correct_predictions(scores: &Tensor, labels: &[u32]) -> Result<usize, Error> {
-    let predicted = scores.argmax(D::Minus1)?.to_vec1::<u32>()?;
-    Ok(predicted.iter().zip(labels).filter(|(p, l)| p == l).count())
+    let images = Tensor::from_vec(std::mem::take(&mut batch.images), shape, device)?;
+    Ok(images.to_dtype(image_dtype(config))?)
 }

@@ -1,20 +1,35 @@
 //! Data, loaders and samplers as a configuration describes them.
 
-use crate::{Config, Error, SplitConfig};
-use candle_core::Device;
+use crate::{Config, DeviceKind, Error, Precision, SplitConfig};
+use candle_core::{DType, Device};
 use fewshot_data::{Dataset, Loader, LoaderOptions, SourceSpec, TrainTransform, Transform};
 use fewshot_episodes::{EpisodeShape, Sampler};
 
 /// The device that the configuration names.
 ///
 /// # Errors
-/// A device that this build does not compute on.
+/// A device that this build does not compute on, a GPU that is not there or does not answer.
 pub fn device(config: &Config) -> Result<Device, Error> {
-    if config.device == "cpu" {
-        return Ok(Device::Cpu);
+    match config.device {
+        DeviceKind::Cpu => Ok(Device::Cpu),
+        #[cfg(feature = "cuda")]
+        DeviceKind::Cuda(ordinal) => {
+            fewshot_ops::cuda::allow_tf32(config.precision == Precision::Tf32);
+            Ok(fewshot_ops::cuda::open(ordinal)?)
+        }
+        #[cfg(not(feature = "cuda"))]
+        DeviceKind::Cuda(_) => Err(Error::Value {
+            key: "device".to_owned(),
+            got: config.device.to_string(),
+            expected: "cpu (this build has no feature `cuda`: build with --features cuda)"
+                .to_owned(),
+        }),
     }
-    let expected = "cpu (this build computes on no other device)".to_owned();
-    Err(Error::Value { key: "device".to_owned(), got: format!("{:?}", config.device), expected })
+}
+
+/// The number type that networks take images in.
+pub fn image_dtype(config: &Config) -> DType {
+    if config.precision == Precision::Bf16 { DType::BF16 } else { DType::F32 }
 }
 
 /// Opens the images of one split.

@@ -167,8 +167,11 @@ pub(crate) fn write_tensors(
     tensors: &Tensors,
     metadata: Option<HashMap<String, String>>,
 ) -> Result<(), Error> {
+    let on_cpu =
+        |(name, tensor): (&String, &Tensor)| Ok((name.clone(), tensor.to_device(&Device::Cpu)?));
+    let tensors: Tensors = tensors.iter().map(on_cpu).collect::<Result<_, Error>>()?;
     let bytes =
-        safetensors::serialize(tensors, metadata).map_err(|e| Error::checkpoint(path, e))?;
+        safetensors::serialize(&tensors, metadata).map_err(|e| Error::checkpoint(path, e))?;
     write_atomically(path, &bytes)
 }
 

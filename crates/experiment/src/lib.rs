@@ -35,11 +35,11 @@ mod provenance;
 mod run;
 mod start;
 
-pub use build::{device, open_loader, open_optional, open_split, sampler};
+pub use build::{device, image_dtype, open_loader, open_optional, open_split, sampler};
 pub use checkpoint::{Checkpoint, TrainingState};
 pub use config::{
-    Augment, Config, Dataset, LoaderConfig, Method, Optimizer, RawConfig, Schedule, SplitConfig,
-    Test, Train, Validation,
+    Augment, Config, Dataset, DeviceKind, LoaderConfig, Method, Optimizer, Precision, RawConfig,
+    Schedule, SplitConfig, Test, Train, Validation,
 };
 pub use error::Error;
 pub use model::Model;

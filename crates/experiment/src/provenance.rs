@@ -1,6 +1,6 @@
 //! What a result came from.
 
-use crate::Config;
+use crate::{Config, DeviceKind};
 use serde::Serialize;
 
 /// What it takes to obtain a result again. Nothing in it depends on time or on the number of
@@ -29,10 +29,24 @@ impl Provenance {
             version: env!("CARGO_PKG_VERSION"),
             candle: env!("FEWSHOT_CANDLE"),
             commit: env!("FEWSHOT_COMMIT"),
-            device: format!("{} ({})", config.device, fewshot_ops::instruction_set()),
+            device: device(config),
             config_sha256: config.sha256(),
             seed: config.seed,
         }
+    }
+}
+
+/// The device, with what decides how sums are rounded.
+fn device(config: &Config) -> String {
+    match config.device {
+        DeviceKind::Cpu => format!("cpu ({})", fewshot_ops::instruction_set()),
+        #[cfg(feature = "cuda")]
+        DeviceKind::Cuda(ordinal) => {
+            let name = fewshot_ops::cuda::name(ordinal).unwrap_or_else(|_| "absent".to_owned());
+            format!("{} ({name}, {})", config.device, config.precision.name())
+        }
+        #[cfg(not(feature = "cuda"))]
+        DeviceKind::Cuda(_) => format!("{} (absent)", config.device),
     }
 }
 

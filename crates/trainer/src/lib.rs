@@ -35,6 +35,7 @@ mod optimizer;
 mod report;
 mod schedule;
 mod session;
+mod steps;
 mod tensorboard;
 
 pub use optimizer::Optimiser;

@@ -20,10 +20,16 @@ pub struct Optimiser {
     rule: Rule,
     weight_decay: f64,
     parameters: BTreeMap<String, Var>,
-    /// By parameter.
-    states: BTreeMap<String, State>,
+    states: States,
     /// Updates so far.
     steps: usize,
+}
+
+/// What is remembered of gradients, by parameter, on the parameters' device.
+enum States {
+    Host(BTreeMap<String, State>),
+    #[cfg(feature = "cuda")]
+    Device(BTreeMap<String, Vec<Tensor>>),
 }
 
 /// What is remembered of a parameter's gradients.
@@ -40,22 +46,37 @@ impl Optimiser {
     /// # Errors
     /// Out of memory.
     pub fn new(rule: Rule, weight_decay: f64, parameters: BTreeMap<String, Var>) -> Result<Self> {
+        #[cfg(feature = "cuda")]
+        if parameters.values().any(|v| v.device().is_cuda()) {
+            let moments = if matches!(rule, Rule::Sgd { .. }) { 1 } else { 2 };
+            let zero = |(name, v): (&String, &Var)| {
+                let zeros = (0..moments).map(|_| v.zeros_like()).collect::<Result<_>>()?;
+                Ok((name.clone(), zeros))
+            };
+            let states = States::Device(parameters.iter().map(zero).collect::<Result<_>>()?);
+            return Ok(Self { rule, weight_decay, parameters, states, steps: 0 });
+        }
         let zero = |(name, v): (&String, &Var)| {
             let zeros = vec![0.0; v.elem_count()];
             let second = if matches!(rule, Rule::Sgd { .. }) { Vec::new() } else { zeros.clone() };
             (name.clone(), State { first: zeros, second })
         };
-        let states = parameters.iter().map(zero).collect();
+        let states = States::Host(parameters.iter().map(zero).collect());
         Ok(Self { rule, weight_decay, parameters, states, steps: 0 })
     }
 
     /// One update with learning rate `rate`. Parameters without a gradient stay.
     ///
     /// # Errors
-    /// A tensor that is not `f32` on the CPU.
+    /// A tensor that is not `f32`, or on another device than its parameter.
     pub fn step(&mut self, gradients: &GradStore, rate: f64) -> Result<()> {
         self.steps += 1;
-        for (name, state) in &mut self.states {
+        let states = match &mut self.states {
+            States::Host(states) => states,
+            #[cfg(feature = "cuda")]
+            States::Device(_) => return self.step_on_gpu(gradients, rate),
+        };
+        for (name, state) in states {
             let parameter = &self.parameters[name];
             let Some(gradient) = gradients.get(parameter) else { continue };
             let gradient = gradient.contiguous()?;
@@ -119,16 +140,72 @@ impl Optimiser {
         Ok(())
     }
 
-    /// Everything that the next update depends on, by name.
+    /// The same on a GPU: one launch for all parameters.
+    #[cfg(feature = "cuda")]
+    fn step_on_gpu(&self, gradients: &GradStore, rate: f64) -> Result<()> {
+        use fewshot_ops::cuda::optimizer::{Adam, Sgd, Update, adam, sgd};
+        let States::Device(states) = &self.states else { return Ok(()) };
+        let with_gradient = |(name, state)| {
+            let value = self.parameters[name].as_tensor();
+            let gradient = gradients.get(value)?.contiguous();
+            Some(gradient.map(|gradient| (value, gradient, state)))
+        };
+        let all: Vec<(&Tensor, Tensor, &Vec<Tensor>)> =
+            states.iter().filter_map(with_gradient).collect::<Result<_>>()?;
+        let updates: Vec<Update> = all
+            .iter()
+            .map(|(value, gradient, state)| Update {
+                value,
+                gradient,
+                first: &state[0],
+                second: state.get(1),
+            })
+            .collect();
+        match self.rule {
+            Rule::Sgd { momentum, dampening, nesterov } => {
+                let is_first = self.steps == 1 || momentum == 0.0;
+                let (keep, take) = if is_first { (0.0, 1.0) } else { (momentum, 1.0 - dampening) };
+                let decay = self.weight_decay;
+                sgd(&updates, &Sgd { rate, decay, momentum, keep, take, is_nesterov: nesterov })
+            }
+            Rule::Adam | Rule::AdamW => {
+                let (steps, is_coupled) = (self.steps as i32, self.rule == Rule::Adam);
+                let step = Adam {
+                    size: rate / (1.0 - BETA1.powi(steps)),
+                    root: (1.0 - BETA2.powi(steps)).sqrt(),
+                    decay: if is_coupled { self.weight_decay } else { 0.0 },
+                    shrink: if is_coupled { 1.0 } else { 1.0 - rate * self.weight_decay },
+                    betas: [BETA1, BETA2],
+                    eps: EPS,
+                };
+                adam(&updates, &step)
+            }
+        }
+    }
+
+    /// Everything that the next update depends on, by name, on the CPU.
     ///
     /// # Errors
-    /// None on a CPU.
+    /// A GPU that does not answer.
     pub fn tensors(&self) -> Result<BTreeMap<String, Tensor>> {
         let mut all = BTreeMap::new();
-        for (name, State { first, second }) in &self.states {
-            let parameter = &self.parameters[name];
-            for (prefix, state) in self.state_names().iter().zip([first, second]) {
-                let state = Tensor::from_slice(state, parameter.shape(), &Device::Cpu)?;
+        for (name, parameter) in &self.parameters {
+            let states = match &self.states {
+                States::Host(states) => {
+                    let State { first, second } = &states[name];
+                    let tensor = |state: &Vec<f32>| {
+                        Tensor::from_slice(state, parameter.shape(), &Device::Cpu)
+                    };
+                    let all = [first, second].into_iter().filter(|state| !state.is_empty());
+                    all.map(tensor).collect::<Result<Vec<_>>>()?
+                }
+                #[cfg(feature = "cuda")]
+                States::Device(states) => {
+                    let to_cpu = |state: &Tensor| state.to_device(&Device::Cpu);
+                    states[name].iter().map(to_cpu).collect::<Result<Vec<_>>>()?
+                }
+            };
+            for (prefix, state) in self.state_names().iter().zip(states) {
                 all.insert(format!("{prefix}.{name}"), state);
             }
         }
@@ -157,9 +234,23 @@ impl Optimiser {
                 None => bail!("optimiser: `{name}` is absent, as it is for another optimiser"),
             }
         }
-        for (name, State { first, second }) in &mut self.states {
-            for (prefix, state) in names.iter().zip([first, second]) {
-                *state = tensors[&format!("{prefix}.{name}")].flatten_all()?.to_vec1()?;
+        let given = |prefix: &str, name: &str| &tensors[&format!("{prefix}.{name}")];
+        match &mut self.states {
+            States::Host(states) => {
+                for (name, State { first, second }) in states {
+                    for (prefix, state) in names.iter().zip([first, second]) {
+                        *state = given(prefix, name).flatten_all()?.to_vec1()?;
+                    }
+                }
+            }
+            #[cfg(feature = "cuda")]
+            States::Device(states) => {
+                for (name, states) in states {
+                    let device = self.parameters[name].device();
+                    for (prefix, state) in names.iter().zip(states) {
+                        *state = given(prefix, name).to_device(device)?.contiguous()?;
+                    }
+                }
             }
         }
         self.steps = tensors["steps"].to_vec1::<i64>()?[0] as usize;

@@ -1,14 +1,15 @@
 //! A training from its first step, or from where it was interrupted, to its last.
 
+use crate::steps::{Batches, Steps};
 use crate::{EventWriter, LearningRate, Optimiser};
-use candle_core::{Device, Tensor};
-use evaluator::{correct_predictions, extract_features, few_shot, head_of, image_tensor};
+use candle_core::Device;
+use evaluator::{extract_features, few_shot, head_of};
 use fewshot_data::{Batch, Dataset, Split};
 use fewshot_experiment::{
     Config, Error, Model, Progress, Provenance, RunFolder, TrainingState, open_loader,
     open_optional, open_split, sampler,
 };
-use fewshot_losses::{backward, cross_entropy};
+use fewshot_losses::{backward, cross_entropy, right_rows};
 use fewshot_models::Pass;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -89,6 +90,8 @@ impl Session<'_> {
         let first_step = self.state.epochs * loader.batches_per_epoch() + self.state.steps;
         let mut events = EventWriter::create(self.run.path(), first_step)?;
         let mut is_first = true;
+        let mut images = Batches::new(config, &self.device)?;
+        let mut steps = Steps::new(config.train.print_freq);
 
         while self.state.epochs < config.train.epochs {
             let epoch = self.state.epochs;
@@ -100,7 +103,10 @@ impl Session<'_> {
             let mut batches = loader.epoch_from(epoch as u64, self.state.steps);
             while let Some(batch) = batches.next() {
                 let step = epoch * loader.batches_per_epoch() + self.state.steps;
-                let count = self.step(batch?, step, rate.at(step), &mut events)?;
+                let count = self.step(batch?, &mut images, (step, rate.at(step)), &mut steps)?;
+                if steps.are_due() || is_first {
+                    self.read(&mut steps, &mut events)?;
+                }
                 self.state.skipped = skipped_before + batches.skipped();
                 if std::mem::take(&mut is_first) {
                     let seconds = self.started.elapsed().as_secs_f64();
@@ -108,11 +114,13 @@ impl Session<'_> {
                 }
                 progress.advance(count, || self.running());
                 if stop.load(Ordering::Relaxed) {
+                    self.read(&mut steps, &mut events)?;
                     events.flush()?;
                     self.save(false)?;
                     return Ok(Outcome::Interrupted);
                 }
             }
+            self.read(&mut steps, &mut events)?;
             drop(progress);
             let images_per_second =
                 (self.state.seen - seen_before) as f64 / started.elapsed().as_secs_f64();
@@ -122,41 +130,48 @@ impl Session<'_> {
         Ok(Outcome::Finished)
     }
 
-    /// One update; gives the number of images.
+    /// One update; gives the number of images. A GPU is not waited for.
     fn step(
         &mut self,
-        mut batch: Batch,
-        step: usize,
-        rate: f64,
-        events: &mut EventWriter,
+        batch: Batch,
+        images: &mut Batches,
+        (step, rate): (usize, f64),
+        steps: &mut Steps,
     ) -> Result<usize, Error> {
         let count = batch.labels.len();
-        let images = image_tensor(&mut batch, &self.device)?;
-        let labels = Tensor::from_slice(&batch.labels, count, &self.device)?;
-
+        let (images, labels) = images.take(batch)?;
         let pass = Pass::Train { seed: self.config.seed, forward: step as u64 };
         let features = self.model.backbone.forward(&images, pass)?;
         let scores = self.model.head.training_scores(&features, &labels)?;
         let loss = cross_entropy(&scores, &labels)?;
         self.optimiser.step(&backward(&loss)?, rate)?;
-
-        let loss = f64::from(loss.to_scalar::<f32>()?);
-        if !loss.is_finite() {
-            return Err(Error::Value {
-                key: "train.learning_rate".to_owned(),
-                got: format!("{}, and the loss became {loss}", self.config.train.learning_rate),
-                expected: format!("a rate that training survives (it failed at step {step})"),
-            });
-        }
-        let correct = correct_predictions(&scores, &batch.labels)?;
-        let accuracy = 100.0 * correct as f64 / count as f64;
-        events.scalars(step, &[("lr", rate), ("loss", loss), ("train_acc", accuracy)])?;
-
-        self.state.loss_sum += loss * count as f64;
-        self.state.correct += correct;
-        self.state.seen += count;
+        steps.add(step, rate, count, loss.detach(), right_rows(&scores, &labels)?);
         self.state.steps += 1;
         Ok(count)
+    }
+
+    /// Reads losses and accuracies of the steps since the last time.
+    fn read(&mut self, steps: &mut Steps, events: &mut EventWriter) -> Result<(), Error> {
+        for step in steps.read()? {
+            if !step.loss.is_finite() {
+                let rate = self.config.train.learning_rate;
+                return Err(Error::Value {
+                    key: "train.learning_rate".to_owned(),
+                    got: format!("{rate}, and the loss became {}", step.loss),
+                    expected: format!(
+                        "a rate that training survives (it failed at step {})",
+                        step.number
+                    ),
+                });
+            }
+            let accuracy = 100.0 * step.correct as f64 / step.count as f64;
+            let scalars = [("lr", step.rate), ("loss", step.loss), ("train_acc", accuracy)];
+            events.scalars(step.number, &scalars)?;
+            self.state.loss_sum += step.loss * step.count as f64;
+            self.state.correct += step.correct;
+            self.state.seen += step.count;
+        }
+        Ok(())
     }
 
     fn loss(&self) -> f64 {

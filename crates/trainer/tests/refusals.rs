@@ -39,7 +39,12 @@ fn settings() {
         ("test.way=21", &["21", "16"]),
         ("test.query=12", &["13", "12"]),
         ("method.outputs=63", &["`method.outputs` is 63", "64 base classes"]),
-        ("device=cuda:0", &["`device` is \"cuda:0\"", "cpu"]),
+        #[cfg(not(feature = "cuda"))]
+        ("device=cuda:0", &["`device` is cuda:0", "cpu", "--features cuda"]),
+        ("device=gpu", &["`device` is \"gpu\"", "cpu, or cuda:N"]),
+        ("precision=bf16", &["`precision` is bf16", "f32 on a CPU"]),
+        ("precision=f16", &["`precision` is \"f16\"", "f32, tf32 or bf16"]),
+        ("train.print_freq=0", &["`train.print_freq` is 0"]),
         ("dataset.source=folders", &["`dataset.root` is not set"]),
         ("verbose", &["argument `verbose`", "key=value"]),
     ];

@@ -68,7 +68,7 @@ pub fn cases(setup: &Setup) -> Result<Vec<Case>, Error> {
             for _ in 0..epochs {
                 for batch in loader.epoch(epoch) {
                     let mut batch = batch?;
-                    let images = image_tensor(&mut batch, &Device::Cpu)?;
+                    let images = image_tensor(&mut batch, &config, &Device::Cpu)?;
                     let labels = Tensor::new(&batch.labels[..], &Device::Cpu)?;
                     training.step(&images, &labels)?;
                 }

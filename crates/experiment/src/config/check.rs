@@ -5,8 +5,8 @@
 
 use super::raw::{Reader, value_error};
 use super::{
-    Augment, Config, Dataset, LoaderConfig, Method, Optimizer, Schedule, SplitConfig, Test, Train,
-    Validation,
+    Augment, Config, Dataset, DeviceKind, LoaderConfig, Method, Optimizer, Precision, Schedule,
+    SplitConfig, Test, Train, Validation,
 };
 use crate::Error;
 use fewshot_data::{OnBroken, SourceKind, Split};
@@ -22,13 +22,21 @@ pub(super) fn check(mut r: Reader) -> Result<Config, Error> {
     let seed = r.count("seed", 0, 0)? as u64;
     let device = r.text("device", "cpu", "cpu, or cuda:N", |name| {
         let number = |name: &str| name.strip_prefix("cuda:")?.parse::<u16>().ok();
-        (name == "cpu" || number(name).is_some()).then(|| name.to_owned())
+        match name {
+            "cpu" => Some(DeviceKind::Cpu),
+            name => number(name).map(|ordinal| DeviceKind::Cuda(ordinal.into())),
+        }
     })?;
+    let precision = r.text("precision", "f32", "f32, tf32 or bf16", Precision::parse)?;
+    if device == DeviceKind::Cpu && precision != Precision::F32 {
+        return Err(value_error("precision", precision.name(), "f32 on a CPU"));
+    }
     let dataset = dataset(&mut r)?;
     let method = method(&mut r)?;
     Ok(Config {
         seed,
         device,
+        precision,
         dataset,
         train: train(&mut r)?,
         augment: Augment {
@@ -174,6 +182,7 @@ fn train(r: &mut Reader) -> Result<Train, Error> {
     }
     Ok(Train {
         optimizer,
+        print_freq: r.count("train.print_freq", 10, 1)?,
         learning_rate: r.number("train.learning_rate", 3e-3, POSITIVE, |v| v > 0.0)?,
         weight_decay: r.number("train.weight_decay", 0.0, NOT_NEGATIVE, |v| v >= 0.0)?,
         schedule,

@@ -21,7 +21,9 @@ pub struct Config {
     /// Where every random stream begins.
     pub seed: u64,
     /// `cpu`, or `cuda:0`.
-    pub device: String,
+    pub device: DeviceKind,
+    /// What images and what is computed of them are kept in.
+    pub precision: Precision,
     /// Where images come from.
     pub dataset: Dataset,
     /// What is trained.
@@ -38,6 +40,49 @@ pub struct Config {
     pub loader: LoaderConfig,
     /// Every setting with its effective value.
     resolved: toml::Table,
+}
+
+/// Where an experiment computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceKind {
+    /// The CPU.
+    Cpu,
+    /// The NVIDIA GPU of this number.
+    Cuda(usize),
+}
+
+impl std::fmt::Display for DeviceKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(ordinal) => write!(f, "cuda:{ordinal}"),
+        }
+    }
+}
+
+/// What a network computes in. Parameters, statistics and sums are `f32` always.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// Single precision throughout.
+    F32,
+    /// Single precision, but products of factors rounded to 10 bits of mantissa.
+    Tf32,
+    /// Images and what is computed of them in bfloat16.
+    Bf16,
+}
+
+impl Precision {
+    const ALL: [(&'static str, Self); 3] =
+        [("f32", Self::F32), ("tf32", Self::Tf32), ("bf16", Self::Bf16)];
+
+    /// What it is called in a configuration.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, precision)| *precision == self).map_or("", |(name, _)| name)
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, precision)| *precision)
+    }
 }
 
 impl Config {
@@ -130,6 +175,8 @@ pub struct Method {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Train {
+    /// Steps after which loss and accuracy are read: a GPU is waited for only then.
+    pub print_freq: usize,
     /// The update rule.
     pub optimizer: Optimizer,
     /// Highest learning rate.
