@@ -32,6 +32,19 @@ enum States {
     Device(BTreeMap<String, Vec<Tensor>>),
 }
 
+impl States {
+    /// Those on the CPU.
+    fn host(&mut self) -> impl Iterator<Item = (&String, &mut State)> {
+        match self {
+            Self::Host(states) => Some(states),
+            #[cfg(feature = "cuda")]
+            Self::Device(_) => None,
+        }
+        .into_iter()
+        .flatten()
+    }
+}
+
 /// What is remembered of a parameter's gradients.
 struct State {
     /// Momentum (SGD) or first moment (Adam).
@@ -71,12 +84,11 @@ impl Optimiser {
     /// A tensor that is not `f32`, or on another device than its parameter.
     pub fn step(&mut self, gradients: &GradStore, rate: f64) -> Result<()> {
         self.steps += 1;
-        let states = match &mut self.states {
-            States::Host(states) => states,
-            #[cfg(feature = "cuda")]
-            States::Device(_) => return self.step_on_gpu(gradients, rate),
-        };
-        for (name, state) in states {
+        #[cfg(feature = "cuda")]
+        if matches!(self.states, States::Device(_)) {
+            return self.step_on_gpu(gradients, rate);
+        }
+        for (name, state) in self.states.host() {
             let parameter = &self.parameters[name];
             let Some(gradient) = gradients.get(parameter) else { continue };
             let gradient = gradient.contiguous()?;
