@@ -1,6 +1,6 @@
 //! The four heads against the published implementation.
 
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 use candle_nn::{VarBuilder, VarMap};
 use fewshot_losses::{ClassifierKind, Margin, MarginHead, cross_entropy};
 use fewshot_parity::{Inputs, check, deviation, files, integers, numbers};
@@ -28,7 +28,7 @@ fn parity_heads() {
 }
 
 fn check_head(what: &str, inputs: &Inputs, classes: usize, name: &str, head: &Value) {
-    let device = &Device::Cpu;
+    let device = fewshot_parity::device();
     let labels: Vec<u32> = integers(&head["labels"]).into_iter().map(|l| l as u32).collect();
     let dim = numbers(&head["grad_feature"]).len() / labels.len();
     let feature = inputs.images("head/feature", labels.len() * dim);

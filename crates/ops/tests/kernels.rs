@@ -4,12 +4,13 @@
 mod common;
 
 use candle_core::{DType, Result, Tensor};
-use common::{assert_close, check_gradients, device, is_gpu, random, values};
+use common::{assert_close, check_gradients, random, values};
 use fewshot_ops::{
     Activation, BatchStatistics, Conv2dOptions, FollowingNorm, MarginOptions, PoolOptions, Tape,
     activate, batch_norm, conv2d, cross_entropy, global_avg_pool, instruction_set, l2_normalize,
     linear, margin_scores, max_pool2d, plainly, reference, right_rows,
 };
+use fewshot_parity::{device, is_gpu};
 
 /// Batch, channels, height, width; outputs, kernel height and width; stride, padding.
 const CONVOLUTIONS: &[([usize; 4], [usize; 3], usize, usize)] = &[

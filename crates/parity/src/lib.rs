@@ -14,6 +14,10 @@
 //!
 //! This crate only serves tests, and panics with a message where a file is not as expected.
 
+mod device;
+
+pub use device::{device, is_gpu};
+
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 

@@ -1,17 +1,17 @@
 //! Learning rates, optimisers and a whole training against the published implementation.
 
 use candle_core::backprop::GradStore;
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 use fewshot_experiment::Optimizer;
 use fewshot_losses::{ClassifierKind, Margin, MarginHead, cross_entropy};
 use fewshot_models::{Backbone, BackboneKind, DropOptions, Parameters, Pass};
-use fewshot_parity::{Inputs, check, digest_deviation, files, integers, numbers};
+use fewshot_parity::{Inputs, check, device, digest_deviation, files, integers, numbers};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use trainer::{LearningRate, Optimiser};
 
 fn tensor(data: Vec<f32>, shape: &[usize]) -> Tensor {
-    Tensor::from_vec(data, shape, &Device::Cpu).unwrap()
+    Tensor::from_vec(data, shape, device()).unwrap()
 }
 
 fn values(tensor: &Tensor) -> Vec<f64> {
@@ -114,7 +114,7 @@ struct Network {
 impl Network {
     fn new(inputs: &Inputs) -> Self {
         let parameters = Parameters::new(0);
-        let builder = parameters.builder(DType::F32, &Device::Cpu);
+        let builder = parameters.builder(DType::F32, device());
         let kind = BackboneKind::Conv4;
         let backbone = Backbone::new(kind, DropOptions::default(), builder.pp("feature")).unwrap();
         let head = MarginHead::new(
@@ -150,7 +150,7 @@ fn run(json: &Value, scale: f64) -> Distance {
     let network = Network::new(&inputs);
     let trainable = network.parameters.trainable();
     let mut optimiser = Optimiser::new(Optimizer::Adam, 5e-4, trainable).unwrap();
-    let labels = Tensor::arange(0, CLASSES as u32, &Device::Cpu).unwrap();
+    let labels = Tensor::arange(0, CLASSES as u32, device()).unwrap();
     let images = |name: &str, count: usize| {
         let shape = [count, 3, 84, 84];
         let images = inputs.images(&format!("{PREFIX}{name}"), shape.iter().product());

@@ -7,11 +7,11 @@ mod ties;
 pub use ties::{nudged, watched};
 
 use crate::{Backbone, BackboneKind, DropOptions, Parameters, Pass};
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 use candle_nn::VarBuilder;
 use fewshot_losses::{ClassifierKind, Margin, MarginHead, cross_entropy};
 use fewshot_ops::plainly;
-use fewshot_parity::{Inputs, check, digest_deviation, files, integers};
+use fewshot_parity::{Inputs, check, device, digest_deviation, files, integers};
 use serde_json::Value;
 use settle::Settling;
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ const FLOOR: f64 = 1e-2;
 const MOST_MOVED: usize = 50;
 
 fn tensor(data: Vec<f32>, shape: &[usize]) -> Tensor {
-    Tensor::from_vec(data, shape, &Device::Cpu).unwrap()
+    Tensor::from_vec(data, shape, device()).unwrap()
 }
 
 /// The files of one backbone, `backbone_NAME….json`.
@@ -87,7 +87,7 @@ fn check_backbone(name: &str, kind: BackboneKind, json: &Value) {
     let images = tensor(inputs.images(&format!("{prefix}x"), shape.iter().product()), &shape);
 
     let parameters = Parameters::new(0);
-    let builder = parameters.builder(DType::F32, &Device::Cpu);
+    let builder = parameters.builder(DType::F32, device());
     let backbone = Backbone::new(kind, DropOptions::default(), builder).unwrap();
     let published = json["parameters"].as_object().unwrap();
     let trainable = parameters.trainable();
@@ -108,7 +108,7 @@ fn check_backbone(name: &str, kind: BackboneKind, json: &Value) {
         check(&format!("{name} {pass} feature"), deviation, 1e-4);
     };
     feature(&json["eval_feature"], &backbone.forward(&images, Pass::Eval).unwrap(), "eval");
-    let frozen = parameters.frozen_builder(DType::F32, &Device::Cpu);
+    let frozen = parameters.frozen_builder(DType::F32, device());
     let frozen = Backbone::new(kind, DropOptions::default(), frozen).unwrap();
     let folded = frozen.forward(&images, Pass::Eval).unwrap();
     feature(&json["eval_feature"], &folded, "eval, batch norms folded into convolutions,");
@@ -125,14 +125,14 @@ fn check_backbone(name: &str, kind: BackboneKind, json: &Value) {
         kind.features(size as usize).unwrap(),
         classes,
         margin.unwrap(),
-        classifier_parameters.builder(DType::F32, &Device::Cpu),
+        classifier_parameters.builder(DType::F32, device()),
     )
     .unwrap();
     let weight = &classifier_parameters.all()["weight"];
     let data = inputs.fill(&format!("{prefix}classifier/weight"), weight.dims());
     weight.set(&tensor(data, weight.dims())).unwrap();
     let labels: Vec<u32> = integers(&head["labels"]).into_iter().map(|l| l as u32).collect();
-    let labels = Tensor::new(labels, &Device::Cpu).unwrap();
+    let labels = Tensor::new(labels, device()).unwrap();
     let forward = |backbone: &Backbone| {
         let features = backbone.forward(&images, pass).unwrap();
         let scores = classifier.training_scores(&features, &labels).unwrap();
@@ -160,7 +160,7 @@ fn check_backbone(name: &str, kind: BackboneKind, json: &Value) {
         _ => (name, v.as_detached_tensor()),
     };
     let tensors = parameters.all().into_iter().map(tensor).collect();
-    let builder = VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu);
+    let builder = VarBuilder::from_tensors(tensors, DType::F32, device());
     let norms = Backbone::new(kind, DropOptions::default(), builder).unwrap();
     let names = trainable.iter().map(|(name, v)| (v.as_tensor().id(), name.clone())).collect();
     let settling = Settling {

@@ -1,27 +1,9 @@
 //! Random tensors, comparison, and finite differences.
 
-use candle_core::{DType, Device, Result, Tensor, Var};
+use candle_core::{DType, Result, Tensor, Var};
+use fewshot_parity::{device, is_gpu};
 use fewshot_seed::stream;
 use rand::Rng;
-use std::sync::OnceLock;
-
-/// Where the tests compute: on a GPU with the feature `cuda`, if one answers.
-pub fn device() -> &'static Device {
-    static DEVICE: OnceLock<Device> = OnceLock::new();
-    DEVICE.get_or_init(|| {
-        #[cfg(feature = "cuda")]
-        match fewshot_ops::cuda::open(0) {
-            Ok(device) => return device,
-            Err(e) => eprintln!("skipped on a GPU, run on the CPU: {e}"),
-        }
-        Device::Cpu
-    })
-}
-
-/// Whether that is a GPU.
-pub fn is_gpu() -> bool {
-    device().is_cuda()
-}
 
 /// Uniform in [-1, 1), `f64`.
 pub fn random(name: &str, shape: &[usize]) -> Tensor {
