@@ -1,6 +1,7 @@
 //! Automation of the workspace.
 
 mod bench;
+mod check_cuda;
 mod convert;
 mod fetch;
 mod pack;
@@ -26,6 +27,9 @@ enum Task {
     /// Everything that continuous integration checks, cheapest first: format, clippy,
     /// documentation, tests, and each bench once
     Ci,
+    /// Whether the CUDA build compiles, without a GPU; with `--simulate` also whether its tests
+    /// pass on a simulated one
+    CheckCuda(check_cuda::CheckCuda),
     /// Writes the model of a PyTorch checkpoint as safetensors, which evaluator and PyTorch
     /// load. Nothing in the checkpoint is executed
     Convert(convert::Convert),
@@ -79,6 +83,7 @@ const CHECKS: &[Check] = &[
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Task::Ci => CHECKS.iter().try_for_each(run).map(|()| "all checks passed".to_owned()),
+        Task::CheckCuda(arguments) => arguments.run(),
         Task::Convert(arguments) => convert::convert(&arguments).map_err(|e| e.to_string()),
         Task::Publish(arguments) => publish::publish(&arguments).map_err(|e| e.to_string()),
         Task::DownloadCub(arguments) => arguments.run("cub"),

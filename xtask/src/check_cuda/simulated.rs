@@ -1,0 +1,149 @@
+//! The tests of the CUDA build on a simulated GPU.
+
+use super::{root, succeed};
+use crate::programs;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Its sources, each with the way it is compiled: convolutions are worth vectors.
+const SOURCES: [(&str, &[&str]); 6] = [
+    ("driver.cpp", &["-O2"]),
+    ("launch.cpp", &["-O2"]),
+    ("nvrtc.cpp", &["-O2"]),
+    ("candle.cpp", &["-O2"]),
+    ("cublas.cpp", &["-O2"]),
+    ("cudnn.cpp", &["-O3", "-march=native", "-ffast-math", "-fno-finite-math-only"]),
+];
+/// The libraries that it stands in for.
+const LIBRARIES: [&str; 7] = [
+    "libcuda.so.1",
+    "libnvrtc.so.13",
+    "libcurand.so.10",
+    "libcublas.so.13",
+    "libcublasLt.so.13",
+    "libcudnn.so.9",
+    "libnccl.so.2",
+];
+const PACKAGES: [&str; 4] = ["fewshot-ops", "fewshot-losses", "fewshot-models", "trainer"];
+
+/// Builds the simulated GPU and runs the tests on it: with channels-last convolutions, and once
+/// more the kernels' where cuDNN has none in `f32`.
+///
+/// # Errors
+/// No g++, or tests that fail.
+pub fn test() -> Result<(), String> {
+    println!("== tests on a simulated GPU");
+    let programs = test_programs()?;
+    let folder = root().join("target/simulated-gpu");
+    let folder = std::path::absolute(folder).map_err(|e| e.to_string())?;
+    build(&folder, &programs)?;
+    tests(&folder, &PACKAGES, &[])?;
+    tests(&folder, &["fewshot-ops"], &[("SIMULATED_CUDNN_REFUSES_NHWC", "1")])
+}
+
+fn cargo_test(packages: &[&str]) -> Command {
+    let mut cargo = programs::cargo("test");
+    cargo.args(["--features", "cuda", "--lib", "--bins", "--tests"]);
+    packages.iter().for_each(|package| {
+        cargo.args(["--package", package]);
+    });
+    cargo
+}
+
+fn tests(folder: &Path, packages: &[&str], environment: &[(&str, &str)]) -> Result<(), String> {
+    let mut cargo = cargo_test(packages);
+    let mut libraries = vec![folder.join("lib")];
+    let homes = ["CUDA_HOME", "CUDA_PATH"].into_iter().filter_map(std::env::var_os);
+    libraries.extend(homes.map(|home| Path::new(&home).join("lib64")));
+    let path = std::env::join_paths(libraries).map_err(|e| e.to_string())?;
+    cargo.env("LD_LIBRARY_PATH", path);
+    cargo.env("SIMULATED_GPU_SHIM", sources().join("shim.h"));
+    cargo.env("SIMULATED_GPU_CACHE", folder.join("kernels"));
+    cargo.envs(environment.iter().copied());
+    succeed("a test", &mut cargo)
+}
+
+fn sources() -> PathBuf {
+    std::path::absolute(root().join("xtask/src/check_cuda/simulated")).unwrap_or_default()
+}
+
+/// The tests' programs, built.
+fn test_programs() -> Result<Vec<PathBuf>, String> {
+    let mut cargo = cargo_test(&PACKAGES);
+    cargo.args(["--no-run", "--message-format=json-render-diagnostics"]);
+    let output = cargo.stderr(Stdio::inherit()).output();
+    let output = output.map_err(|e| format!("cannot run cargo: {e}"))?;
+    if !output.status.success() {
+        return Err("cargo cannot build the tests".to_owned());
+    }
+    let program = |line: &str| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        message["executable"].as_str().map(PathBuf::from)
+    };
+    Ok(String::from_utf8_lossy(&output.stdout).lines().filter_map(program).collect())
+}
+
+/// One library by all names. What the programs mention and it lacks does nothing.
+fn build(folder: &Path, programs: &[PathBuf]) -> Result<(), String> {
+    let libraries = folder.join("lib");
+    if libraries.exists() {
+        std::fs::remove_dir_all(&libraries)
+            .map_err(|e| format!("cannot empty {}: {e}", libraries.display()))?;
+    }
+    for folder in [&libraries, &folder.join("kernels")] {
+        std::fs::create_dir_all(folder)
+            .map_err(|e| format!("cannot make {}: {e}", folder.display()))?;
+    }
+    let mut objects = Vec::new();
+    for (source, options) in SOURCES {
+        let object = folder.join(source).with_extension("o");
+        let mut compiler = Command::new("g++");
+        compiler.args(["-std=c++17", "-fPIC", "-Wall", "-c"]).args(options).arg("-o").arg(&object);
+        succeed(source, compiler.arg(sources().join(source)))?;
+        objects.push(object);
+    }
+    let own = symbols(&objects, &["--defined-only"])?;
+    let wanted = symbols(programs, &["--dynamic", "--undefined-only"])?;
+    let is_of_cuda = |name: &&String| {
+        let known = ["cublas", "cudnn", "curand", "nvrtc", "nccl"];
+        let is_driver =
+            name.strip_prefix("cu").is_some_and(|rest| rest.starts_with(char::is_uppercase));
+        is_driver || known.iter().any(|prefix| name.starts_with(prefix))
+    };
+    let lacking = wanted.difference(&own).filter(is_of_cuda);
+    let stand_ins: String =
+        lacking.map(|name| format!("int {name}(void) {{ return 0; }}\n")).collect();
+    let file = folder.join("stand-ins.c");
+    std::fs::write(&file, stand_ins)
+        .map_err(|e| format!("cannot write {}: {e}", file.display()))?;
+    let object = folder.join("stand-ins.o");
+    // Names that the compiler knows otherwise are no matter here.
+    succeed(
+        "stand-ins",
+        Command::new("gcc").args(["-fPIC", "-w", "-c", "-o"]).arg(&object).arg(&file),
+    )?;
+    objects.push(object);
+    // One file by all names: copies would each have memory of their own.
+    let library = libraries.join(LIBRARIES[0]);
+    let mut linker = Command::new("g++");
+    linker.args(["-shared", "-o"]).arg(&library).args(&objects).arg("-ldl");
+    succeed("the simulated GPU", &mut linker)?;
+    for name in &LIBRARIES[1..] {
+        let link = libraries.join(name);
+        std::fs::hard_link(&library, &link).map_err(|e| format!("cannot link {name}: {e}"))?;
+    }
+    Ok(())
+}
+
+/// The names that `nm` finds.
+fn symbols(files: &[PathBuf], options: &[&str]) -> Result<BTreeSet<String>, String> {
+    let output = Command::new("nm").args(options).args(files).output();
+    let output = output.map_err(|e| format!("cannot run nm: {e}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let name = |line: &str| {
+        let name = line.split_whitespace().last()?;
+        Some(name.split('@').next().unwrap_or(name).to_owned())
+    };
+    Ok(text.lines().filter_map(name).collect())
+}
