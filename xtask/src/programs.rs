@@ -17,7 +17,11 @@ pub fn cargo(command: &str) -> Command {
 /// No cargo.
 pub fn go_on_in_release() -> Result<std::convert::Infallible, std::io::Error> {
     let mut cargo = cargo("run");
-    cargo.args(["--quiet", "--release", "--package", "xtask", "--"]);
+    cargo.args(["--quiet", "--release", "--package", "xtask"]);
+    if cfg!(feature = "cuda") {
+        cargo.args(["--features", "cuda"]);
+    }
+    cargo.arg("--");
     let status = cargo.args(std::env::args_os().skip(1)).status()?;
     std::process::exit(status.code().unwrap_or(2))
 }

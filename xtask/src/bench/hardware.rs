@@ -17,6 +17,8 @@ pub struct Hardware {
     pub threads: usize,
     /// The instruction set of our kernels.
     pub instruction_set: &'static str,
+    /// As the GPU calls itself, where there is one that this build can use.
+    pub gpu: Option<String>,
     /// Of the machine, in GB.
     pub memory_gb: Option<f64>,
     /// Distribution and kernel.
@@ -50,6 +52,7 @@ impl Hardware {
             cores: cores(),
             threads,
             instruction_set: fewshot_ops::instruction_set(),
+            gpu: gpu(),
             memory_gb: memory.and_then(|text| gigabytes(&field(&text, "MemTotal")?)),
             os: os(),
             version: build.version,
@@ -74,6 +77,9 @@ impl std::fmt::Display for Hardware {
         if let Some(memory) = self.memory_gb {
             write!(f, ", {memory:.0} GB")?;
         }
+        if let Some(gpu) = &self.gpu {
+            write!(f, ", {gpu}")?;
+        }
         write!(f, ", {os}; commit {commit}, candle {candle}, {profile} build")?;
         if let Some(versions) = self.pytorch.as_ref().and_then(Value::as_object) {
             for (name, version) in versions {
@@ -82,6 +88,16 @@ impl std::fmt::Display for Hardware {
         }
         Ok(())
     }
+}
+
+#[cfg(feature = "cuda")]
+fn gpu() -> Option<String> {
+    fewshot_ops::cuda::name(0).ok()
+}
+
+#[cfg(not(feature = "cuda"))]
+fn gpu() -> Option<String> {
+    None
 }
 
 /// Cores that this process may use.

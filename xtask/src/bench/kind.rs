@@ -1,7 +1,7 @@
 //! What there is to measure.
 
 use super::case::{Case, Setup};
-use super::{Error, episodes, kernels, loader, memory, networks, run, start};
+use super::{Error, episodes, gpu, kernels, loader, memory, networks, run, start};
 
 /// A kind of row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -23,6 +23,9 @@ pub enum Kind {
     Scaling,
     /// Single convolutions of ResNet-18 and the machine's peak, GFLOP/s
     Kernels,
+    /// Training steps on an NVIDIA GPU, images/s, beside PyTorch in the same precision, eager and
+    /// compiled; time of each phase, ms. Takes a build with --features cuda
+    Gpu,
     /// Epochs of configs/cpu/mini-imagenet-conv4.toml, s each; needs FEWSHOT_DATA
     Run,
 }
@@ -46,6 +49,7 @@ impl Kind {
             Self::Start => start::cases(setup),
             Self::Scaling => Ok(networks::scaling(setup)),
             Self::Kernels => kernels::cases(setup),
+            Self::Gpu => gpu::cases(setup),
             Self::Run => run::cases(setup),
         }
     }

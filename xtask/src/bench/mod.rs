@@ -7,6 +7,7 @@
 mod case;
 mod episodes;
 mod error;
+mod gpu;
 mod hardware;
 mod images;
 mod kernels;
@@ -42,6 +43,8 @@ use std::path::{Path, PathBuf};
   cargo xtask bench kernels scaling --threads 1         convolutions, batches and sizes, on one thread
   cargo xtask bench run --against-pytorch --epochs 2    whole epochs; needs FEWSHOT_DATA
   cargo xtask bench --smallest                          whether it works at all
+  cargo run --release -p xtask --features cuda -- bench gpu --against-pytorch
+                                                        training on an NVIDIA GPU, both sides
 
 Both sides have the same threads, sizes and images, and are measured in turn, after warming
 up. `ours` and `PyTorch` are medians, `ratio` is the median of the pairs' ratios: above 1 ours
@@ -55,7 +58,7 @@ whatever build this is.
 
 Exit status: 0 done, 2 anything that was wrong.")]
 pub struct Bench {
-    /// What to measure [default: all but scaling, kernels and run]
+    /// What to measure [default: all but scaling, kernels, gpu and run]
     #[arg(value_enum, value_name = "KIND")]
     kinds: Vec<Kind>,
     /// Measure PyTorch, too, by the python3 or python of the PATH

@@ -47,7 +47,9 @@ fn steps(setup: &Setup, networks: &[(Network, usize)]) -> Vec<Case> {
         case("train", setup, sized, |network| {
             let mut training = Training::new(&network.config()?)?;
             let (images, labels) = (network.images()?, network.labels()?);
-            Ok(Box::new(move || training.step(&images, &labels).map(f64::from)))
+            Ok(Box::new(move || {
+                Ok(f64::from(training.step(&images, &labels)?.to_scalar::<f32>()?))
+            }))
         })
     };
     networks.iter().map(case).collect()

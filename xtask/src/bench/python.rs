@@ -10,6 +10,8 @@ use std::thread::sleep;
 use std::time::Duration;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/bench/pytorch.py");
+/// Where it is for a program that was built elsewhere and runs in a checkout.
+const SCRIPT_HERE: &str = "xtask/src/bench/pytorch.py";
 /// Prints the versions of all that the script imports.
 const VERSIONS: &str = "
 import json, platform, torch, torchvision, numpy, PIL
@@ -83,7 +85,8 @@ impl Script {
     /// A script that gives up; why, it says on standard error.
     pub fn start(python: &Interpreter, mut request: Value, threads: usize) -> Result<Self, Error> {
         request["threads"] = threads.into();
-        Self::run(&python.program, SCRIPT.as_ref(), &request, threads)
+        let script = if Path::new(SCRIPT).exists() { SCRIPT } else { SCRIPT_HERE };
+        Self::run(&python.program, script.as_ref(), &request, threads)
     }
 
     fn run(program: &Path, script: &OsStr, request: &Value, threads: usize) -> Result<Self, Error> {

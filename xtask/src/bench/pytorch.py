@@ -105,6 +105,53 @@ def features(request):
     return BetterFormat(request, "features")
 
 
+class Gpu:
+    """Training steps on a GPU: channels-last, autocast for bfloat16, fused Adam, the fastest
+    convolutions that cuDNN finds; `compiled` by torch.compile."""
+
+    def __init__(self, request):
+        import torch
+
+        self.torch, self.brain = torch, request["precision"] == "bf16"
+        torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+        self.model = Model(request, channels_last=True)
+        model = self.model
+        model.network.cuda()
+        model.head.cuda()
+        parameters = [*model.network.parameters(), *model.head.parameters()]
+        self.adam = torch.optim.Adam(parameters, 1e-3, weight_decay=5e-4, fused=True)
+        self.images, self.labels = model.images.cuda(), model.labels.cuda()
+        self.loss = torch.compile(self.forward) if request["compiled"] else self.forward
+        self.batch, self.steps = request["batch"], request["steps"]
+        self.note = "compiled" if request["compiled"] else "eager"
+        self.note += f", {request['precision']}, {torch.cuda.get_device_name()}"
+        for _ in range(5):
+            self.step()
+        torch.cuda.synchronize()
+
+    def forward(self):
+        torch = self.torch
+        with torch.autocast("cuda", torch.bfloat16, enabled=self.brain):
+            scores = self.model.head(self.model.network(self.images), self.labels)
+            return torch.nn.functional.cross_entropy(scores, self.labels)
+
+    def step(self):
+        loss = self.loss()
+        self.adam.zero_grad(set_to_none=True)
+        loss.backward()
+        self.adam.step()
+        return loss
+
+    def work(self):
+        for _ in range(1, self.steps):
+            self.step()
+        self.step().item()
+
+    def measure(self):
+        return self.batch * self.steps / seconds(self.work)
+
+
 class Episodes:
     """The published fine-tuning, episode after episode."""
 
@@ -273,7 +320,7 @@ class Convolution(Repeated):
         self.note = "channels-last" if last else "default format"
 
 
-KINDS = {"product": Product, "convolution": Convolution, "train": train, "features": features, "episodes": Episodes, "loader": Loader, "memory": Memory, "run": Run}
+KINDS = {"product": Product, "convolution": Convolution, "train": train, "features": features, "gpu": Gpu, "episodes": Episodes, "loader": Loader, "memory": Memory, "run": Run}
 
 
 def main():

@@ -2,9 +2,10 @@
 
 use super::Error;
 use candle_core::{Device, Tensor};
-use fewshot_experiment::{Config, Model, RawConfig};
+use fewshot_experiment::{Config, Model, RawConfig, device, image_dtype};
 use fewshot_losses::{backward, cross_entropy};
 use fewshot_models::{BackboneKind, Pass};
+use std::time::Instant;
 use trainer::Optimiser;
 
 /// Base classes of mini-ImageNet.
@@ -35,6 +36,14 @@ impl Network {
     /// # Errors
     /// Out of memory.
     pub fn config(self) -> Result<Config, Error> {
+        self.config_with(&[])
+    }
+
+    /// The same with further settings.
+    ///
+    /// # Errors
+    /// Settings that do not go together.
+    pub fn config_with(self, settings: &[&str]) -> Result<Config, Error> {
         let Self { backbone, size, batch } = self;
         let mut raw = RawConfig::default();
         for setting in [
@@ -49,6 +58,7 @@ impl Network {
         ] {
             raw.set(&setting)?;
         }
+        settings.iter().try_for_each(|setting| raw.set(setting))?;
         Ok(raw.check()?)
     }
 
@@ -81,6 +91,7 @@ pub struct Training {
     model: Model,
     optimiser: Optimiser,
     steps: u64,
+    device: Device,
 }
 
 impl Training {
@@ -89,24 +100,65 @@ impl Training {
     /// # Errors
     /// Out of memory.
     pub fn new(config: &Config) -> Result<Self, Error> {
-        let model = Model::new(config, CLASSES, &Device::Cpu)?;
+        let device = device(config)?;
+        let model = Model::new(config, CLASSES, &device)?;
         let parameters = model.parameters.trainable();
         let train = &config.train;
         let optimiser = Optimiser::new(train.optimizer, train.weight_decay, parameters)?;
-        Ok(Self { model, optimiser, steps: 0 })
+        Ok(Self { model, optimiser, steps: 0, device })
     }
 
-    /// One update; gives the loss.
+    /// Images and labels where and as the network takes them.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn place(
+        &self,
+        config: &Config,
+        images: &Tensor,
+        labels: &Tensor,
+    ) -> Result<[Tensor; 2], Error> {
+        let images = images.to_device(&self.device)?.to_dtype(image_dtype(config))?;
+        Ok([images, labels.to_device(&self.device)?])
+    }
+
+    /// One update; gives the loss, which a GPU need not have computed yet.
     ///
     /// # Errors
     /// Shapes that do not fit the model.
-    pub fn step(&mut self, images: &Tensor, labels: &Tensor) -> Result<f32, Error> {
+    pub fn step(&mut self, images: &Tensor, labels: &Tensor) -> Result<Tensor, Error> {
         let pass = Pass::Train { seed: 0, forward: self.steps };
         let features = self.model.backbone.forward(images, pass)?;
         let scores = self.model.head.training_scores(&features, labels)?;
         let loss = cross_entropy(&scores, labels)?;
         self.optimiser.step(&backward(&loss)?, RATE)?;
         self.steps += 1;
-        Ok(loss.to_scalar()?)
+        Ok(loss.detach())
+    }
+
+    /// How long forward, loss, backward and update take, each waited for, in milliseconds.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    pub fn phases(&mut self, images: &Tensor, labels: &Tensor) -> Result<[f64; 4], Error> {
+        let pass = Pass::Train { seed: 0, forward: self.steps };
+        self.steps += 1;
+        let device = self.device.clone();
+        let mut since = Instant::now();
+        let mut lap = || -> Result<f64, Error> {
+            device.synchronize()?;
+            let milliseconds = 1e3 * since.elapsed().as_secs_f64();
+            since = Instant::now();
+            Ok(milliseconds)
+        };
+        let features = self.model.backbone.forward(images, pass)?;
+        let forward = lap()?;
+        let scores = self.model.head.training_scores(&features, labels)?;
+        let loss = cross_entropy(&scores, labels)?;
+        let head = lap()?;
+        let gradients = backward(&loss)?;
+        let back = lap()?;
+        self.optimiser.step(&gradients, RATE)?;
+        Ok([forward, head, back, lap()?])
     }
 }

@@ -61,6 +61,8 @@ fn tests(folder: &Path, packages: &[&str], environment: &[(&str, &str)]) -> Resu
     cargo.env("SIMULATED_GPU_SHIM", sources().join("shim.h"));
     cargo.env("SIMULATED_GPU_CACHE", folder.join("kernels"));
     cargo.envs(environment.iter().copied());
+    // Half an hour for what smaller networks show as well.
+    cargo.args(["--", "--skip", "parity_wide_resnet"]);
     succeed("a test", &mut cargo)
 }
 

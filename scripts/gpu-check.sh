@@ -1,0 +1,125 @@
+#!/usr/bin/env bash
+# Every check that takes an NVIDIA GPU, in one go of at most eight minutes.
+#
+#   scripts/gpu-check.sh pack          builds the programs (nvcc, no GPU) and packs them, about 20 MB:
+#                                      target/gpu-check.tar.xz
+#   scripts/gpu-check.sh [run] [OUT]   unpacks or builds them, runs all checks, writes to OUT
+#                                      (default: $OUT, else target/gpu-check/out)
+#
+# The machine with the GPU needs this checkout (for fixtures and configs), the packed programs, the
+# driver, CUDA's libraries (those of a PyTorch wheel will do), and Python with PyTorch to compare
+# with. FEWSHOT_DATA with mini-imagenet-84 below it, of however many images, allows the full run.
+#
+# Exit status: 0 all checks passed, 1 some failed (the table says which), 2 nothing could be run.
+set -u
+cd "$(dirname "$0")/.." || exit 2
+packed=target/gpu-check.tar.xz
+folder=target/gpu-check
+
+pack() {
+    local programs=$folder/bin target found
+    rm -rf "$programs" && mkdir -p "$programs" || return 2
+    cargo build --release --features cuda -p trainer -p evaluator -p xtask || return 2
+    cargo test --release --features cuda --no-run --message-format=json-render-diagnostics \
+        -p fewshot-ops -p fewshot-losses -p fewshot-models -p trainer --lib --tests \
+        > "$folder/tests.json" || return 2
+    target=$(cargo metadata --format-version 1 --no-deps | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')
+    found=$target/${CARGO_BUILD_TARGET:-.}/release
+    cp "$found/trainer" "$found/evaluator" "$found/xtask" "$programs/" || return 2
+    python3 - "$folder/tests.json" "$programs" <<'P' || return 2
+import json, shutil, sys
+wanted = {("fewshot_ops", "kernels"): "ops-kernels", ("fewshot_losses", "parity"): "losses-parity",
+          ("fewshot_models", "fewshot_models"): "models-parity", ("trainer", "parity"): "trainer-parity"}
+for line in open(sys.argv[1]):
+    message = json.loads(line)
+    if message.get("executable"):
+        package = message["package_id"].split("/")[-1].split("#")[0]
+        package = {"ops": "fewshot_ops", "losses": "fewshot_losses", "models": "fewshot_models"}.get(package, package)
+        name = wanted.pop((package, message["target"]["name"]), None)
+        if name:
+            shutil.copy(message["executable"], f"{sys.argv[2]}/{name}")
+assert not wanted, f"not built: {wanted}"
+P
+    strip "$programs"/* || return 2
+    # Most of each program is the same kernels: a window over all of them stores those once.
+    tar -C "$folder" -c bin | xz -T1 -6 --lzma2=preset=6,dict=768MiB > "$packed" || return 2
+    ls -l "$packed"
+}
+
+limit=$((SECONDS + 470))
+failed=0
+# check NAME SECONDS COMMAND...: runs it for so long at most, keeps what it prints.
+check() {
+    local name=$1 most=$2 left=$((limit - SECONDS)) started=$SECONDS status
+    shift 2
+    if [ "$left" -lt 5 ]; then
+        echo "| $name | not run: out of time | |" >> "$out/summary.md"
+        failed=1
+        return
+    fi
+    [ "$most" -gt "$left" ] && most=$left
+    timeout "$most" "$@" > "$out/$name.log" 2>&1
+    status=$?
+    case $status in 0) status=passed ;; 124) status="cut off after $most s"; failed=1 ;; *) status="failed ($status)"; failed=1 ;; esac
+    echo "| $name | $status | $((SECONDS - started)) s |" | tee -a "$out/summary.md"
+}
+
+run() {
+    out=${1:-${OUT:-$folder/out}}
+    mkdir -p "$out" || exit 2
+    if [ ! -x $folder/bin/ops-kernels ]; then
+        if [ -e $packed ]; then
+            mkdir -p $folder && tar -C $folder -xJf $packed || exit 2
+        elif command -v cargo > /dev/null; then
+            pack || exit 2
+        else
+            echo "error: neither $packed nor cargo: run scripts/gpu-check.sh pack where there is nvcc" >&2
+            exit 2
+        fi
+    fi
+    command -v nvidia-smi > /dev/null || { echo "error: no nvidia-smi: this machine has no NVIDIA driver" >&2; exit 2; }
+    # The libraries that a PyTorch wheel brings, behind those of the system.
+    local wheels
+    wheels=$(python3 -c 'import glob,os,site; print(":".join(sorted({os.path.dirname(p) for s in site.getsitepackages() for p in glob.glob(s+"/nvidia/**/lib*.so*",recursive=True)})))' 2> /dev/null)
+    export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$wheels"
+    PARITY_DIR=$PWD/fixtures/parity && export PARITY_DIR
+    local bin=$PWD/$folder/bin
+    { echo "| check | result | time |"; echo "| --- | --- | --- |"; } > "$out/summary.md"
+
+    check machine 20 nvidia-smi
+    check ops 60 "$bin/ops-kernels" --nocapture --test-threads=1
+    check losses-parity 20 "$bin/losses-parity" --nocapture
+    check trainer-parity 40 "$bin/trainer-parity" --nocapture
+    check models-parity 80 "$bin/models-parity" --nocapture --test-threads=1 --skip parity_wide_resnet parity
+    # Any GPU that tests fell back from is a failure here.
+    if grep -l "skipped on a GPU" "$out"/*.log; then
+        echo "| a GPU answered | failed | |" | tee -a "$out/summary.md"
+        failed=1
+    fi
+    {
+        echo; echo "Largest deviations of the ops, each beside its tolerance:"
+        grep -ho "off by [^ ]* of [^ ]*" "$out/ops.log" | sort -u -t' ' -k5,5 -k3,3gr | sort -u -t' ' -k5,5
+        echo; grep -h "^.*parity .*: deviation" "$out"/*-parity.log | sed 's/^test .*\.\.\. //'
+    } > "$out/deviations.txt"
+    check bench 200 "$bin/xtask" bench gpu --against-pytorch --pairs 3 --json "$out/bench.json"
+    if [ -e "${FEWSHOT_DATA:-/nowhere}/mini-imagenet-84" ]; then
+        local margin
+        for margin in 0 -0.02; do
+            check "run-margin$margin" 90 "$bin/trainer" --config configs/gpu/mini-imagenet-resnet10.toml \
+                --run-dir "$out/run$margin" "method.margin=$margin"
+            [ -e "$out/run$margin/report.md" ] && cp "$out/run$margin/report.md" "$out/report$margin.md"
+        done
+    else
+        echo "| full run | not run: FEWSHOT_DATA has no mini-imagenet-84 | |" | tee -a "$out/summary.md"
+    fi
+    cat "$out/summary.md" "$out/deviations.txt"
+    cat "$out/bench.log" "$out"/report*.md 2> /dev/null
+    return $failed
+}
+
+case ${1:-run} in
+pack) pack ;;
+run) run "${2:-}" ;;
+-h | --help) sed -n '2,15s/^# \{0,1\}//p' "$0" ;;
+*) run "$1" ;;
+esac

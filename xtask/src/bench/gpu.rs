@@ -1,0 +1,125 @@
+//! Training steps on an NVIDIA GPU, of images that are there.
+
+use super::Error;
+use super::case::{Case, Measure, Setup};
+use super::row::Better;
+use super::training::{Network, Training};
+use fewshot_models::BackboneKind;
+use serde_json::json;
+use std::time::Instant;
+
+/// Network and steps a measurement.
+const TRAINED: [(Network, usize); 3] = [
+    (Network { backbone: BackboneKind::ResNet18, size: 84, batch: 256 }, 20),
+    (Network { backbone: BackboneKind::ResNet18, size: 224, batch: 128 }, 10),
+    (Network { backbone: BackboneKind::ResNet10, size: 84, batch: 256 }, 30),
+];
+const PRECISIONS: [&str; 2] = ["tf32", "bf16"];
+const PHASES: [&str; 4] = ["forward", "head and loss", "backward", "update"];
+
+/// Each network in each precision: beside PyTorch as it is, the first also beside
+/// `torch.compile`, and the phases of a step.
+///
+/// # Errors
+/// A build without the feature `cuda`.
+pub fn cases(setup: &Setup) -> Result<Vec<Case>, Error> {
+    if !cfg!(feature = "cuda") {
+        let remedy = "run --release --package xtask --features cuda -- bench gpu";
+        return Err(Error::Process(format!("this build has no feature `cuda`: cargo {remedy}")));
+    }
+    let mut cases = Vec::new();
+    for (i, (network, steps)) in TRAINED.into_iter().enumerate() {
+        let is_first = i == 0;
+        let (network, steps) =
+            if setup.smallest { (network.smallest(), 1) } else { (network, steps) };
+        for precision in PRECISIONS {
+            cases.push(training(network, steps, precision, false));
+            // Compiling takes most of a minute.
+            if is_first {
+                cases.push(training(network, steps, precision, true));
+            }
+            cases.extend((0..PHASES.len()).map(|phase| of_phase(network, precision, phase)));
+        }
+    }
+    Ok(cases)
+}
+
+fn settings(precision: &str) -> [String; 2] {
+    ["device=cuda:0".to_owned(), format!("precision={precision}")]
+}
+
+/// A training with its images, once it is warm.
+fn start(network: Network, precision: &str) -> Result<(Training, [candle_core::Tensor; 2]), Error> {
+    let settings = settings(precision);
+    let config = network.config_with(&settings.each_ref().map(String::as_str))?;
+    let mut training = Training::new(&config)?;
+    let [images, labels] = training.place(&config, &network.images()?, &network.labels()?)?;
+    training.step(&images, &labels)?.to_scalar::<f32>()?;
+    Ok((training, [images, labels]))
+}
+
+fn training(network: Network, steps: usize, precision: &'static str, compiled: bool) -> Case {
+    let ours = move || -> Result<Measure, Error> {
+        let (mut training, [images, labels]) = start(network, precision)?;
+        Ok(Box::new(move || {
+            let started = Instant::now();
+            for _ in 1..steps {
+                training.step(&images, &labels)?;
+            }
+            // The last waits for all.
+            training.step(&images, &labels)?.to_scalar::<f32>()?;
+            Ok((network.batch * steps) as f64 / started.elapsed().as_secs_f64())
+        }))
+    };
+    let request = json!({
+        "kind": "gpu",
+        "backbone": network.backbone.to_string(),
+        "size": network.size,
+        "batch": network.batch,
+        "steps": steps,
+        "precision": precision,
+        "compiled": compiled,
+    });
+    let beside = if compiled { "torch.compile" } else { "eager" };
+    let name = format!("gpu {network} {precision}, PyTorch {beside}");
+    Case::new(name, "images/s", Better::Higher, ours).against(request)
+}
+
+fn of_phase(network: Network, precision: &'static str, phase: usize) -> Case {
+    let ours = move || -> Result<Measure, Error> {
+        let (mut training, [images, labels]) = start(network, precision)?;
+        Ok(Box::new(move || Ok(training.phases(&images, &labels)?[phase])))
+    };
+    let name = format!("gpu {network} {precision}: {}", PHASES[phase]);
+    Case::new(name, "ms", Better::Lower, ours)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(not(feature = "cuda"))]
+    fn a_build_without_the_feature_says_so() {
+        let setup = Setup {
+            threads: 1,
+            smallest: true,
+            pairs: None,
+            epochs: 1,
+            against_pytorch: false,
+            data: None,
+        };
+        let refused = cases(&setup).map(|cases| cases.len()).unwrap_err();
+        assert!(refused.to_string().contains("--features cuda"), "{refused}");
+    }
+
+    #[test]
+    fn settings_are_ones_that_a_configuration_takes() {
+        let network = TRAINED[0].0;
+        for precision in PRECISIONS {
+            let settings = settings(precision);
+            let config = network.config_with(&settings.each_ref().map(String::as_str)).unwrap();
+            assert_eq!(config.precision.name(), precision);
+        }
+    }
+}
