@@ -52,7 +52,7 @@ mod tree;
 pub use dataset::Dataset;
 pub use decode::check_image;
 pub use error::Error;
-pub use loader::{Batch, Epoch, Loader, LoaderOptions, OnBroken};
+pub use loader::{Batch, Epoch, Loader, LoaderOptions, OnBroken, Shard};
 pub use pack::{PackInfo, PackWriter};
 pub use source::{ClassSurvey, SourceKind, SourceSpec, SplitSurvey, Survey};
 pub use split::Split;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use common::*;
 use fewshot_data::{
-    Batch, Dataset, Error, Loader, LoaderOptions, OnBroken, SourceKind, SourceSpec, Split,
+    Batch, Dataset, Error, Loader, LoaderOptions, OnBroken, Shard, SourceKind, SourceSpec, Split,
     TrainTransform, Transform,
 };
 
@@ -34,6 +34,35 @@ fn train() -> Transform {
 
 fn batches(loader: &Loader, epoch: u64) -> Vec<Batch> {
     loader.epoch(epoch).collect::<Result<_, _>>().unwrap()
+}
+
+/// The shards of a batch are the batch, but for the few last images of an epoch.
+#[test]
+fn shards_make_up_the_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(&folder, &[]);
+    let loader = |index, count| {
+        let options = LoaderOptions { batch_size: 6, shard: Shard { index, count }, ..options() };
+        Loader::new(dataset.clone(), train(), options)
+    };
+    let whole = batches(&loader(0, 1).unwrap(), 2);
+    let parts: Vec<_> = (0..3).map(|index| loader(index, 3).unwrap()).collect();
+    assert!(parts.iter().all(|part| part.len() == 7 && part.batches_per_epoch() == 4));
+    let all: Vec<_> = parts.iter().map(|part| batches(part, 2)).collect();
+    for (i, batch) in whole.iter().enumerate() {
+        let indices: Vec<_> = all.iter().flat_map(|part| part[i].indices.clone()).collect();
+        let images: Vec<_> = all.iter().flat_map(|part| part[i].images.clone()).collect();
+        // 23 images: the last batch has 5, of which three shards take one each.
+        let kept = if i == 3 { 3 } else { 6 };
+        assert_eq!(indices, batch.indices[..kept]);
+        assert_eq!(images, batch.images[..kept * batch.images.len() / batch.labels.len()]);
+    }
+    let later: Vec<_> = parts[1].epoch_from(2, 2).map(Result::unwrap).collect();
+    assert_eq!(later, all[1][2..]);
+    for (index, count) in [(0, 4), (2, 2), (0, 0)] {
+        let refused = loader(index, count).map(|_| ()).unwrap_err().to_string();
+        assert!(refused.contains("shard"), "{refused}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::{Config, DeviceKind, Error, Precision, SplitConfig};
 use candle_core::{DType, Device};
-use fewshot_data::{Dataset, Loader, LoaderOptions, SourceSpec, TrainTransform, Transform};
+use fewshot_data::{Dataset, Loader, LoaderOptions, Shard, SourceSpec, TrainTransform, Transform};
 use fewshot_episodes::{EpisodeShape, Sampler};
 
 /// The device that the configuration names.
@@ -67,6 +67,19 @@ pub fn open_optional(split: &SplitConfig) -> Result<Option<Dataset>, Error> {
 /// # Errors
 /// A dataset without images.
 pub fn open_loader(config: &Config, dataset: Dataset, is_training: bool) -> Result<Loader, Error> {
+    open_shard(config, dataset, is_training, Shard::default())
+}
+
+/// The same for a part of each batch.
+///
+/// # Errors
+/// A dataset without images; a batch size that the parts do not divide.
+pub fn open_shard(
+    config: &Config,
+    dataset: Dataset,
+    is_training: bool,
+    shard: Shard,
+) -> Result<Loader, Error> {
     let size = config.method.image_size;
     let transform = if is_training {
         let augment = config.augment;
@@ -82,6 +95,7 @@ pub fn open_loader(config: &Config, dataset: Dataset, is_training: bool) -> Resu
     let batch_size = if is_training { config.train.batch_size } else { config.test.batch_size };
     let options = LoaderOptions {
         batch_size,
+        shard,
         shuffle: is_training,
         seed: config.seed,
         on_broken: config.loader.on_broken,

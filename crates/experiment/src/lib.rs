@@ -35,7 +35,7 @@ mod provenance;
 mod run;
 mod start;
 
-pub use build::{device, image_dtype, open_loader, open_optional, open_split, sampler};
+pub use build::{device, image_dtype, open_loader, open_optional, open_shard, open_split, sampler};
 pub use checkpoint::{Checkpoint, TrainingState};
 pub use config::{
     Augment, Config, Dataset, DeviceKind, LoaderConfig, Method, Optimizer, Precision, RawConfig,

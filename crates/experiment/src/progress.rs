@@ -3,6 +3,7 @@
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Time between lines where there is no terminal.
@@ -18,13 +19,22 @@ pub struct Progress {
     last_line: Option<Mutex<Instant>>,
 }
 
+/// Whether nothing is shown.
+static IS_QUIET: AtomicBool = AtomicBool::new(false);
+
 impl Progress {
+    /// Shows nothing from now on: for all but one of several processes that do the same.
+    pub fn silence() {
+        IS_QUIET.store(true, Ordering::Relaxed);
+    }
+
     /// Starts to count `total` pieces of `unit` (`images`, `episodes`).
     pub fn new(title: impl Into<String>, total: usize, unit: &'static str) -> Self {
         let title = title.into();
-        let is_terminal = std::io::stderr().is_terminal();
+        let is_quiet = IS_QUIET.load(Ordering::Relaxed);
+        let is_terminal = std::io::stderr().is_terminal() || is_quiet;
         let bar = ProgressBar::new(total as u64);
-        bar.set_draw_target(if is_terminal {
+        bar.set_draw_target(if is_terminal && !is_quiet {
             ProgressDrawTarget::stderr_with_hz(5)
         } else {
             ProgressDrawTarget::hidden()

@@ -75,4 +75,4 @@ pub use margin::{MarginOptions, margin_scores, right_rows};
 pub use memory::keep_freed_memory;
 pub use normalize::l2_normalize;
 pub use pool::{PoolOptions, global_avg_pool, max_pool2d};
-pub use tape::{Tape, Value, backward};
+pub use tape::{Tape, Value, backward, backward_with};

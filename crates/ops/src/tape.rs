@@ -51,6 +51,8 @@ pub struct Tape {
     ways: Vec<WayBack>,
     /// What gradients are asked for.
     parameters: Vec<Tensor>,
+    /// How many layers take each of them.
+    uses: HashMap<TensorId, usize>,
 }
 
 /// Takes the gradient of a layer's output, and adds those of its inputs.
@@ -99,6 +101,8 @@ impl Value {
 pub(crate) struct Gradients {
     values: Vec<Option<Tensor>>,
     parameters: HashMap<TensorId, Tensor>,
+    /// How many layers are yet to add to each parameter's.
+    uses: HashMap<TensorId, usize>,
 }
 
 impl Gradients {
@@ -114,6 +118,14 @@ impl Gradients {
     /// Adds to the gradient of a parameter.
     pub(crate) fn add_parameter(&mut self, parameter: &Tensor, gradient: Tensor) -> Result<()> {
         let sum = total(self.parameters.remove(&parameter.id()), gradient)?;
+        let left = self.uses.entry(parameter.id()).or_insert(1);
+        *left -= 1;
+        if *left == 0 && parameter.is_variable() {
+            READY.with_borrow_mut(|ready| match ready {
+                Some(ready) => ready(&sum),
+                None => Ok(()),
+            })?;
+        }
         self.parameters.insert(parameter.id(), sum);
         Ok(())
     }
@@ -216,6 +228,7 @@ impl Tape {
             dtype: y.dtype(),
             layer,
             ways: Mutex::new(Some(self.ways)),
+            uses: self.uses,
             variables: variables.collect(),
             gradients,
         })
@@ -223,7 +236,11 @@ impl Tape {
 
     /// Notes that a tensor's gradient is asked for, if it is.
     pub(crate) fn parameter(&mut self, tensor: &Tensor) {
-        if tensor.track_op() && self.parameters.iter().all(|p| p.id() != tensor.id()) {
+        if !tensor.track_op() {
+            return;
+        }
+        *self.uses.entry(tensor.id()).or_insert(0) += 1;
+        if self.parameters.iter().all(|p| p.id() != tensor.id()) {
             self.parameters.push(tensor.clone());
         }
     }
@@ -278,7 +295,12 @@ fn to_planes(x: &Tensor) -> Result<Tensor> {
     })
 }
 
+/// What is called with a variable's gradient.
+type Ready = Box<dyn FnMut(&Tensor) -> Result<()>>;
+
 thread_local! {
+    /// What [`backward_with`] calls.
+    static READY: RefCell<Option<Ready>> = const { RefCell::new(None) };
     /// Gradients of variables during [`backward`].
     static TAKEN: RefCell<Option<Vec<(TensorId, Tensor)>>> = const { RefCell::new(None) };
 }
@@ -298,6 +320,22 @@ pub fn backward(loss: &Tensor) -> Result<GradStore> {
         gradients.insert_id(id, sum);
     }
     Ok(gradients)
+}
+
+/// [`backward`] that calls `ready` with the gradient of each variable of a [`Tape`] as soon as it
+/// is whole, while those of earlier layers are still to come: what is sent to other processes can
+/// be on its way meanwhile. `ready` may change the gradient's memory, which is what is returned.
+///
+/// # Errors
+/// As candle's, or those of `ready`.
+pub fn backward_with(
+    loss: &Tensor,
+    ready: impl FnMut(&Tensor) -> Result<()> + 'static,
+) -> Result<GradStore> {
+    READY.set(Some(Box::new(ready)));
+    let gradients = backward(loss);
+    READY.set(None);
+    gradients
 }
 
 /// Gradients of parameters that the way back left for their links.
@@ -382,6 +420,7 @@ struct Passed {
     dtype: DType,
     layer: usize,
     ways: Mutex<Option<Vec<WayBack>>>,
+    uses: HashMap<TensorId, usize>,
     variables: Vec<TensorId>,
     gradients: Left,
 }
@@ -416,7 +455,8 @@ impl CustomOp1 for Passed {
         let dy = dy.contiguous()?;
         let dy = if dy.rank() == 4 { to_channels_last(&dy, self.dtype)? } else { dy };
         values[self.layer] = Some(dy);
-        let mut gradients = Gradients { values, parameters: HashMap::new() };
+        let uses = self.uses.clone();
+        let mut gradients = Gradients { values, parameters: HashMap::new(), uses };
         for (layer, way) in ways.into_iter().enumerate().rev() {
             // A layer that led nowhere has none.
             if let Some(dy) = gradients.values[layer].take() {

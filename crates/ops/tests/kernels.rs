@@ -147,6 +147,32 @@ fn tapes_lose_no_gradient_silently() {
     assert!(y.backward().unwrap_err().to_string().contains("pass forward again"));
 }
 
+/// Each gradient is told when it is whole, the last layer's first, and is what is returned.
+#[test]
+fn gradients_are_told_as_they_become_whole() {
+    let var = |name| candle_core::Var::from_tensor(&random(name, &[2, 2, 3, 3])).unwrap();
+    let (shared, last) = (var("shared"), var("last"));
+    let options = Conv2dOptions { stride: 1, padding: 1 };
+    let mut tape = Tape::new();
+    let x = tape.enter(&random("x", &[1, 2, 4, 4])).unwrap();
+    let x = tape.conv2d(&x, &shared, None, options).unwrap();
+    let x = tape.conv2d(&x, &shared, None, options).unwrap();
+    let x = tape.conv2d(&x, &last, None, options).unwrap();
+    let loss = tape.leave(x).unwrap().sum_all().unwrap();
+    let told = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+    let kept = std::rc::Rc::clone(&told);
+    let gradients = fewshot_ops::backward_with(&loss, move |gradient| {
+        kept.borrow_mut().push(gradient.clone());
+        Ok(())
+    })
+    .unwrap();
+    let told = told.borrow();
+    assert_eq!(told.len(), 2, "one that two layers share is told once");
+    for (told, variable) in told.iter().zip([&last, &shared]) {
+        assert_eq!(values(told), values(gradients.get(variable).unwrap()));
+    }
+}
+
 /// The other instruction sets of this machine, and plain loops, each through all tests above
 /// and below.
 #[test]

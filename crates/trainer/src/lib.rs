@@ -31,7 +31,11 @@
 //! # }
 //! ```
 
+#[cfg(any(test, feature = "nccl"))]
+mod meeting;
 mod optimizer;
+mod parallel;
+mod ranks;
 mod report;
 mod schedule;
 mod session;
@@ -39,6 +43,8 @@ mod steps;
 mod tensorboard;
 
 pub use optimizer::Optimiser;
+pub use parallel::Parallel;
+pub use ranks::Ranks;
 pub use report::{FinalReport, ModelReport};
 pub use schedule::LearningRate;
 pub use session::{Datasets, Outcome, Session};

@@ -3,15 +3,15 @@
 use candle_core::Device;
 use clap::Parser;
 use fewshot_experiment::{
-    Checkpoint, Config, Error, Model, Provenance, RawConfig, RunFolder, TrainingState, device,
-    start, write_atomically,
+    Checkpoint, Config, Error, Model, Progress, Provenance, RawConfig, RunFolder, TrainingState,
+    device, start, write_atomically,
 };
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-use trainer::{Datasets, FinalReport, ModelReport, Optimiser, Outcome, Session};
+use trainer::{Datasets, FinalReport, ModelReport, Optimiser, Outcome, Parallel, Ranks, Session};
 
 /// What is trained without --config: no file and no download is needed for it.
 const QUICKSTART: &str = include_str!("../../../configs/quickstart.toml");
@@ -36,6 +36,13 @@ The run folder holds config.toml, last and best.safetensors, metrics.jsonl (a li
 TensorBoard events, results.json and report.md. Relative dataset roots are also looked up under
 the folder that FEWSHOT_DATA names. FEWSHOT_INSTRUCTION_SET (portable, avx2, avx512) chooses a lesser
 one than the machine's, to repeat bit for bit what another machine computed.
+
+Built with --features cuda it computes on an NVIDIA GPU: device=cuda:0 precision=bf16 (or tf32,
+f32). Built with --features nccl, several processes train one model, each on a GPU of its own:
+  torchrun --no-python --nproc-per-node 4 trainer --config FILE device=cuda:0
+  srun --ntasks 4 --gpus-per-task 1 trainer --config FILE device=cuda:0
+train.batch_size is of all of them together; the first prints, logs and saves, and its loss and
+accuracy are of its own images.
 
 Exit status: 0 done, 2 anything that was wrong, 130 interrupted (after saving)."
 )]
@@ -101,11 +108,14 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments, started: Instant) -> Result<Outcome, Error> {
     start()?;
-    let config = arguments.raw_config()?.check()?;
+    let mut config = arguments.raw_config()?.check()?;
     if arguments.print_config {
         print!("{}", config.to_toml());
         return Ok(Outcome::Finished);
     }
+    let ranks = Ranks::from_environment(|name| std::env::var(name).ok()).map_err(Error::Syntax)?;
+    Parallel::configure(&ranks, &mut config)?;
+    let is_first = ranks.is_first();
     let device = device(&config)?;
     let datasets = Datasets::open(&config)?;
     // Whatever is wrong with the settings or the checkpoint is found before anything is written.
@@ -115,12 +125,22 @@ fn run(arguments: &Arguments, started: Instant) -> Result<Outcome, Error> {
     let parameters = model.parameters.trainable();
     let mut optimiser = Optimiser::new(train.optimizer, train.weight_decay, parameters)?;
     let mut state = TrainingState::default();
+    // Only the first of several processes keeps anything.
+    let elsewhere = (!is_first).then(tempfile::tempdir).transpose();
+    let elsewhere = elsewhere.map_err(|e| Error::Syntax(format!("no temporary folder: {e}")))?;
+    if !is_first {
+        Progress::silence();
+    }
+    let start_run = |folder: &Path| match &elsewhere {
+        None => start_run(folder),
+        Some(elsewhere) => Ok(RunFolder::create(&elsewhere.path().join("run"))?.0),
+    };
     let run = match &arguments.resume {
         None => start_run(&folder)?,
         Some(resume) => {
             let from = resume_path(&folder, resume);
             state = load(&from, &config, &model, &mut optimiser)?;
-            let run = if from.parent() == Some(&folder) {
+            let run = if from.parent() == Some(&folder) && is_first {
                 RunFolder::open(&folder)?
             } else {
                 // The best of another run stays with it.
@@ -128,12 +148,17 @@ fn run(arguments: &Arguments, started: Instant) -> Result<Outcome, Error> {
                 start_run(&folder)?
             };
             run.truncate_metrics(state.epochs)?;
-            println!("resuming {} after epoch {}", from.display(), state.epochs);
+            if is_first {
+                println!("resuming {} after epoch {}", from.display(), state.epochs);
+            }
             run
         }
     };
     write_atomically(&run.file("config.toml"), config.to_toml().as_bytes())?;
-    println!("{}", summary(&config, &datasets, run.path()));
+    if is_first {
+        println!("{}", summary(&config, &datasets, run.path()));
+    }
+    let parallel = Parallel::meet(ranks, &device)?;
 
     let mut session = Session {
         config: &config,
@@ -143,14 +168,20 @@ fn run(arguments: &Arguments, started: Instant) -> Result<Outcome, Error> {
         optimiser,
         state,
         device: device.clone(),
+        parallel,
         started,
     };
     let stop = stop_signal()?;
     if session.train(&stop)? == Outcome::Interrupted {
-        println!("\ninterrupted and saved; to go on:\n  {}", resume_command(arguments));
+        if is_first {
+            println!("\ninterrupted and saved; to go on:\n  {}", resume_command(arguments));
+        }
         return Ok(Outcome::Interrupted);
     }
     let Session { model, state, .. } = session;
+    if !is_first {
+        return Ok(Outcome::Finished);
+    }
     report(&config, &datasets, &run, &model, &state, &device)?;
     Ok(Outcome::Finished)
 }

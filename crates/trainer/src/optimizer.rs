@@ -78,6 +78,11 @@ impl Optimiser {
         Ok(Self { rule, weight_decay, parameters, states, steps: 0 })
     }
 
+    /// What it updates.
+    pub fn parameters(&self) -> impl Iterator<Item = &Tensor> {
+        self.parameters.values().map(Var::as_tensor)
+    }
+
     /// One update with learning rate `rate`. Parameters without a gradient stay.
     ///
     /// # Errors

@@ -1,15 +1,15 @@
 //! A training from its first step, or from where it was interrupted, to its last.
 
 use crate::steps::{Batches, Steps};
-use crate::{EventWriter, LearningRate, Optimiser};
+use crate::{EventWriter, LearningRate, Optimiser, Parallel, Ranks};
 use candle_core::Device;
 use evaluator::{extract_features, few_shot, head_of};
-use fewshot_data::{Batch, Dataset, Split};
+use fewshot_data::{Batch, Dataset, Shard, Split};
 use fewshot_experiment::{
-    Config, Error, Model, Progress, Provenance, RunFolder, TrainingState, open_loader,
-    open_optional, open_split, sampler,
+    Config, Error, Model, Progress, Provenance, RunFolder, TrainingState, open_optional,
+    open_shard, open_split, sampler,
 };
-use fewshot_losses::{backward, cross_entropy, right_rows};
+use fewshot_losses::{cross_entropy, right_rows};
 use fewshot_models::Pass;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -73,6 +73,8 @@ pub struct Session<'a> {
     pub state: TrainingState,
     /// Where it computes.
     pub device: Device,
+    /// The processes that train with it.
+    pub parallel: Parallel,
     /// When the program began, so that the first step can say how long it was in coming.
     pub started: Instant,
 }
@@ -85,7 +87,9 @@ impl Session<'_> {
     /// of earlier epochs are then as they were.
     pub fn train(&mut self, stop: &AtomicBool) -> Result<Outcome, Error> {
         let config = self.config;
-        let loader = open_loader(config, self.datasets.base.clone(), true)?;
+        let Ranks { rank: index, count, .. } = self.parallel.ranks;
+        let base = self.datasets.base.clone();
+        let loader = open_shard(config, base, true, Shard { index, count })?;
         let rate = LearningRate::new(config, loader.batches_per_epoch());
         let first_step = self.state.epochs * loader.batches_per_epoch() + self.state.steps;
         let mut events = EventWriter::create(self.run.path(), first_step)?;
@@ -104,8 +108,14 @@ impl Session<'_> {
             while let Some(batch) = batches.next() {
                 let step = epoch * loader.batches_per_epoch() + self.state.steps;
                 let count = self.step(batch?, &mut images, (step, rate.at(step)), &mut steps)?;
-                if steps.are_due() || is_first {
+                let mut stops = stop.load(Ordering::Relaxed);
+                let is_time = steps.are_due() || is_first;
+                if is_time {
                     self.read(&mut steps, &mut events)?;
+                }
+                if self.parallel.ranks.count > 1 {
+                    // All stop at the same step, or those that go on would wait for ever.
+                    stops = is_time && self.parallel.any(stops)?;
                 }
                 self.state.skipped = skipped_before + batches.skipped();
                 if std::mem::take(&mut is_first) {
@@ -113,7 +123,7 @@ impl Session<'_> {
                     progress.print_line(&format!("first step {seconds:.2} s after the start"));
                 }
                 progress.advance(count, || self.running());
-                if stop.load(Ordering::Relaxed) {
+                if stops {
                     self.read(&mut steps, &mut events)?;
                     events.flush()?;
                     self.save(false)?;
@@ -140,11 +150,14 @@ impl Session<'_> {
     ) -> Result<usize, Error> {
         let count = batch.labels.len();
         let (images, labels) = images.take(batch)?;
-        let pass = Pass::Train { seed: self.config.seed, forward: step as u64 };
+        // Each process drops other units.
+        let seed = self.config.seed.wrapping_add(self.parallel.ranks.rank as u64);
+        let pass = Pass::Train { seed, forward: step as u64 };
         let features = self.model.backbone.forward(&images, pass)?;
         let scores = self.model.head.training_scores(&features, &labels)?;
         let loss = cross_entropy(&scores, &labels)?;
-        self.optimiser.step(&backward(&loss)?, rate)?;
+        let gradients = self.parallel.backward(&loss, self.optimiser.parameters())?;
+        self.optimiser.step(&gradients, rate)?;
         steps.add(step, rate, count, loss.detach(), right_rows(&scores, &labels)?);
         self.state.steps += 1;
         Ok(count)
@@ -232,7 +245,9 @@ impl Session<'_> {
         if skipped > 0 {
             line += &format!(", {skipped} broken images skipped");
         }
-        println!("{line}");
+        if self.parallel.ranks.is_first() {
+            println!("{line}");
+        }
         events.flush()?;
         // Before the checkpoint: should a kill come between, the epoch is done again and its
         // line replaced.

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Its sources, each with the way it is compiled: convolutions are worth vectors.
-const SOURCES: [(&str, &[&str]); 6] = [
+const SOURCES: [(&str, &[&str]); 7] = [
     ("driver.cpp", &["-O2"]),
     ("launch.cpp", &["-O2"]),
     ("nvrtc.cpp", &["-O2"]),
     ("candle.cpp", &["-O2"]),
     ("cublas.cpp", &["-O2"]),
+    ("nccl.cpp", &["-O2"]),
     ("cudnn.cpp", &["-O3", "-march=native", "-ffast-math", "-fno-finite-math-only"]),
 ];
 /// The libraries that it stands in for.

@@ -141,7 +141,7 @@ impl FusedIterator for Epoch {}
 
 fn plan(loader: &Loader, items: usize) -> Plan {
     let samples = 3 * loader.transform.size().pow(2);
-    let batch_size = loader.options.batch_size.min(loader.len());
+    let batch_size = loader.batch_size().min(loader.len());
     let batch_bytes = batch_size * samples * size_of::<f32>();
     Plan { items, batch_size, samples, ahead: (loader.options.prefetch_bytes / batch_bytes).max(1) }
 }

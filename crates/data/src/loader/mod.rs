@@ -24,8 +24,10 @@ pub enum OnBroken {
 /// How a [`Loader`] makes batches.
 #[derive(Clone, Debug)]
 pub struct LoaderOptions {
-    /// Images of a batch; the last of an epoch may have fewer.
+    /// Images of a batch, of all shards together; the last of an epoch may have fewer.
     pub batch_size: usize,
+    /// The part of each batch that this loader gives.
+    pub shard: Shard,
     /// Whether each epoch has an order of its own, rather than the dataset's.
     pub shuffle: bool,
     /// The seed of the order and of the transform's draws.
@@ -43,12 +45,29 @@ impl Default for LoaderOptions {
     fn default() -> Self {
         Self {
             batch_size: 256,
+            shard: Shard::default(),
             shuffle: false,
             seed: 0,
             on_broken: OnBroken::Error,
             prefetch_bytes: 256 << 20,
             threads: None,
         }
+    }
+}
+
+/// One of several equal parts of each batch, for one of several processes that train together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// Which part, from 0.
+    pub index: usize,
+    /// Of how many. The batch size must be a multiple of it; of an epoch whose images are none,
+    /// the last few are left out, so that all parts have equally many batches.
+    pub count: usize,
+}
+
+impl Default for Shard {
+    fn default() -> Self {
+        Self { index: 0, count: 1 }
     }
 }
 
@@ -88,6 +107,12 @@ impl Loader {
             let expected = "at least 1 and no more than fits into memory";
             return Err(Error::parameter("batch size", options.batch_size, expected));
         }
+        let Shard { index, count } = options.shard;
+        if index >= count || !options.batch_size.is_multiple_of(count) || dataset.len() < count {
+            let got = format!("{index} of {count}");
+            let expected = "one of as many as divide the batch size, and not more than images";
+            return Err(Error::parameter("shard", got, expected));
+        }
         let threads = match options.threads {
             None => thread::available_parallelism().map_or(1, usize::from),
             Some(threads @ 1..=1024) => threads,
@@ -96,9 +121,14 @@ impl Loader {
         Ok(Self { dataset, transform, options, threads })
     }
 
-    /// Number of images.
+    /// Number of images of an epoch, of this shard.
     pub fn len(&self) -> usize {
-        self.dataset.len()
+        self.dataset.len() / self.options.shard.count
+    }
+
+    /// Images of this shard's part of a batch.
+    fn batch_size(&self) -> usize {
+        self.options.batch_size / self.options.shard.count
     }
 
     /// Always false: a loader has at least one image.
@@ -108,7 +138,7 @@ impl Loader {
 
     /// Number of batches of an epoch, where no image is skipped.
     pub fn batches_per_epoch(&self) -> usize {
-        self.len().div_ceil(self.options.batch_size)
+        self.len().div_ceil(self.batch_size())
     }
 
     /// Starts the workers on an epoch's batches. Dropping the iterator stops them.
@@ -119,11 +149,20 @@ impl Loader {
     /// The same without its first `batches` batches, which are not even decoded: what a
     /// training that was interrupted within an epoch goes on with.
     pub fn epoch_from(&self, epoch: u64, batches: usize) -> Epoch {
-        let mut order: Vec<_> = (0..self.len()).collect();
+        let mut order: Vec<_> = (0..self.dataset.len()).collect();
         if self.options.shuffle {
             order.shuffle(&mut stream(self.options.seed, "shuffle", &[epoch]));
         }
-        order.drain(..self.len().min(batches.saturating_mul(self.options.batch_size)));
+        let Shard { index, count } = self.options.shard;
+        if count > 1 {
+            order.truncate(self.len() * count);
+            let part = |batch: &[usize]| {
+                let part = batch.len() / count;
+                batch[index * part..][..part].to_vec()
+            };
+            order = order.chunks(self.options.batch_size).flat_map(part).collect();
+        }
+        order.drain(..order.len().min(batches.saturating_mul(self.batch_size())));
         Epoch::start(self, epoch, order)
     }
 }

@@ -9,6 +9,8 @@ mod device;
 mod dnn;
 pub(crate) mod heads;
 pub(crate) mod layout;
+#[cfg(feature = "nccl")]
+pub mod nccl;
 mod numbers;
 pub mod optimizer;
 pub(crate) mod pool;
