@@ -33,6 +33,9 @@ pub fn go_on_in_release() -> Result<std::convert::Infallible, std::io::Error> {
 pub fn build_release(packages: &[&str]) -> Result<Vec<PathBuf>, String> {
     let mut cargo = cargo("build");
     cargo.args(["--release", "--message-format=json-render-diagnostics"]);
+    if cfg!(feature = "cuda") {
+        cargo.args(["--features", "cuda"]);
+    }
     packages.iter().for_each(|package| {
         cargo.args(["--package", package]);
     });

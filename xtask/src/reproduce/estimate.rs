@@ -66,23 +66,30 @@ impl Estimator {
         let batch = PIXELS / (method.image_size * method.image_size);
         let batch = batch.clamp(1, config.train.batch_size);
         let network = bench::Network { backbone: method.backbone, size: method.image_size, batch };
-        let name = network.to_string();
+        let on =
+            [format!("device={}", config.device), format!("precision={}", config.precision.name())];
+        let name = format!("{network} {}", on.join(" "));
         if let Some((_, speed)) = self.measured.iter().find(|(measured, _)| *measured == name) {
             return Ok(*speed);
         }
-        let speed = measure(network).map_err(|error| error.to_string())?;
+        let speed = measure(network, &on).map_err(|error| error.to_string())?;
         self.measured.push((name, speed));
         Ok(speed)
     }
 }
 
-fn measure(network: bench::Network) -> Result<f64, crate::bench::Error> {
-    let mut training = bench::Training::new(&network.config()?)?;
-    let (images, labels) = (network.images()?, network.labels()?);
-    training.step(&images, &labels)?;
+fn measure(network: bench::Network, on: &[String; 2]) -> Result<f64, crate::bench::Error> {
+    let config = network.config_with(&on.each_ref().map(String::as_str))?;
+    let mut training = bench::Training::new(&config)?;
+    let [images, labels] = training.place(&config, &network.images()?, &network.labels()?)?;
+    // What is read waits for a GPU.
+    training.step(&images, &labels)?.to_scalar::<f32>()?;
     let started = Instant::now();
-    for _ in 0..STEPS {
-        training.step(&images, &labels)?;
+    for step in 1..=STEPS {
+        let loss = training.step(&images, &labels)?;
+        if step == STEPS {
+            loss.to_scalar::<f32>()?;
+        }
     }
     Ok(f64::from(STEPS) * network.batch as f64 / started.elapsed().as_secs_f64())
 }

@@ -36,7 +36,7 @@ use work::{Ended, Programs};
 Budgets, which put settings over those of configs/DATASET/METHOD-SHOTshot.toml:
   paper          as published: ResNet-18, 224 px; days on a GPU
   cpu            ResNet-10, 42 and 64 px, on partial copies of the datasets; an hour on two cores
-  gpu-half-hour  ResNet-10, 84 px, for a GPU; no build computes on one yet
+  gpu-half-hour  ResNet-10, 84 px, for a GPU: xtask, too, is built with --features cuda
 
 Runs lie in OUT/CELL/seed-N, beside their log and their settings. What is finished is kept, what was
 cut off goes on, and a cell that fails is reported while the others go on; the same command again
