@@ -105,7 +105,7 @@ run() {
     if [ -e "${FEWSHOT_DATA:-/nowhere}/mini-imagenet-84" ]; then
         local margin
         for margin in 0 -0.02; do
-            check "run-margin$margin" 90 "$bin/trainer" --config configs/gpu/mini-imagenet-resnet10.toml \
+            check "run-margin$margin" 90 "$bin/trainer" --config configs/gpu/mini-imagenet-resnet10-84.toml \
                 --run-dir "$out/run$margin" "method.margin=$margin"
             [ -e "$out/run$margin/report.md" ] && cp "$out/run$margin/report.md" "$out/report$margin.md"
         done
