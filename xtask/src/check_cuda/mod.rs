@@ -14,6 +14,8 @@ use std::process::Command;
 #[command(after_help = "Examples:
   cargo xtask check-cuda              kernels by nvcc, clippy with the feature cuda
   cargo xtask check-cuda --simulate   also the tests, on a GPU that is simulated on the CPU
+  cargo xtask check-cuda --simulate --nccl
+                                      also those of several processes, on two simulated GPUs
 
 nvcc of CUDA 12.8 or later is looked for in CUDA_HOME, CUDA_PATH and the PATH. No GPU is needed.
 The first build takes about ten minutes on two cores, most of them for candle's kernels.
@@ -24,6 +26,9 @@ pub struct CheckCuda {
     /// Run the tests of ops, losses, models and trainer on a simulated GPU
     #[arg(long)]
     simulate: bool,
+    /// Check the feature nccl, too, which takes NCCL to link
+    #[arg(long)]
+    nccl: bool,
     /// Compile the kernels for these compute capabilities
     #[arg(long, value_delimiter = ',', default_value = "80,90", value_name = "CAPABILITY")]
     capabilities: Vec<u16>,
@@ -44,12 +49,21 @@ impl CheckCuda {
                 compile(&nvcc, *capability, bits)?;
             }
         }
-        println!("== clippy with the feature cuda");
+        let feature = if self.nccl { "nccl" } else { "cuda" };
+        println!("== clippy with the feature {feature}");
         let mut clippy = programs::cargo("clippy");
-        clippy.args(["--workspace", "--all-targets", "--features", "cuda", "--", "-D", "warnings"]);
+        clippy.args([
+            "--workspace",
+            "--all-targets",
+            "--features",
+            feature,
+            "--",
+            "-D",
+            "warnings",
+        ]);
         succeed("clippy", &mut clippy)?;
         if self.simulate {
-            simulated::test()?;
+            simulated::test(feature)?;
         }
         Ok("the CUDA build is as it should be".to_owned())
     }

@@ -33,32 +33,43 @@ const PACKAGES: [&str; 4] = ["fewshot-ops", "fewshot-losses", "fewshot-models", 
 ///
 /// # Errors
 /// No g++, or tests that fail.
-pub fn test() -> Result<(), String> {
+pub fn test(feature: &str) -> Result<(), String> {
     println!("== tests on a simulated GPU");
-    let programs = test_programs()?;
+    let programs = test_programs(feature)?;
     let folder = root().join("target/simulated-gpu");
     let folder = std::path::absolute(folder).map_err(|e| e.to_string())?;
     build(&folder, &programs)?;
-    tests(&folder, &PACKAGES, &[])?;
-    tests(&folder, &["fewshot-ops"], &[("SIMULATED_CUDNN_REFUSES_NHWC", "1")])
+    tests(feature, &folder, &PACKAGES, &[])?;
+    tests(feature, &folder, &["fewshot-ops"], &[("SIMULATED_CUDNN_REFUSES_NHWC", "1")])
 }
 
-fn cargo_test(packages: &[&str]) -> Command {
+fn cargo_test(feature: &str, packages: &[&str]) -> Command {
     let mut cargo = programs::cargo("test");
-    cargo.args(["--features", "cuda", "--lib", "--bins", "--tests"]);
+    cargo.args(["--lib", "--bins", "--tests"]);
+    // The packages that have no `nccl` of their own have `cuda`.
+    let has_own = |package: &str| ["fewshot-ops", "trainer"].contains(&package);
+    packages.iter().for_each(|package| {
+        let feature = if has_own(package) { feature } else { "cuda" };
+        cargo.arg("--features").arg(format!("{package}/{feature}"));
+    });
     packages.iter().for_each(|package| {
         cargo.args(["--package", package]);
     });
     cargo
 }
 
-fn tests(folder: &Path, packages: &[&str], environment: &[(&str, &str)]) -> Result<(), String> {
-    let mut cargo = cargo_test(packages);
+fn tests(
+    feature: &str,
+    folder: &Path,
+    packages: &[&str],
+    environment: &[(&str, &str)],
+) -> Result<(), String> {
+    let mut cargo = cargo_test(feature, packages);
     let mut libraries = vec![folder.join("lib")];
     let homes = ["CUDA_HOME", "CUDA_PATH"].into_iter().filter_map(std::env::var_os);
     libraries.extend(homes.map(|home| Path::new(&home).join("lib64")));
     let path = std::env::join_paths(libraries).map_err(|e| e.to_string())?;
-    cargo.env("LD_LIBRARY_PATH", path);
+    cargo.env("LD_LIBRARY_PATH", path).env("SIMULATED_GPUS", "2");
     cargo.env("SIMULATED_GPU_SHIM", sources().join("shim.h"));
     cargo.env("SIMULATED_GPU_CACHE", folder.join("kernels"));
     cargo.envs(environment.iter().copied());
@@ -72,8 +83,8 @@ fn sources() -> PathBuf {
 }
 
 /// The tests' programs, built.
-fn test_programs() -> Result<Vec<PathBuf>, String> {
-    let mut cargo = cargo_test(&PACKAGES);
+fn test_programs(feature: &str) -> Result<Vec<PathBuf>, String> {
+    let mut cargo = cargo_test(feature, &PACKAGES);
     cargo.args(["--no-run", "--message-format=json-render-diagnostics"]);
     let output = cargo.stderr(Stdio::inherit()).output();
     let output = output.map_err(|e| format!("cannot run cargo: {e}"))?;

@@ -16,10 +16,14 @@ pub const SMALL: &[&str] = &[
     "test.query=4",
 ];
 
-/// `trainer` with [`SMALL`] settings, writing to `run`; more arguments can follow.
+/// `trainer` with [`SMALL`] settings, writing to `run`, on a GPU if one answers to a build with the
+/// feature `cuda`; more arguments can follow.
 pub fn trainer(run: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_trainer"));
     command.arg("--run-dir").arg(run).args(SMALL).env_remove("FEWSHOT_DATA");
+    if fewshot_parity::is_gpu() {
+        command.arg("device=cuda:0");
+    }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
