@@ -1,6 +1,7 @@
 //! Two processes that train one model.
 #![cfg(feature = "nccl")]
 
+#[allow(dead_code)]
 mod common;
 
 use common::{stderr, trainer};
