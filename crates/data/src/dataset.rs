@@ -6,7 +6,6 @@ use image::RgbImage;
 use crate::Error;
 use crate::decode::Encoded;
 use crate::glyphs::Glyphs;
-use crate::transform::Crop;
 use crate::tree::Stored;
 
 /// The images of one split with their labels. Images are read and decoded when they are
@@ -47,23 +46,22 @@ impl Image {
         }
     }
 
-    fn load_crop(
+    fn load_rows<T>(
         &self,
         spare: Vec<u8>,
-        choose: impl FnOnce(u32, u32) -> Crop,
-    ) -> Result<(RgbImage, Crop), Error> {
+        choose: impl FnOnce(u32, u32) -> (u32, T),
+    ) -> Result<(RgbImage, T), Error> {
         match &self.pixels {
             Pixels::Stored(stored) => {
                 let broken = |reason| Error::image(self.full_name(), reason);
                 let encoded = Encoded::open(stored.read()?).map_err(broken)?;
-                let crop = choose(encoded.width(), encoded.height());
-                let image = encoded.decode(crop.bottom(), spare).map_err(broken)?;
-                Ok((image, crop))
+                let (rows, chosen) = choose(encoded.width(), encoded.height());
+                Ok((encoded.decode(rows, spare).map_err(broken)?, chosen))
             }
             Pixels::Drawn { glyphs, class, index } => {
                 let image = glyphs.draw(*class, *index);
-                let crop = choose(image.width(), image.height());
-                Ok((image, crop))
+                let (_, chosen) = choose(image.width(), image.height());
+                Ok((image, chosen))
             }
         }
     }
@@ -163,20 +161,20 @@ impl Dataset {
     /// [`Error::Image`] names an image that is not a whole JPEG or PNG, or larger than
     /// 16,384 pixels a side or 512 MiB in memory. Other errors are those of reading.
     pub fn load(&self, index: usize) -> Result<RgbImage, Error> {
-        let (image, _) = self.load_crop(index, Vec::new(), Crop::whole)?;
+        let (image, ()) = self.load_rows(index, Vec::new(), |_, height| (height, ()))?;
         Ok(image)
     }
 
-    /// Reads image `index`, has `choose` choose a crop of its width and height, and decodes as
-    /// much as that needs: rows below the crop may be missing. The memory of `spare` is used
-    /// for the pixels.
-    pub(crate) fn load_crop(
+    /// Reads image `index`, has `choose` choose by its width and height how many of its upper
+    /// rows are needed, and decodes those: the rest may be missing. What else it chose is
+    /// handed on. The memory of `spare` is used for the pixels.
+    pub(crate) fn load_rows<T>(
         &self,
         index: usize,
         spare: Vec<u8>,
-        choose: impl FnOnce(u32, u32) -> Crop,
-    ) -> Result<(RgbImage, Crop), Error> {
-        self.image(index)?.load_crop(spare, choose)
+        choose: impl FnOnce(u32, u32) -> (u32, T),
+    ) -> Result<(RgbImage, T), Error> {
+        self.image(index)?.load_rows(spare, choose)
     }
 
     fn image(&self, index: usize) -> Result<&Image, Error> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use common::*;
 use fewshot_data::{
     Batch, Dataset, Error, Loader, LoaderOptions, OnBroken, Shard, SourceKind, SourceSpec, Split,
-    TrainTransform, Transform,
+    TrainTransform, Transform, Variation, normalise,
 };
 
 /// 23 images, of which those in `broken` are cut JPEGs.
@@ -34,6 +34,35 @@ fn train() -> Transform {
 
 fn batches(loader: &Loader, epoch: u64) -> Vec<Batch> {
     loader.epoch(epoch).collect::<Result<_, _>>().unwrap()
+}
+
+/// Drawn batches make of images that are kept what the loader makes of the files.
+#[test]
+fn drawn_batches_are_those_of_the_loader() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = dataset(&folder, &[4, 17]);
+    let skip = LoaderOptions { on_broken: OnBroken::Skip, ..options() };
+    let loader = Loader::new(dataset.clone(), train(), skip).unwrap();
+    let kept: Vec<_> = (0..dataset.len()).map(|index| dataset.load(index).ok()).collect();
+    let size = |index: usize| kept[index].as_ref().map(|image| image.dimensions());
+    for from in [0, 2] {
+        let mut epoch = loader.epoch_from(3, from);
+        let mut left_out = 0;
+        for drawn in loader.draw_epoch_from(3, from, size) {
+            let batch = epoch.next().unwrap().unwrap();
+            assert_eq!((&drawn.indices, &drawn.labels), (&batch.indices, &batch.labels));
+            let vary = |(&index, variation): (&usize, &Variation)| {
+                normalise(&variation.apply(kept[index].as_ref().unwrap(), 12).unwrap())
+            };
+            let images: Vec<f32> =
+                drawn.indices.iter().zip(&drawn.variations).flat_map(vary).collect();
+            assert_eq!(images, batch.images);
+            left_out += drawn.left_out;
+            assert_eq!(left_out, epoch.skipped());
+        }
+        assert!(epoch.next().is_none());
+        assert_eq!(left_out, epoch.skipped());
+    }
 }
 
 /// The shards of a batch are the batch, but for the few last images of an epoch.

@@ -51,9 +51,12 @@ impl Epoch {
             move |position, samples: &mut [f32]| {
                 let index = order[position];
                 let mut rng = stream(seed, "augment", &[epoch, index as u64]);
-                let choose = |width, height| transform.crop(width, height, &mut rng);
-                let (image, crop) = dataset.load_crop(index, SPARE.take(), choose)?;
-                normalise_into(&transform.apply_to(&image, crop, &mut rng)?, samples);
+                let choose = |width, height| {
+                    let variation = transform.draw(width, height, &mut rng);
+                    (variation.crop.bottom(), variation)
+                };
+                let (image, variation) = dataset.load_rows(index, SPARE.take(), choose)?;
+                normalise_into(&transform.vary(&image, &variation)?, samples);
                 SPARE.set(image.into_raw());
                 Ok(())
             }

@@ -9,7 +9,7 @@ use fewshot_seed::stream;
 use rand::seq::SliceRandom;
 
 pub use self::epoch::{Batch, Epoch};
-use crate::{Dataset, Error, Transform};
+use crate::{Dataset, Error, Transform, Variation};
 
 /// What to do about an image that cannot be decoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,6 +71,19 @@ impl Default for Shard {
     }
 }
 
+/// A batch of images that are kept elsewhere: which, and how they are to be varied.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DrawnBatch {
+    /// The index of each image in the dataset, `[len]`.
+    pub indices: Vec<usize>,
+    /// The class of each image, `[len]`.
+    pub labels: Vec<u32>,
+    /// What is to be done to each image before it is normalised, `[len]`.
+    pub variations: Vec<Variation>,
+    /// Images that belonged to the batch, but are not there.
+    pub left_out: usize,
+}
+
 /// Gives the batches of any epoch of a dataset.
 ///
 /// They are a function of the dataset, the transform, the seed and the epoch: the order is
@@ -121,6 +134,11 @@ impl Loader {
         Ok(Self { dataset, transform, options, threads })
     }
 
+    /// The images.
+    pub fn dataset(&self) -> &Dataset {
+        &self.dataset
+    }
+
     /// Number of images of an epoch, of this shard.
     pub fn len(&self) -> usize {
         self.dataset.len() / self.options.shard.count
@@ -149,6 +167,38 @@ impl Loader {
     /// The same without its first `batches` batches, which are not even decoded: what a
     /// training that was interrupted within an epoch goes on with.
     pub fn epoch_from(&self, epoch: u64, batches: usize) -> Epoch {
+        Epoch::start(self, epoch, self.order(epoch, batches))
+    }
+
+    /// The batches of [`epoch_from`](Self::epoch_from) for images that are kept elsewhere:
+    /// which images, and how each is to be varied. `size` gives an image's width and height;
+    /// images that it has none of are left out, as broken ones are.
+    pub fn draw_epoch_from(
+        &self,
+        epoch: u64,
+        batches: usize,
+        size: impl Fn(usize) -> Option<(u32, u32)>,
+    ) -> impl Iterator<Item = DrawnBatch> {
+        let order = self.order(epoch, batches);
+        let batches: Vec<_> = order.chunks(self.batch_size()).map(<[_]>::to_vec).collect();
+        batches.into_iter().map(move |whole| {
+            let mut batch = DrawnBatch::default();
+            for index in whole {
+                let Some((width, height)) = size(index) else {
+                    batch.left_out += 1;
+                    continue;
+                };
+                let mut rng = stream(self.options.seed, "augment", &[epoch, index as u64]);
+                batch.indices.push(index);
+                batch.labels.push(self.dataset.labels()[index]);
+                batch.variations.push(self.transform.draw(width, height, &mut rng));
+            }
+            batch
+        })
+    }
+
+    /// The images of an epoch in order, without those of its first `batches` batches.
+    fn order(&self, epoch: u64, batches: usize) -> Vec<usize> {
         let mut order: Vec<_> = (0..self.dataset.len()).collect();
         if self.options.shuffle {
             order.shuffle(&mut stream(self.options.seed, "shuffle", &[epoch]));
@@ -163,6 +213,6 @@ impl Loader {
             order = order.chunks(self.options.batch_size).flat_map(part).collect();
         }
         order.drain(..order.len().min(batches.saturating_mul(self.batch_size())));
-        Epoch::start(self, epoch, order)
+        order
     }
 }

@@ -14,11 +14,15 @@ thread_local! {
 }
 
 /// A part of an image, in pixels.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Crop {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crop {
+    /// Rows above it.
     pub top: u32,
+    /// Columns to its left.
     pub left: u32,
+    /// Its rows.
     pub height: u32,
+    /// Its columns.
     pub width: u32,
 }
 

@@ -9,9 +9,8 @@ use image::RgbImage;
 use rand::Rng;
 
 pub use self::color::{adjust_brightness, adjust_contrast, adjust_saturation};
-pub(crate) use self::geometry::Crop;
-pub use self::geometry::{center_crop, resize, resized_crop};
-pub use self::train::TrainTransform;
+pub use self::geometry::{Crop, center_crop, resize, resized_crop};
+pub use self::train::{Adjustment, TrainTransform, Variation};
 use crate::Error;
 
 /// The mean of each channel of normalised images, of samples from 0 to 1.
@@ -72,28 +71,28 @@ impl Transform {
     /// [`Error::Parameter`] where [`Self::check`] fails or the image has no pixels.
     pub fn apply(&self, image: &RgbImage, rng: &mut impl Rng) -> Result<RgbImage, Error> {
         self.check()?;
-        let crop = self.crop(image.width(), image.height(), rng);
-        self.apply_to(image, crop, rng)
+        self.vary(image, &self.draw(image.width(), image.height(), rng))
     }
 
-    /// The first step of [`Self::apply`]: the part that it looks at of an image of this size.
-    pub(crate) fn crop(&self, width: u32, height: u32, rng: &mut impl Rng) -> Crop {
+    /// All that [`Self::apply`] leaves to chance for an image of this size. Of evaluation that
+    /// is nothing.
+    pub(crate) fn draw(&self, width: u32, height: u32, rng: &mut impl Rng) -> Variation {
         match &self.0 {
-            Kind::Train(options) => options.draw_crop(width, height, rng),
-            Kind::Eval { .. } => Crop::whole(width, height),
+            Kind::Train(options) => options.draw(width, height, rng),
+            Kind::Eval { .. } => Variation {
+                crop: Crop::whole(width, height),
+                adjustments: Vec::new(),
+                is_mirrored: false,
+            },
         }
     }
 
-    /// The other steps. Nothing but the crop needs to be there of the image.
-    pub(crate) fn apply_to(
-        &self,
-        image: &RgbImage,
-        crop: Crop,
-        rng: &mut impl Rng,
-    ) -> Result<RgbImage, Error> {
+    /// The rest. Nothing but the crop needs to be there of the image.
+    pub(crate) fn vary(&self, image: &RgbImage, variation: &Variation) -> Result<RgbImage, Error> {
+        let size = self.size() as u32;
         match &self.0 {
-            Kind::Train(options) => options.apply(image, crop, rng),
-            Kind::Eval { size } => geometry::resized_center(image, *size as u32),
+            Kind::Train(_) => variation.apply(image, size),
+            Kind::Eval { .. } => geometry::resized_center(image, size),
         }
     }
 }

@@ -44,39 +44,22 @@ impl TrainTransform {
         Ok(())
     }
 
-    /// What remains to do, and to draw, once the crop is drawn.
-    pub(super) fn apply(
-        &self,
-        image: &RgbImage,
-        crop: Crop,
-        rng: &mut impl Rng,
-    ) -> Result<RgbImage, Error> {
-        let size = self.size as u32;
-        let mut image = resized_crop(image, crop.top, crop.left, crop.height, crop.width, size)?;
-        self.jitter(&mut image, rng);
-        if self.flip && rng.random_bool(0.5) {
-            imageops::flip_horizontal_in_place(&mut image);
+    /// Everything that is left to chance, for an image of this size.
+    pub(super) fn draw(&self, width: u32, height: u32, rng: &mut impl Rng) -> Variation {
+        let crop = self.draw_crop(width, height, rng);
+        let mut adjustments = Vec::new();
+        if self.jitter > 0.0 {
+            let kinds = [Adjustment::Brightness, Adjustment::Contrast, Adjustment::Saturation];
+            let factor = |kind| (kind, rng.random_range(1.0 - self.jitter..=1.0 + self.jitter));
+            adjustments.extend(kinds.map(factor));
+            adjustments.shuffle(rng);
         }
-        Ok(image)
-    }
-
-    fn jitter(&self, image: &mut RgbImage, rng: &mut impl Rng) {
-        if self.jitter == 0.0 {
-            return;
-        }
-        let adjustments: [fn(&mut RgbImage, f64); 3] =
-            [adjust_brightness, adjust_contrast, adjust_saturation];
-        let mut drawn = adjustments
-            .map(|adjust| (adjust, rng.random_range(1.0 - self.jitter..=1.0 + self.jitter)));
-        drawn.shuffle(rng);
-        for (adjust, factor) in drawn {
-            adjust(image, factor);
-        }
+        Variation { crop, adjustments, is_mirrored: self.flip && rng.random_bool(0.5) }
     }
 
     /// Ten attempts at a crop of a random area and ratio; the central crop of a ratio that
     /// is allowed where none of them fits.
-    pub(super) fn draw_crop(&self, width: u32, height: u32, rng: &mut impl Rng) -> Crop {
+    fn draw_crop(&self, width: u32, height: u32, rng: &mut impl Rng) -> Crop {
         let area = f64::from(width) * f64::from(height);
         let log_ratio = (self.ratio.0.ln(), self.ratio.1.ln());
         for _ in 0..10 {
@@ -117,6 +100,50 @@ impl TrainTransform {
     }
 }
 
+/// What chance made of a [`TrainTransform`], for one image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Variation {
+    /// The part of the image that is resized to the transformed image.
+    pub crop: Crop,
+    /// Then in this order, each with its factor.
+    pub adjustments: Vec<(Adjustment, f64)>,
+    /// Then whether it is mirrored.
+    pub is_mirrored: bool,
+}
+
+/// A change of colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adjustment {
+    /// [`adjust_brightness`]
+    Brightness,
+    /// [`adjust_contrast`]
+    Contrast,
+    /// [`adjust_saturation`]
+    Saturation,
+}
+
+impl Variation {
+    /// The varied image, `size`×`size` pixels. Nothing but the crop needs to be there of `image`.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] where the crop reaches beyond the image.
+    pub fn apply(&self, image: &RgbImage, size: u32) -> Result<RgbImage, Error> {
+        let Crop { top, left, height, width } = self.crop;
+        let mut image = resized_crop(image, top, left, height, width, size)?;
+        for &(adjustment, factor) in &self.adjustments {
+            match adjustment {
+                Adjustment::Brightness => adjust_brightness(&mut image, factor),
+                Adjustment::Contrast => adjust_contrast(&mut image, factor),
+                Adjustment::Saturation => adjust_saturation(&mut image, factor),
+            }
+        }
+        if self.is_mirrored {
+            imageops::flip_horizontal_in_place(&mut image);
+        }
+        Ok(image)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,8 +176,8 @@ mod tests {
     fn one_pixel_is_enough() {
         let image = RgbImage::from_pixel(1, 1, image::Rgb([9, 8, 7]));
         let options = TrainTransform { jitter: 0.0, ..TrainTransform::new(4) };
-        let crop = Crop::whole(1, 1);
-        let image = options.apply(&image, crop, &mut stream(0, "augment", &[])).unwrap();
+        let variation = options.draw(1, 1, &mut stream(0, "augment", &[]));
+        let image = variation.apply(&image, 4).unwrap();
         assert!(image.pixels().all(|pixel| pixel.0 == [9, 8, 7]));
     }
 
