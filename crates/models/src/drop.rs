@@ -3,7 +3,7 @@
 use crate::backbone::Pass;
 use candle_core::{Result, Tensor};
 use fewshot_ops::{Tape, Value};
-use fewshot_seed::stream;
+use fewshot_seed::{ChaCha8Rng, stream};
 use rand::Rng;
 use rayon::prelude::*;
 
@@ -47,35 +47,74 @@ impl Drop {
         let Pass::Train { seed, forward } = pass else { return Ok(x) };
         let &[batch, height, width, channels] = x.dims() else { return Ok(x) };
         let shape = [batch, channels, height, width];
+        let key = |purpose| move |image| stream(seed, purpose, &[layer, forward, image]);
         let mask = match self {
-            Self::Units { rate } if rate > 0.0 => {
-                let keep = (1.0 / (1.0 - rate)) as f32;
-                per_image(shape, |image, mask| {
-                    let mut rng = stream(seed, "dropout", &[layer, forward, image]);
-                    let mut draw = || if rng.random::<f32>() < rate as f32 { 0.0 } else { keep };
-                    mask.iter_mut().for_each(|m| *m = draw());
-                })
-            }
+            Self::Units { rate } if rate > 0.0 => units(&x, shape, rate, key("dropout"))?,
             Self::Blocks { rate, size } if rate > 0.0 => {
                 // A map smaller than the block, as small images give, is dropped whole.
                 let size = size.min(height).min(width);
                 let gamma = gamma(rate, size, height, forward);
-                let mut mask = per_image(shape, |image, mask| {
-                    let mut rng = stream(seed, "dropblock", &[layer, forward, image]);
-                    mask.fill(1.0);
-                    for plane in mask.chunks_exact_mut(height * width) {
-                        drop_blocks(plane, [height, width], size, gamma, &mut rng);
-                    }
-                });
-                let kept: f64 = mask.iter().map(|&m| f64::from(m)).sum();
-                let scale = if kept > 0.0 { mask.len() as f64 / kept } else { 0.0 } as f32;
-                mask.iter_mut().for_each(|m| *m *= scale);
-                mask
+                blocks(&x, shape, size, gamma, key("dropblock"))?
             }
             _ => return Ok(x),
         };
-        tape.mask(&x, &Tensor::from_vec(mask, &shape[..], x.device())?.to_dtype(x.dtype())?)
+        tape.mask(&x, &mask)
     }
+}
+
+/// A mask `[B, C, H, W]` for `x`: 0 with probability `rate`, else what keeps the mean. `rng` gives an
+/// image's generator.
+fn units(
+    x: &Value,
+    shape: [usize; 4],
+    rate: f64,
+    rng: impl Fn(u64) -> ChaCha8Rng + Sync,
+) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if x.device().is_cuda() {
+        let keys = keys(shape, &rng);
+        return fewshot_ops::cuda::drop::units(&keys, shape, rate, x.dtype(), x.device());
+    }
+    let keep = (1.0 / (1.0 - rate)) as f32;
+    let mask = per_image(shape, |image, mask| {
+        let mut rng = rng(image);
+        let mut draw = || if rng.random::<f32>() < rate as f32 { 0.0 } else { keep };
+        mask.iter_mut().for_each(|m| *m = draw());
+    });
+    Tensor::from_vec(mask, &shape[..], x.device())?.to_dtype(x.dtype())
+}
+
+/// A mask of squares, each of whose corners is drawn with probability `gamma`.
+fn blocks(
+    x: &Value,
+    shape: [usize; 4],
+    size: usize,
+    gamma: f64,
+    rng: impl Fn(u64) -> ChaCha8Rng + Sync,
+) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if x.device().is_cuda() {
+        let keys = keys(shape, &rng);
+        return fewshot_ops::cuda::drop::squares(&keys, shape, size, gamma, x.dtype(), x.device());
+    }
+    let [_, _, height, width] = shape;
+    let mut mask = per_image(shape, |image, mask| {
+        let mut rng = rng(image);
+        mask.fill(1.0);
+        for plane in mask.chunks_exact_mut(height * width) {
+            drop_blocks(plane, [height, width], size, gamma, &mut rng);
+        }
+    });
+    let kept: f64 = mask.iter().map(|&m| f64::from(m)).sum();
+    let scale = if kept > 0.0 { mask.len() as f64 / kept } else { 0.0 } as f32;
+    mask.iter_mut().for_each(|m| *m *= scale);
+    Tensor::from_vec(mask, &shape[..], x.device())?.to_dtype(x.dtype())
+}
+
+/// What the images' generators start from.
+#[cfg(feature = "cuda")]
+fn keys(shape: [usize; 4], rng: &impl Fn(u64) -> ChaCha8Rng) -> Vec<[u8; 32]> {
+    (0..shape[0] as u64).map(|image| rng(image).get_seed()).collect()
 }
 
 /// Rate of block corners, `(1-keep)/block² · feat²/(feat-block+1)²`, with the keep rate
@@ -137,6 +176,35 @@ mod tests {
         let mut tape = Tape::new();
         let x = tape.enter(&ones()).unwrap();
         values(&drop.forward(&mut tape, x, pass, layer).unwrap().to_tensor().unwrap())
+    }
+
+    #[test]
+    #[cfg(feature = "cuda")]
+    fn a_gpu_drops_what_the_cpu_does() {
+        if !fewshot_parity::is_gpu() {
+            return;
+        }
+        // Streams that end within a block of ChaCha, and squares as large as the map.
+        for (shape, size) in [((3, 5, 7, 6), 3), ((2, 4, 4, 4), 4), ((2, 16, 10, 10), 5)] {
+            let on = |device: &Device, drop: Drop, dtype| {
+                let mut tape = Tape::new();
+                let ones = Tensor::ones(shape, dtype, &Device::Cpu).unwrap();
+                let x = tape.enter(&ones.to_device(device).unwrap()).unwrap();
+                let y = drop.forward(&mut tape, x, train(30_000), 4).unwrap();
+                let y = y.to_tensor().unwrap().to_device(&Device::Cpu).unwrap();
+                values(&y.to_dtype(DType::F32).unwrap())
+            };
+            for drop in [Drop::Units { rate: 0.3 }, Drop::Blocks { rate: 0.4, size }] {
+                let expected = on(&Device::Cpu, drop, DType::F32);
+                assert!(expected.contains(&0.0) && expected.iter().any(|&v| v > 1.0));
+                let gpu = fewshot_parity::device();
+                assert_eq!(on(gpu, drop, DType::F32), expected);
+                assert_eq!(on(gpu, drop, DType::F64), expected);
+                for (brain, expected) in on(gpu, drop, DType::BF16).iter().zip(expected) {
+                    assert!((brain - expected).abs() <= expected / 256.0);
+                }
+            }
+        }
     }
 
     #[test]

@@ -14,6 +14,9 @@ pub struct BatchStatistics {
     channels: usize,
     /// Values a channel where they are the batch's own, so that gradients flow through them.
     count: Option<usize>,
+    /// What they are shared by, where they are those of several processes' batches.
+    #[cfg(feature = "nccl")]
+    shared: Option<crate::cuda::nccl::Shared>,
 }
 
 #[derive(Clone, Debug)]
@@ -77,7 +80,34 @@ impl BatchStatistics {
             let x = [batch, channels, height, width];
             bail!("batch_norm: {x:?} has {count} value a channel, expected 2 or more")
         }
-        Ok(Self { numbers: Numbers::of(x, channels, eps)?, channels, count: Some(count) })
+        let own = Self::new(Numbers::of(x, channels, eps)?, channels, Some(count));
+        #[cfg(feature = "nccl")]
+        return own.shared(eps);
+        #[cfg(not(feature = "nccl"))]
+        Ok(own)
+    }
+
+    fn new(numbers: Numbers, channels: usize, count: Option<usize>) -> Self {
+        Self {
+            numbers,
+            channels,
+            count,
+            #[cfg(feature = "nccl")]
+            shared: None,
+        }
+    }
+
+    /// Those of all processes' batches, if this thread shares them now.
+    #[cfg(feature = "nccl")]
+    fn shared(mut self, eps: f64) -> Result<Self> {
+        if let (Numbers::Device(own), Some(by)) =
+            (&self.numbers, crate::cuda::nccl::Shared::of_statistics())
+        {
+            self.numbers = Numbers::Device(crate::cuda::batch_norm::shared(own, eps, &by)?);
+            self.count = self.count.map(|count| count * by.lock().count());
+            self.shared = Some(by);
+        }
+        Ok(self)
     }
 
     /// Running averages `mean [C]` and `variance [C]`: the evaluation form.
@@ -89,7 +119,7 @@ impl BatchStatistics {
         if channels != variances {
             bail!("batch_norm: {channels} running means, {variances} variances")
         }
-        Ok(Self { numbers: Numbers::running(mean, variance, eps)?, channels, count: None })
+        Ok(Self::new(Numbers::running(mean, variance, eps)?, channels, None))
     }
 
     /// How many channels they are of.
@@ -177,7 +207,14 @@ impl BatchStatistics {
             bail!("batch_norm: statistics on the CPU for images on a GPU")
         };
         let (statistics, slope) = (statistics.to_dtype(weight.dtype())?, activation.slope());
-        Ok(crate::cuda::batch_norm::Norm { statistics, weight, bias, slope })
+        Ok(crate::cuda::batch_norm::Norm {
+            statistics,
+            weight,
+            bias,
+            slope,
+            #[cfg(feature = "nccl")]
+            shared: self.shared.clone(),
+        })
     }
 }
 

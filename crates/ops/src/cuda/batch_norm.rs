@@ -51,6 +51,29 @@ pub(crate) fn moments(x: &Tensor, eps: f64) -> Result<Tensor> {
     Ok(statistics)
 }
 
+/// Statistics of all ranks' batches, each as large as this one of `own` statistics.
+#[cfg(feature = "nccl")]
+pub(crate) fn shared(own: &Tensor, eps: f64, by: &super::nccl::Shared) -> Result<Tensor> {
+    let (gpu, numbers) = (Gpu::of(own.device())?, Numbers::of(own.dtype())?);
+    let communicator = by.lock();
+    let mean = own.get(0)?.copy()?;
+    communicator.average_now(&mean)?;
+    let channels = mean.elem_count();
+    let variance = empty(channels, own.dtype(), own.device())?;
+    launch!(
+        gpu,
+        numbers,
+        "variance_about",
+        Shape::flat(channels),
+        address(own)?,
+        address(&mean)?,
+        address(&variance)?,
+        channels as u32
+    );
+    communicator.average_now(&variance)?;
+    running(&mean, &variance, eps)
+}
+
 /// Statistics `[3, C]` of running averages.
 pub(crate) fn running(mean: &Tensor, variance: &Tensor, eps: f64) -> Result<Tensor> {
     let (gpu, numbers) = (Gpu::of(mean.device())?, Numbers::of(mean.dtype())?);
@@ -101,6 +124,9 @@ pub(crate) struct Norm<'a> {
     pub(crate) bias: &'a Tensor,
     /// The activation's factor of negative values.
     pub(crate) slope: f64,
+    /// What the statistics are shared by.
+    #[cfg(feature = "nccl")]
+    pub(crate) shared: Option<super::nccl::Shared>,
 }
 
 impl Norm<'_> {
@@ -190,6 +216,14 @@ impl Norm<'_> {
             layout.chunks as u32,
             channels as u32
         );
+        // Images of all ranks have a part in the statistics. The parameters' gradients would
+        // become these averages later on.
+        #[cfg(feature = "nccl")]
+        if let Some(shared) = &self.shared {
+            let communicator = shared.lock();
+            communicator.average_now(&dweight)?;
+            communicator.average_now(&dbias)?;
+        }
 
         let layout = Rows::new(count, channels, width, FLOWING);
         let share = if from_batch { 1.0 / count as f64 } else { 0.0 };

@@ -11,13 +11,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// One program; the order matters.
-const SOURCES: [&str; 6] = [
+const SOURCES: [&str; 9] = [
     include_str!("kernels/numbers.cuh"),
     include_str!("kernels/layout.cu"),
     include_str!("kernels/batch_norm.cu"),
     include_str!("kernels/pool.cu"),
     include_str!("kernels/heads.cu"),
     include_str!("kernels/optimizer.cu"),
+    include_str!("kernels/drop.cu"),
+    include_str!("kernels/episodes.cu"),
+    include_str!("kernels/images.cu"),
 ];
 
 static TF32: AtomicBool = AtomicBool::new(false);
@@ -29,11 +32,16 @@ pub fn allow_tf32(is_allowed: bool) {
     candle_core::cuda_backend::set_gemm_reduced_precision_f32(is_allowed);
 }
 
-/// The GPU number `ordinal`.
+/// The GPU number `ordinal`, the same at every call: what is compiled and measured for it is kept.
 ///
 /// # Errors
 /// No driver, no such GPU, or a context that cannot be made.
 pub fn open(ordinal: usize) -> Result<Device> {
+    static OPEN: Mutex<Vec<(usize, Device)>> = Mutex::new(Vec::new());
+    let mut all = lock(&OPEN);
+    if let Some((_, device)) = all.iter().find(|(number, _)| *number == ordinal) {
+        return Ok(device.clone());
+    }
     let count = CudaContext::device_count().map_err(|e| {
         Error::msg(format!(
             "cuda:{ordinal}: NVIDIA's driver does not answer ({e}): does nvidia-smi?"
@@ -51,6 +59,7 @@ pub fn open(ordinal: usize) -> Result<Device> {
         unsafe { cuda.disable_event_tracking() };
         keep_freed_memory(cuda)?;
     }
+    all.push((ordinal, device.clone()));
     Ok(device)
 }
 

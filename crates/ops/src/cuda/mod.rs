@@ -7,7 +7,10 @@ pub(crate) mod batch_norm;
 pub(crate) mod conv;
 mod device;
 mod dnn;
+pub mod drop;
+pub mod episodes;
 pub(crate) mod heads;
+pub mod images;
 pub(crate) mod layout;
 #[cfg(feature = "nccl")]
 pub mod nccl;

@@ -4,11 +4,54 @@ use super::{Gpu, address};
 use candle_core::{DType, Device, Error, Result, Tensor, bail};
 use cudarc::driver::{CudaEvent, CudaStream};
 use cudarc::nccl::{result, sys};
+use std::cell::RefCell;
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bytes that are sent together: small gradients alone would each cost a round of all GPUs.
 const BUCKET: usize = 25 << 20;
+
+/// A communicator that gradients and batch norms both use.
+#[derive(Clone)]
+pub struct Shared(Arc<Mutex<Communicator>>);
+
+thread_local! {
+    /// What batch norms of this thread share their statistics by.
+    static STATISTICS: RefCell<Option<Shared>> = const { RefCell::new(None) };
+}
+
+impl Shared {
+    /// One to share.
+    pub fn new(communicator: Communicator) -> Self {
+        Self(Arc::new(Mutex::new(communicator)))
+    }
+
+    /// The communicator, for as long as the guard lives.
+    pub fn lock(&self) -> MutexGuard<'_, Communicator> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `forward`, in which [`BatchStatistics::of`](crate::BatchStatistics::of) a batch are
+    /// those of all ranks' batches together, which must be equally large. The way back through
+    /// them keeps to that.
+    pub fn share_statistics<T>(&self, forward: impl FnOnce() -> T) -> T {
+        let before = STATISTICS.replace(Some(self.clone()));
+        let result = forward();
+        STATISTICS.set(before);
+        result
+    }
+
+    /// What statistics are shared by now, if they are.
+    pub(crate) fn of_statistics() -> Option<Self> {
+        STATISTICS.with_borrow(Clone::clone)
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Shared")
+    }
+}
 
 /// What ranks find each other by: rank 0 makes it and tells the others.
 pub type UniqueId = [u8; 128];
@@ -29,6 +72,7 @@ pub fn unique_id() -> Result<UniqueId> {
 /// One rank's end of all ranks' communication. Sends on a stream of its own.
 pub struct Communicator {
     comm: sys::ncclComm_t,
+    count: usize,
     device: Device,
     stream: Arc<CudaStream>,
     /// What is computed is done; what is sent is done.
@@ -61,6 +105,7 @@ impl Communicator {
             .map_err(wrap)?;
         Ok(Self {
             comm,
+            count,
             device: device.clone(),
             computed: event()?,
             sent: event()?,
@@ -68,6 +113,37 @@ impl Communicator {
             bucket: Vec::new(),
             all: Vec::new(),
         })
+    }
+
+    /// How many ranks there are.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Averages a tensor over all ranks, in place and at once: what the GPU does next has it.
+    ///
+    /// # Errors
+    /// A tensor that is not contiguous `f32` on this GPU; NCCL's.
+    pub fn average_now(&self, tensor: &Tensor) -> Result<()> {
+        if tensor.dtype() != DType::F32 {
+            bail!("average: {:?}, expected f32", tensor.dtype())
+        }
+        let (of, by) = (sys::ncclDataType_t::ncclFloat32, sys::ncclRedOp_t::ncclAvg);
+        self.reduce_now(tensor, of, by)
+    }
+
+    fn reduce_now(
+        &self,
+        tensor: &Tensor,
+        of: sys::ncclDataType_t,
+        by: sys::ncclRedOp_t,
+    ) -> Result<()> {
+        let gpu = Gpu::of(&self.device)?;
+        self.computed.record(gpu.stream()).map_err(Error::wrap)?;
+        self.stream.wait(&self.computed).map_err(Error::wrap)?;
+        self.reduce(address(tensor)?, tensor.elem_count(), of, by)?;
+        self.sent.record(&self.stream).map_err(Error::wrap)?;
+        gpu.stream().wait(&self.sent).map_err(Error::wrap)
     }
 
     /// Averages a gradient over all ranks, in place; sends it when a bucket is full.
@@ -141,13 +217,8 @@ impl Communicator {
     /// NCCL's.
     pub fn any(&self, flag: bool) -> Result<bool> {
         let flag = Tensor::new(&[u32::from(flag)], &self.device)?;
-        let gpu = Gpu::of(&self.device)?;
-        self.computed.record(gpu.stream()).map_err(Error::wrap)?;
-        self.stream.wait(&self.computed).map_err(Error::wrap)?;
         let (of, by) = (sys::ncclDataType_t::ncclUint32, sys::ncclRedOp_t::ncclMax);
-        self.reduce(address(&flag)?, 1, of, by)?;
-        self.sent.record(&self.stream).map_err(Error::wrap)?;
-        gpu.stream().wait(&self.sent).map_err(Error::wrap)?;
+        self.reduce_now(&flag, of, by)?;
         Ok(flag.to_vec1::<u32>()?[0] > 0)
     }
 }

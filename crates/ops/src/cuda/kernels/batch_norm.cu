@@ -114,6 +114,15 @@ extern "C" __global__ void moments_total(const Number* x, const Real* partial, R
     statistics[2 * channels + channel] = (Real)(1 / sqrt(variance + eps));
 }
 
+// A batch's variance about the mean of several batches, of which this is one.
+extern "C" __global__ void variance_about(const Real* statistics, const Real* mean, Real* variance,
+                                          uint32 channels) {
+    uint32 channel = (uint32)thread_number();
+    if (channel >= channels) return;
+    Real apart = statistics[channel] - mean[channel];
+    variance[channel] = statistics[channels + channel] + apart * apart;
+}
+
 // The same from running averages.
 extern "C" __global__ void running_statistics(const Real* mean, const Real* variance,
                                               Real* statistics, uint32 channels, double eps) {
