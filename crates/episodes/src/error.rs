@@ -75,4 +75,15 @@ pub enum Error {
     /// Fine-tuning ended in weights that are not finite.
     #[error("fine-tuning diverged: its learning rate or weight decay is too large")]
     Diverged,
+    /// A GPU that is missing, out of memory, or broken.
+    #[cfg(feature = "cuda")]
+    #[error("on the GPU: {0}")]
+    Gpu(String),
+}
+
+#[cfg(feature = "cuda")]
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Gpu(error.to_string())
+    }
 }

@@ -21,12 +21,7 @@ pub fn evaluate(
     seed: u64,
     on_episode: &(dyn Fn() + Sync),
 ) -> Result<Accuracy, Error> {
-    if episodes == 0 {
-        return Err(Error::Parameter { what: "episodes", got: 0.0, expected: "at least 1" });
-    }
-    if !sampler.is_of(bank.labels()) {
-        return Err(Error::OtherLabels);
-    }
+    check(bank, sampler, episodes)?;
     let one = |n| {
         let mut rng = stream(seed, "finetune", &[n]);
         let accuracy = accuracy(bank, &sampler.episode(n), head, &mut rng);
@@ -37,6 +32,17 @@ pub fn evaluate(
     Ok(Accuracy::from_episodes(per_episode))
 }
 
+/// Whether episodes can be drawn.
+pub(crate) fn check(bank: &FeatureBank, sampler: &Sampler, episodes: usize) -> Result<(), Error> {
+    if episodes == 0 {
+        return Err(Error::Parameter { what: "episodes", got: 0.0, expected: "at least 1" });
+    }
+    if !sampler.is_of(bank.labels()) {
+        return Err(Error::OtherLabels);
+    }
+    Ok(())
+}
+
 /// The share of the episode's queries that `head` gets right.
 fn accuracy(
     bank: &FeatureBank,
@@ -44,15 +50,39 @@ fn accuracy(
     head: &Head,
     rng: &mut impl rand::Rng,
 ) -> Result<f64, Error> {
+    let fitted = support_of(bank, episode, |support| head.fit(support, rng))?;
+    let query = episode.query.len() / episode.classes.len();
+    let guesses = episode.query.iter().map(|&image| fitted.predict(bank.feature(image)));
+    Ok(share_right(guesses.collect::<Result<Vec<_>, _>>()?, query))
+}
+
+/// What `fit` makes of an episode's support set.
+pub(crate) fn support_of<T>(
+    bank: &FeatureBank,
+    episode: &Episode,
+    fit: impl FnOnce(&Support) -> Result<T, Error>,
+) -> Result<T, Error> {
     let way = episode.classes.len();
-    let (shot, query) = (episode.support.len() / way, episode.query.len() / way);
+    let shot = episode.support.len() / way;
     let features: Vec<f32> =
         episode.support.iter().flat_map(|&image| bank.feature(image)).copied().collect();
     let labels: Vec<usize> = (0..way * shot).map(|row| row / shot).collect();
-    let fitted = head.fit(&Support::new(&features, bank.dim(), &labels, way)?, rng)?;
-    let mut right = 0;
-    for (row, &image) in episode.query.iter().enumerate() {
-        right += usize::from(fitted.predict(bank.feature(image))? == row / query);
-    }
-    Ok(right as f64 / episode.query.len() as f64)
+    fit(&Support::new(&features, bank.dim(), &labels, way)?)
+}
+
+/// The share of guesses that are right, of `query` for each class in turn.
+pub(crate) fn share_right(
+    guesses: impl IntoIterator<Item = usize, IntoIter: ExactSizeIterator>,
+    query: usize,
+) -> f64 {
+    let guesses = guesses.into_iter();
+    let count = guesses.len();
+    let right = guesses.enumerate().filter(|&(row, guess)| guess == row / query).count();
+    right as f64 / count as f64
+}
+
+/// The place of the largest score; the first one of several.
+pub(crate) fn best(scores: &[f64]) -> usize {
+    let better = |best, class| if scores[class] > scores[best] { class } else { best };
+    (0..scores.len()).fold(0, better)
 }

@@ -52,7 +52,7 @@ impl FineTune {
         }
     }
 
-    fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         let refuse = |what, got, expected| Err(Error::Parameter { what, got, expected });
         if !(self.scale > 0.0 && self.scale.is_finite()) {
             return refuse("scale", self.scale, "a finite number above 0");

@@ -1,5 +1,6 @@
 use crate::{
     Classifier, Error, FineTune, NearestNeighbour, Support,
+    evaluate::best,
     finetune::{self, Initial},
     vector::{add_scaled, normalise, widen},
 };
@@ -67,9 +68,7 @@ impl Fitted {
     ///
     /// Those of [`scores`](Self::scores).
     pub fn predict(&self, query: &[f32]) -> Result<usize, Error> {
-        let scores = self.scores(query)?;
-        let better = |best, class| if scores[class] > scores[best] { class } else { best };
-        Ok((0..scores.len()).fold(0, better))
+        Ok(best(&self.scores(query)?))
     }
 }
 

@@ -9,6 +9,7 @@
 //!
 //! - [`Head::FineTune`] trains one of the paper's four classifiers on the support set, as the
 //!   published `lib/model.py` (`BaselineFinetune`) does; [`finetune::adapt`] is that alone.
+//!   With the feature `cuda`, `evaluate_on_gpu` trains those of many episodes at once.
 //! - [`Head::Prototype`] takes the class mean that is nearest by cosine.
 //! - [`Head::NearestNeighbour`] takes the support image that is nearest by Euclidean distance.
 //!
@@ -44,6 +45,8 @@ mod classifier;
 mod error;
 mod evaluate;
 pub mod finetune;
+#[cfg(feature = "cuda")]
+mod gpu;
 mod head;
 mod nearest;
 mod sampler;
@@ -57,6 +60,8 @@ pub use classifier::Classifier;
 pub use error::Error;
 pub use evaluate::evaluate;
 pub use finetune::FineTune;
+#[cfg(feature = "cuda")]
+pub use gpu::evaluate_on_gpu;
 pub use head::{Fitted, Head};
 pub use nearest::NearestNeighbour;
 pub use sampler::{Episode, EpisodeShape, Sampler};

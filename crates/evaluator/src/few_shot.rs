@@ -93,7 +93,8 @@ pub fn head_of(config: &Config) -> Head {
     }
 }
 
-/// Accuracy over `episodes` of `shot` support images a class.
+/// Accuracy over `episodes` of `shot` support images a class. On a GPU classifiers are
+/// fine-tuned there, those of many episodes at once; other heads stay on the CPU.
 ///
 /// # Errors
 /// Classes or images that do not suffice.
@@ -103,11 +104,29 @@ pub fn few_shot(
     head: &Head,
     shot: usize,
     episodes: usize,
+    device: &Device,
 ) -> Result<Accuracy, Error> {
     let sampler = sampler(config, bank.labels(), shot)?;
     let progress = Progress::new(format!("{shot}-shot"), episodes, "episodes");
-    let on_episode = || progress.advance(1, String::new);
-    Ok(evaluate(bank, &sampler, head, episodes, config.test.seed, &on_episode)?)
+    let seed = config.test.seed;
+    let accuracy = match (device, head) {
+        #[cfg(feature = "cuda")]
+        (Device::Cuda(_), Head::FineTune(settings)) => {
+            let on_episodes = |count| progress.advance(count, String::new);
+            let sampler = &sampler;
+            fewshot_episodes::evaluate_on_gpu(
+                device,
+                bank,
+                sampler,
+                settings,
+                episodes,
+                seed,
+                &on_episodes,
+            )
+        }
+        _ => evaluate(bank, &sampler, head, episodes, seed, &|| progress.advance(1, String::new)),
+    };
+    Ok(accuracy?)
 }
 
 /// Extracts the features of a split and evaluates every number of shots on them.
@@ -121,7 +140,7 @@ pub fn evaluate_split(
     device: &Device,
 ) -> Result<SplitResults, Error> {
     let bank = extract_features(config, model, dataset, device)?;
-    evaluate_bank(config, &bank, &head_of(config), &config.test.head)
+    evaluate_bank(config, &bank, &head_of(config), &config.test.head, device)
 }
 
 /// Evaluates every number of shots on features, with a head and its name.
@@ -133,9 +152,10 @@ pub fn evaluate_bank(
     bank: &FeatureBank,
     head: &Head,
     name: &str,
+    device: &Device,
 ) -> Result<SplitResults, Error> {
     let result = |&shot: &usize| {
-        let accuracy = few_shot(config, bank, head, shot, config.test.episodes)?;
+        let accuracy = few_shot(config, bank, head, shot, config.test.episodes, device)?;
         Ok((shot, ShotResult::new(name, accuracy)))
     };
     config.test.shots.iter().map(result).collect()

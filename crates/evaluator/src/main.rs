@@ -179,8 +179,9 @@ impl Candidate {
     /// What it reaches, and the labels of the images that its episodes were drawn from.
     fn evaluate(&self, dataset: &Dataset) -> Result<(Evaluation, Vec<u32>), Error> {
         let config = &self.config;
-        let bank = extract_features(config, &self.model, dataset, &device(config)?)?;
-        let results = evaluate_bank(config, &bank, &head_of(config), &config.test.head)?;
+        let device = device(config)?;
+        let bank = extract_features(config, &self.model, dataset, &device)?;
+        let results = evaluate_bank(config, &bank, &head_of(config), &config.test.head, &device)?;
         let mut evaluation = Evaluation::new(&self.name, self.epoch, config, results);
         // PyTorch checkpoints do not tell their margin.
         evaluation.margin = evaluation.margin.filter(|_| self.raw.has("method.margin"));

@@ -2,6 +2,7 @@
 
 mod common;
 
+use candle_core::Device;
 use common::{FEW, checkpoint, config, json, model};
 use evaluator::{extract_features, few_shot, head_of};
 use fewshot_experiment::{Provenance, device, open_split};
@@ -58,7 +59,7 @@ fn mean_and_interval_are_those_of_the_episodes() {
     let novel = open_split(&config.dataset.novel).unwrap();
     let bank = extract_features(&config, &model(&config), &novel, &device).unwrap();
     for shot in [1, 5] {
-        let accuracy = few_shot(&config, &bank, &head_of(&config), shot, 30).unwrap();
+        let accuracy = few_shot(&config, &bank, &head_of(&config), shot, 30, &Device::Cpu).unwrap();
         let rights = accuracy.per_episode.iter().map(|a| (80.0 * a).round() as u64);
         let sum: u64 = rights.clone().sum();
         let squares: u64 = rights.map(|right| right * right).sum();
