@@ -79,7 +79,9 @@ impl Progress {
 
     /// Prints a line on standard output, above the bar.
     pub fn print_line(&self, line: &str) {
-        self.bar.suspend(|| println!("{line}"));
+        if !IS_QUIET.load(Ordering::Relaxed) {
+            self.bar.suspend(|| println!("{line}"));
+        }
     }
 }
 

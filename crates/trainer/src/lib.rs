@@ -31,6 +31,7 @@
 //! # }
 //! ```
 
+mod batches;
 #[cfg(any(test, feature = "nccl"))]
 mod meeting;
 mod optimizer;

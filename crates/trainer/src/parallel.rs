@@ -9,7 +9,7 @@ pub struct Parallel {
     /// Which process this is.
     pub ranks: Ranks,
     #[cfg(feature = "nccl")]
-    communicator: Option<std::rc::Rc<std::cell::RefCell<fewshot_ops::cuda::nccl::Communicator>>>,
+    communicator: Option<fewshot_ops::cuda::nccl::Shared>,
 }
 
 fn error(what: impl Into<String>) -> Error {
@@ -69,7 +69,7 @@ impl Parallel {
         }
         #[cfg(feature = "nccl")]
         {
-            use fewshot_ops::cuda::nccl::{Communicator, unique_id};
+            use fewshot_ops::cuda::nccl::{Communicator, Shared, unique_id};
             let (host, port) = &ranks.meeting;
             let id = if ranks.is_first() {
                 let id = unique_id()?;
@@ -79,14 +79,24 @@ impl Parallel {
                 crate::meeting::hear(host, *port).map_err(error)?
             };
             let communicator = Communicator::new(device, ranks.rank, ranks.count, &id)?;
-            let communicator = Some(std::rc::Rc::new(std::cell::RefCell::new(communicator)));
-            Ok(Self { ranks, communicator })
+            Ok(Self { ranks, communicator: Some(Shared::new(communicator)) })
         }
         #[cfg(not(feature = "nccl"))]
         {
             let _ = device;
             Err(error("this build has no feature `nccl`"))
         }
+    }
+
+    /// Runs a forward pass. With `sync_batch_norm` batch norms take the statistics of all
+    /// processes' images.
+    pub fn forward<T>(&self, sync_batch_norm: bool, forward: impl FnOnce() -> T) -> T {
+        #[cfg(feature = "nccl")]
+        if let (true, Some(communicator)) = (sync_batch_norm, &self.communicator) {
+            return communicator.share_statistics(forward);
+        }
+        let _ = sync_batch_norm;
+        forward()
     }
 
     /// Gradients of a loss, averaged over all processes while the way back goes on.
@@ -100,11 +110,11 @@ impl Parallel {
     ) -> Result<GradStore, Error> {
         #[cfg(feature = "nccl")]
         if let Some(communicator) = &self.communicator {
-            let sender = std::rc::Rc::clone(communicator);
-            let ready = move |gradient: &Tensor| sender.borrow_mut().average(gradient);
+            let sender = communicator.clone();
+            let ready = move |gradient: &Tensor| sender.lock().average(gradient);
             let gradients = fewshot_ops::backward_with(loss, ready)?;
             let all: Vec<&Tensor> = parameters.filter_map(|p| gradients.get(p)).collect();
-            communicator.borrow_mut().finish(all)?;
+            communicator.lock().finish(all)?;
             return Ok(gradients);
         }
         let _ = parameters;
@@ -118,7 +128,7 @@ impl Parallel {
     pub fn any(&self, flag: bool) -> Result<bool, Error> {
         #[cfg(feature = "nccl")]
         if let Some(communicator) = &self.communicator {
-            return Ok(communicator.borrow().any(flag)?);
+            return Ok(communicator.lock().any(flag)?);
         }
         Ok(flag)
     }

@@ -80,7 +80,7 @@ impl FinalReport {
     /// Images that cannot be read.
     pub fn pixel_baseline(config: &Config, datasets: &Datasets) -> Result<SplitResults, Error> {
         let bank = pixels(config, &datasets.novel)?;
-        evaluate_bank(config, &bank, &Head::NearestNeighbour, "nearest")
+        evaluate_bank(config, &bank, &Head::NearestNeighbour, "nearest", &Device::Cpu)
     }
 
     /// One markdown table.

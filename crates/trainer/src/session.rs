@@ -1,10 +1,11 @@
 //! A training from its first step, or from where it was interrupted, to its last.
 
-use crate::steps::{Batches, Steps};
+use crate::batches::{Batches, Ready};
+use crate::steps::Steps;
 use crate::{EventWriter, LearningRate, Optimiser, Parallel, Ranks};
 use candle_core::Device;
 use evaluator::{extract_features, few_shot, head_of};
-use fewshot_data::{Batch, Dataset, Shard, Split};
+use fewshot_data::{Dataset, Shard, Split};
 use fewshot_experiment::{
     Config, Error, Model, Progress, Provenance, RunFolder, TrainingState, open_optional,
     open_shard, open_split, sampler,
@@ -90,11 +91,12 @@ impl Session<'_> {
         let Ranks { rank: index, count, .. } = self.parallel.ranks;
         let base = self.datasets.base.clone();
         let loader = open_shard(config, base, true, Shard { index, count })?;
-        let rate = LearningRate::new(config, loader.batches_per_epoch());
-        let first_step = self.state.epochs * loader.batches_per_epoch() + self.state.steps;
+        let (images_per_epoch, steps_per_epoch) = (loader.len(), loader.batches_per_epoch());
+        let rate = LearningRate::new(config, steps_per_epoch);
+        let first_step = self.state.epochs * steps_per_epoch + self.state.steps;
         let mut events = EventWriter::create(self.run.path(), first_step)?;
         let mut is_first = true;
-        let mut images = Batches::new(config, &self.device)?;
+        let mut batches = Batches::new(config, loader, &self.device)?;
         let mut steps = Steps::new(config.train.print_freq);
 
         while self.state.epochs < config.train.epochs {
@@ -102,12 +104,13 @@ impl Session<'_> {
             let started = Instant::now();
             let seen_before = self.state.seen;
             let title = format!("epoch {}/{}", epoch + 1, config.train.epochs);
-            let progress = Progress::new(title, loader.len() - seen_before, "images");
+            let progress = Progress::new(title, images_per_epoch - seen_before, "images");
             let skipped_before = self.state.skipped;
-            let mut batches = loader.epoch_from(epoch as u64, self.state.steps);
-            while let Some(batch) = batches.next() {
-                let step = epoch * loader.batches_per_epoch() + self.state.steps;
-                let count = self.step(batch?, &mut images, (step, rate.at(step)), &mut steps)?;
+            for batch in batches.epoch_from(epoch, self.state.steps) {
+                let batch = batch?;
+                let skipped = batch.skipped;
+                let step = epoch * steps_per_epoch + self.state.steps;
+                let count = self.step(batch, (step, rate.at(step)), &mut steps)?;
                 let mut stops = stop.load(Ordering::Relaxed);
                 let is_time = steps.are_due() || is_first;
                 if is_time {
@@ -117,7 +120,7 @@ impl Session<'_> {
                     // All stop at the same step, or those that go on would wait for ever.
                     stops = is_time && self.parallel.any(stops)?;
                 }
-                self.state.skipped = skipped_before + batches.skipped();
+                self.state.skipped = skipped_before + skipped;
                 if std::mem::take(&mut is_first) {
                     let seconds = self.started.elapsed().as_secs_f64();
                     progress.print_line(&format!("first step {seconds:.2} s after the start"));
@@ -134,7 +137,7 @@ impl Session<'_> {
             drop(progress);
             let images_per_second =
                 (self.state.seen - seen_before) as f64 / started.elapsed().as_secs_f64();
-            let steps = (epoch + 1) * loader.batches_per_epoch();
+            let steps = (epoch + 1) * steps_per_epoch;
             self.end_epoch(steps, rate.at(steps - 1), images_per_second, &mut events)?;
         }
         Ok(Outcome::Finished)
@@ -143,17 +146,17 @@ impl Session<'_> {
     /// One update; gives the number of images. A GPU is not waited for.
     fn step(
         &mut self,
-        batch: Batch,
-        images: &mut Batches,
+        Ready { images, labels, .. }: Ready,
         (step, rate): (usize, f64),
         steps: &mut Steps,
     ) -> Result<usize, Error> {
-        let count = batch.labels.len();
-        let (images, labels) = images.take(batch)?;
+        let count = labels.elem_count();
         // Each process drops other units.
         let seed = self.config.seed.wrapping_add(self.parallel.ranks.rank as u64);
         let pass = Pass::Train { seed, forward: step as u64 };
-        let features = self.model.backbone.forward(&images, pass)?;
+        let backbone = &self.model.backbone;
+        let shares = self.config.train.sync_batch_norm;
+        let features = self.parallel.forward(shares, || backbone.forward(&images, pass))?;
         let scores = self.model.head.training_scores(&features, &labels)?;
         let loss = cross_entropy(&scores, &labels)?;
         let gradients = self.parallel.backward(&loss, self.optimiser.parameters())?;
@@ -265,7 +268,8 @@ impl Session<'_> {
     fn validate(&self) -> Result<(f64, Value), Error> {
         let (config, val) = (self.config, &self.config.val);
         let bank = extract_features(config, &self.model, &self.datasets.val, &self.device)?;
-        let accuracy = few_shot(config, &bank, &head_of(config), val.shot, val.episodes)?;
+        let accuracy =
+            few_shot(config, &bank, &head_of(config), val.shot, val.episodes, &self.device)?;
         let (mean, ci95) = (100.0 * accuracy.mean, 100.0 * accuracy.ci95);
         let value = json!({
             "shot": val.shot,

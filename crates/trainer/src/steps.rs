@@ -1,45 +1,6 @@
-//! What goes into training steps and comes out of them, without waiting for a GPU in between.
+//! What comes out of training steps, without waiting for a GPU in between.
 
-use candle_core::{DType, Device, Result, Tensor};
-use fewshot_data::Batch;
-use fewshot_experiment::{Config, Error, image_dtype};
-
-/// Makes tensors of batches; on a GPU, while the step before is still computed.
-pub(crate) struct Batches {
-    device: Device,
-    dtype: DType,
-    #[cfg(feature = "cuda")]
-    uploader: Option<fewshot_ops::cuda::Uploader>,
-}
-
-impl Batches {
-    pub(crate) fn new(config: &Config, device: &Device) -> Result<Self> {
-        #[cfg(feature = "cuda")]
-        let uploader = match device {
-            Device::Cuda(_) => Some(fewshot_ops::cuda::Uploader::new(device)?),
-            _ => None,
-        };
-        Ok(Self {
-            device: device.clone(),
-            dtype: image_dtype(config),
-            #[cfg(feature = "cuda")]
-            uploader,
-        })
-    }
-
-    /// Images `[B, 3, S, S]` and labels `[B]`.
-    pub(crate) fn take(&mut self, batch: Batch) -> std::result::Result<(Tensor, Tensor), Error> {
-        let count = batch.labels.len();
-        let labels = Tensor::from_slice(&batch.labels, count, &self.device)?;
-        let shape = [count, 3, batch.size, batch.size];
-        #[cfg(feature = "cuda")]
-        if let Some(uploader) = &mut self.uploader {
-            return Ok((uploader.upload(&batch.images, &shape, self.dtype)?, labels));
-        }
-        let images = Tensor::from_vec(batch.images, &shape[..], &self.device)?;
-        Ok((images.to_dtype(self.dtype)?, labels))
-    }
-}
+use candle_core::{Result, Tensor};
 
 /// Steps whose loss and accuracy still lie on the device.
 pub(crate) struct Steps {

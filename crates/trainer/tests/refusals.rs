@@ -45,11 +45,12 @@ fn settings() {
         ("precision=bf16", &["`precision` is bf16", "f32 on a CPU"]),
         ("precision=f16", &["`precision` is \"f16\"", "f32, tf32 or bf16"]),
         ("train.print_freq=0", &["`train.print_freq` is 0"]),
+        ("loader.keep_on_gpu=true", &["`loader.keep_on_gpu` is true", "false on a CPU"]),
         ("dataset.source=folders", &["`dataset.root` is not set"]),
         ("verbose", &["argument `verbose`", "key=value"]),
     ];
     for (setting, parts) in cases {
-        refuse(trainer(&run).arg(setting), parts);
+        refuse(trainer(&run).args(["device=cpu", setting]), parts);
         assert!(!run.exists(), "{setting} left {run:?} behind");
     }
     let config = folder.path().join("broken.toml");
@@ -125,7 +126,7 @@ fn an_instruction_set_that_there_is_not() {
     let run = folder.path().join("run");
     let with = |set: &str| {
         let mut command = trainer(&run);
-        command.env("FEWSHOT_INSTRUCTION_SET", set).arg("train.epochs=1");
+        command.env("FEWSHOT_INSTRUCTION_SET", set).args(["device=cpu", "train.epochs=1"]);
         command
     };
     refuse(&mut with("sse9"), &["FEWSHOT_INSTRUCTION_SET", "sse9", "avx2"]);

@@ -117,6 +117,23 @@ fn ctrl_c_saves_and_the_run_goes_on_within_the_epoch() {
 }
 
 #[test]
+fn images_that_a_gpu_keeps_train_alike() {
+    if !fewshot_parity::is_gpu() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let losses = ["false", "true"].map(|keep| {
+        let run = folder.path().join(keep);
+        let keep = format!("loader.keep_on_gpu={keep}");
+        succeed(trainer(&run).args([&keep, "train.epochs=1", "train.learning_rate=1e-4"]));
+        let metrics = json(&run.join("metrics.jsonl"));
+        assert_eq!(metrics["skipped"], 0);
+        metrics["loss"].as_f64().unwrap()
+    });
+    assert!((losses[0] - losses[1]).abs() < 1e-2, "{losses:?}");
+}
+
+#[test]
 fn threads_do_not_change_a_run() {
     let folder = tempfile::tempdir().unwrap();
     let [one, three] = ["one", "three"].map(|name| folder.path().join(name));

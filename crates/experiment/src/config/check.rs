@@ -53,7 +53,7 @@ pub(super) fn check(mut r: Reader) -> Result<Config, Error> {
             shot: r.count("val.shot", 5, 1)?,
         },
         test: test(&mut r, method.classifier)?,
-        loader: loader(&mut r)?,
+        loader: loader(&mut r, device)?,
         method,
         resolved: r.finish()?,
     })
@@ -183,6 +183,7 @@ fn train(r: &mut Reader) -> Result<Train, Error> {
     Ok(Train {
         optimizer,
         print_freq: r.count("train.print_freq", 10, 1)?,
+        sync_batch_norm: r.flag("train.sync_batch_norm", false)?,
         learning_rate: r.number("train.learning_rate", 3e-3, POSITIVE, |v| v > 0.0)?,
         weight_decay: r.number("train.weight_decay", 0.0, NOT_NEGATIVE, |v| v >= 0.0)?,
         schedule,
@@ -237,8 +238,12 @@ fn test(r: &mut Reader, classifier: ClassifierKind) -> Result<Test, Error> {
     })
 }
 
-fn loader(r: &mut Reader) -> Result<LoaderConfig, Error> {
+fn loader(r: &mut Reader, device: DeviceKind) -> Result<LoaderConfig, Error> {
     let threads = r.count("loader.threads", 0, 0)?;
+    let keep_on_gpu = r.flag("loader.keep_on_gpu", false)?;
+    if keep_on_gpu && device == DeviceKind::Cpu {
+        return Err(value_error("loader.keep_on_gpu", true, "false on a CPU"));
+    }
     Ok(LoaderConfig {
         threads: (threads > 0).then_some(threads),
         prefetch_bytes: r.count("loader.prefetch_mib", 256, 1)? << 20,
@@ -247,5 +252,6 @@ fn loader(r: &mut Reader) -> Result<LoaderConfig, Error> {
             "skip" => Some(OnBroken::Skip),
             _ => None,
         })?,
+        keep_on_gpu,
     })
 }

@@ -177,6 +177,8 @@ pub struct Method {
 pub struct Train {
     /// Steps after which loss and accuracy are read: a GPU is waited for only then.
     pub print_freq: usize,
+    /// Whether batch norms of several processes take the statistics of all their images.
+    pub sync_batch_norm: bool,
     /// The update rule.
     pub optimizer: Optimizer,
     /// Highest learning rate.
@@ -280,6 +282,8 @@ pub struct LoaderConfig {
     pub prefetch_bytes: usize,
     /// What to do about an image that cannot be decoded.
     pub on_broken: OnBroken,
+    /// Whether training images are decoded once and kept on the GPU, which then varies them.
+    pub keep_on_gpu: bool,
 }
 
 impl SplitConfig {

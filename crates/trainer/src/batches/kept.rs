@@ -1,0 +1,171 @@
+//! Decoded images in a GPU's memory.
+
+use super::Ready;
+use candle_core::{DType, Device, Tensor};
+use fewshot_data::{Adjustment, Dataset, DrawnBatch, Loader, OnBroken, Variation, normalise};
+use fewshot_experiment::{Config, Error, Progress};
+use fewshot_ops::cuda::images::{self, Images};
+use image::RgbImage;
+use rayon::prelude::*;
+
+/// Images that are decoded at a time.
+const AT_ONCE: usize = 1024;
+
+/// All images of a dataset that are whole.
+pub(super) struct Kept {
+    images: Images,
+    /// Place among `images`, width and height.
+    places: Vec<Option<(usize, u32, u32)>>,
+    size: usize,
+    device: Device,
+}
+
+impl Kept {
+    /// Decodes all images of a loader.
+    ///
+    /// # Errors
+    /// Images that cannot be read, if they are not to be skipped; no memory on the GPU.
+    pub(super) fn new(config: &Config, loader: &Loader, device: &Device) -> Result<Self, Error> {
+        let dataset = loader.dataset();
+        let levels = RgbImage::from_fn(256, 1, |level, _| image::Rgb([level as u8; 3]));
+        let mut kept = Self {
+            images: Images::new(&normalise(&levels), device)?,
+            places: Vec::with_capacity(dataset.len()),
+            size: config.method.image_size,
+            device: device.clone(),
+        };
+        let title = format!("decoding {} onto the GPU", dataset.name());
+        let progress = Progress::new(title, dataset.len(), "images");
+        let mut count = 0;
+        while kept.places.len() < dataset.len() {
+            let first = kept.places.len();
+            let decoded: Vec<_> = (first..dataset.len().min(first + AT_ONCE))
+                .into_par_iter()
+                .map(|index| decode(dataset, index, config.loader.on_broken))
+                .collect::<Result<_, _>>()?;
+            let (mut sizes, mut samples) = (Vec::new(), Vec::new());
+            for image in &decoded {
+                let Some(image) = image else {
+                    kept.places.push(None);
+                    continue;
+                };
+                kept.places.push(Some((count, image.width(), image.height())));
+                count += 1;
+                sizes.push(image.dimensions());
+                samples.extend_from_slice(image);
+            }
+            kept.images.add(&sizes, samples).map_err(|e| Error::Value {
+                key: "loader.keep_on_gpu".to_owned(),
+                got: format!(
+                    "true, and after {first} of {} images, {} MB, the GPU said: {e}",
+                    dataset.len(),
+                    kept.images.bytes() / 1_000_000
+                ),
+                expected: "false, or room for all decoded images".to_owned(),
+            })?;
+            progress.advance(decoded.len(), String::new);
+        }
+        Ok(kept)
+    }
+
+    /// Width and height of an image, if it is whole.
+    pub(super) fn size(&self, index: usize) -> Option<(u32, u32)> {
+        self.places[index].map(|(_, width, height)| (width, height))
+    }
+
+    /// The varied images of a batch.
+    pub(super) fn take(
+        &self,
+        batch: &DrawnBatch,
+        skipped: usize,
+        dtype: DType,
+    ) -> Result<Ready, Error> {
+        let place = |&index: &usize| self.places[index].map(|(place, ..)| place);
+        let places = batch.indices.iter().filter_map(place);
+        let variations: Vec<_> = places.zip(&batch.variations).map(variation).collect();
+        let images = self.images.vary(&variations, self.size, dtype)?;
+        let labels = Tensor::from_slice(&batch.labels, batch.labels.len(), &self.device)?;
+        Ok(Ready { images, labels, skipped })
+    }
+}
+
+fn decode(dataset: &Dataset, index: usize, on_broken: OnBroken) -> Result<Option<RgbImage>, Error> {
+    match dataset.load(index) {
+        Ok(image) => Ok(Some(image)),
+        Err(fewshot_data::Error::Image { .. }) if on_broken == OnBroken::Skip => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn variation((image, variation): (usize, &Variation)) -> images::Variation {
+    let Variation { crop, adjustments, is_mirrored } = variation;
+    let mut on_gpu = [(images::Adjustment::Nothing, 1.0); 3];
+    for (to, (adjustment, factor)) in on_gpu.iter_mut().zip(adjustments) {
+        let adjustment = match adjustment {
+            Adjustment::Brightness => images::Adjustment::Brightness,
+            Adjustment::Contrast => images::Adjustment::Contrast,
+            Adjustment::Saturation => images::Adjustment::Saturation,
+        };
+        *to = (adjustment, *factor as f32);
+    }
+    images::Variation {
+        image,
+        start: [crop.top, crop.left],
+        size: [crop.height, crop.width],
+        adjustments: on_gpu,
+        is_mirrored: *is_mirrored,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Batches, Ready};
+    use fewshot_experiment::{RawConfig, open_loader, open_split};
+    use fewshot_parity::{device, is_gpu};
+
+    /// Values of one level of the images differ by about 0.015.
+    const LEVEL: f32 = 0.0153;
+
+    #[test]
+    fn images_are_varied_as_on_the_cpu() {
+        if !is_gpu() {
+            return;
+        }
+        for settings in [
+            ["method.image_size=21", "dataset.glyph_size=33", "augment.min_area=0.08"],
+            ["method.image_size=16", "dataset.glyph_size=50", "augment.min_area=1"],
+            ["method.image_size=32", "dataset.glyph_size=11", "augment.jitter=0"],
+        ] {
+            let batches = |keep: &str| {
+                let mut raw = RawConfig::default();
+                let both = ["device=cuda:0", "dataset.images_per_class=21", "train.batch_size=50"];
+                let keep = format!("loader.keep_on_gpu={keep}");
+                for setting in both.iter().chain(&settings).copied().chain([&*keep]) {
+                    raw.set(setting).unwrap();
+                }
+                let config = raw.check().unwrap();
+                let base = open_split(&config.dataset.base).unwrap();
+                let loader = open_loader(&config, base, true).unwrap();
+                let mut batches = Batches::new(&config, loader, device()).unwrap();
+                let values = |batch: Ready| {
+                    let images = batch.images.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                    (images, batch.labels.to_vec1::<u32>().unwrap())
+                };
+                let two = batches.epoch_from(1, 2).take(2);
+                two.map(|batch| values(batch.unwrap())).collect::<Vec<_>>()
+            };
+            for (kept, loaded) in batches("true").into_iter().zip(batches("false")) {
+                assert_eq!(kept.1, loaded.1);
+                let differences = kept.0.iter().zip(&loaded.0).map(|(a, b)| (a - b).abs());
+                let most = differences.clone().fold(0.0, f32::max);
+                let mean = differences.sum::<f32>() / kept.0.len() as f32;
+                println!("{settings:?}: at most {most}, {mean} on average");
+                // A sum that rounds the other way is a level; jitter adds to that, and changes
+                // all of an image by the level of its grey.
+                let limits = (6.0 * LEVEL, 0.05 * LEVEL);
+                assert!(most < limits.0 && mean < limits.1, "{settings:?}: {most}, {mean}");
+                assert!(loaded.0.iter().any(|&v| v > 0.0) && loaded.0.iter().any(|&v| v < 0.0));
+            }
+        }
+    }
+}
