@@ -21,24 +21,31 @@ pack() {
     rm -rf "$programs" && mkdir -p "$programs" || return 2
     cargo build --release --features cuda -p trainer -p evaluator -p xtask || return 2
     cargo test --release --features cuda --no-run --message-format=json-render-diagnostics \
-        -p fewshot-ops -p fewshot-losses -p fewshot-models -p trainer --lib --tests \
+        -p fewshot-ops -p fewshot-losses -p fewshot-models -p fewshot-episodes -p trainer --lib --tests \
         > "$folder/tests.json" || return 2
+    # Where NCCL can be linked with, too.
+    cargo test --release --features nccl --no-run --message-format=json-render-diagnostics \
+        -p fewshot-ops --test nccl > "$folder/nccl.json" || echo "without NCCL" >&2
     target=$(cargo metadata --format-version 1 --no-deps | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')
     found=$target/${CARGO_BUILD_TARGET:-.}/release
     cp "$found/trainer" "$found/evaluator" "$found/xtask" "$programs/" || return 2
-    python3 - "$folder/tests.json" "$programs" <<'P' || return 2
+    python3 - "$folder" "$programs" <<'P' || return 2
 import json, shutil, sys
-wanted = {("fewshot_ops", "kernels"): "ops-kernels", ("fewshot_losses", "parity"): "losses-parity",
-          ("fewshot_models", "fewshot_models"): "models-parity", ("trainer", "parity"): "trainer-parity"}
-for line in open(sys.argv[1]):
-    message = json.loads(line)
-    if message.get("executable"):
-        package = message["package_id"].split("/")[-1].split("#")[0]
-        package = {"ops": "fewshot_ops", "losses": "fewshot_losses", "models": "fewshot_models"}.get(package, package)
-        name = wanted.pop((package, message["target"]["name"]), None)
-        if name:
-            shutil.copy(message["executable"], f"{sys.argv[2]}/{name}")
+folder, programs = sys.argv[1:]
+wanted = {("ops", "kernels"): "ops-kernels", ("losses", "parity"): "losses-parity",
+          ("models", "fewshot_models"): "models-parity", ("episodes", "gpu"): "episodes",
+          ("trainer", "trainer"): "trainer-images", ("trainer", "parity"): "trainer-parity"}
+def copy(file, wanted):
+    for line in open(f"{folder}/{file}"):
+        message = json.loads(line)
+        if message.get("executable") and message["target"]["kind"] != ["bin"]:
+            package = message["package_id"].split("/")[-1].split("#")[0]
+            name = wanted.pop((package, message["target"]["name"]), None)
+            if name:
+                shutil.copy(message["executable"], f"{programs}/{name}")
+copy("tests.json", wanted)
 assert not wanted, f"not built: {wanted}"
+copy("nccl.json", {("ops", "nccl"): "nccl"})
 P
     strip "$programs"/* || return 2
     # Most of each program is the same kernels: a window over all of them stores those once.
@@ -88,7 +95,10 @@ run() {
 
     check machine 20 nvidia-smi
     check ops 60 "$bin/ops-kernels" --nocapture --test-threads=1
+    [ -x "$bin/nccl" ] && check nccl 30 "$bin/nccl" --nocapture
     check losses-parity 20 "$bin/losses-parity" --nocapture
+    check episodes 20 "$bin/episodes" --nocapture
+    check images 20 "$bin/trainer-images" --nocapture images_are_varied
     check trainer-parity 40 "$bin/trainer-parity" --nocapture
     check models-parity 80 "$bin/models-parity" --nocapture --test-threads=1 --skip parity_wide_resnet parity
     # Any GPU that tests fell back from is a failure here.
@@ -100,10 +110,18 @@ run() {
         echo; echo "Largest deviations of the ops, each beside its tolerance:"
         grep -ho "off by [^ ]* of [^ ]*" "$out/ops.log" | sort -u -t' ' -k5,5 -k3,3gr | sort -u -t' ' -k5,5
         echo; grep -h "^.*parity .*: deviation" "$out"/*-parity.log | sed 's/^test .*\.\.\. //'
+        echo; grep -h ": at most" "$out/images.log"
     } > "$out/deviations.txt"
-    check bench 200 "$bin/xtask" bench gpu --against-pytorch --pairs 3 --json "$out/bench.json"
+    check bench 210 "$bin/xtask" bench gpu --against-pytorch --pairs 3 --json "$out/bench.json"
     if [ -e "${FEWSHOT_DATA:-/nowhere}/mini-imagenet-84" ]; then
-        local margin
+        local margin keep
+        # Epochs alone: whether files are read fast enough.
+        for keep in false true; do
+            check "two-epochs-kept-$keep" 30 "$bin/trainer" --config configs/gpu/mini-imagenet-resnet10-84.toml \
+                --run-dir "$out/kept-$keep" "loader.keep_on_gpu=$keep" train.epochs=2 val.freq=0 \
+                train.warmup_epochs=0 test.episodes=10
+            grep -h "images/s" "$out/two-epochs-kept-$keep.log" | tail -1 | tee -a "$out/summary.md"
+        done
         for margin in 0 -0.02; do
             check "run-margin$margin" 90 "$bin/trainer" --config configs/gpu/mini-imagenet-resnet10-84.toml \
                 --run-dir "$out/run$margin" "method.margin=$margin"

@@ -3,6 +3,8 @@
 use super::Error;
 use super::case::{Case, Measure, Setup};
 use super::row::Better;
+#[cfg(feature = "cuda")]
+use fewshot_episodes::evaluate_on_gpu;
 use fewshot_episodes::{EpisodeShape, FeatureBank, FineTune, Head, Sampler, evaluate};
 use fewshot_losses::ClassifierKind;
 use fewshot_seed::stream;
@@ -22,10 +24,34 @@ const PYTORCH_EPISODES: usize = 3;
 
 /// One row, episodes a second.
 pub fn cases(setup: &Setup) -> Vec<Case> {
+    let run = |bank: &FeatureBank, sampler: &Sampler, settings: &FineTune, episodes| {
+        let head = Head::FineTune(settings.clone());
+        evaluate(bank, sampler, &head, episodes, 0, &|| ()).map(drop)
+    };
+    vec![case(setup, "cpu", run)]
+}
+
+/// The same on a GPU.
+#[cfg(feature = "cuda")]
+pub fn on_gpu(setup: &Setup) -> Case {
+    let run = |bank: &FeatureBank, sampler: &Sampler, settings: &FineTune, episodes| {
+        let device = fewshot_ops::cuda::open(0)?;
+        evaluate_on_gpu(&device, bank, sampler, settings, episodes, 0, &|_| ()).map(drop)
+    };
+    case(setup, "cuda", run)
+}
+
+fn case(
+    setup: &Setup,
+    device: &'static str,
+    run: impl Fn(&FeatureBank, &Sampler, &FineTune, usize) -> Result<(), fewshot_episodes::Error>
+    + 'static,
+) -> Case {
     let (episodes, theirs) = if setup.smallest { (4, 1) } else { (EPISODES, PYTORCH_EPISODES) };
     let EpisodeShape { way, shot, query } = SHAPE;
     let request = json!({
         "kind": "episodes",
+        "device": device,
         "way": way,
         "shot": shot,
         "query": query,
@@ -35,15 +61,16 @@ pub fn cases(setup: &Setup) -> Vec<Case> {
     let ours = move || -> Result<Measure, Error> {
         let bank = bank()?;
         let sampler = Sampler::new(bank.labels(), SHAPE, 0)?;
-        let head = Head::FineTune(FineTune::published(ClassifierKind::NegCosine));
+        let settings = FineTune::published(ClassifierKind::NegCosine);
         Ok(Box::new(move || {
             let started = Instant::now();
-            evaluate(&bank, &sampler, &head, episodes, 0, &|| ())?;
+            run(&bank, &sampler, &settings, episodes)?;
             Ok(episodes as f64 / started.elapsed().as_secs_f64())
         }))
     };
-    let name = format!("episodes {way}-way {shot}-shot, {episodes} fine-tuned");
-    vec![Case::new(name, "episodes/s", Better::Higher, ours).against(request)]
+    let place = if device == "cpu" { "" } else { "gpu " };
+    let name = format!("{place}episodes {way}-way {shot}-shot, {episodes} fine-tuned");
+    Case::new(name, "episodes/s", Better::Higher, ours).against(request)
 }
 
 /// Features about a centre for each class, none below zero, as behind a rectifier.

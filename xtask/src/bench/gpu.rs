@@ -4,6 +4,8 @@ use super::Error;
 use super::case::{Case, Measure, Setup};
 use super::row::Better;
 use super::training::{Network, Training};
+use candle_core::{Device, Tensor};
+use fewshot_experiment::{RawConfig, device, image_dtype};
 use fewshot_models::BackboneKind;
 use serde_json::json;
 use std::time::Instant;
@@ -17,8 +19,9 @@ const TRAINED: [(Network, usize); 3] = [
 const PRECISIONS: [&str; 2] = ["tf32", "bf16"];
 const PHASES: [&str; 4] = ["forward", "head and loss", "backward", "update"];
 
-/// Each network in each precision: beside PyTorch as it is, the first also beside
-/// `torch.compile`, and the phases of a step.
+/// The speed of a large matrix product; each network in each precision, beside PyTorch as it is,
+/// the first also beside `torch.compile`; its share of the product's speed, and the phases of a
+/// step; fine-tuning on episodes.
 ///
 /// # Errors
 /// A build without the feature `cuda`.
@@ -27,7 +30,8 @@ pub fn cases(setup: &Setup) -> Result<Vec<Case>, Error> {
         let remedy = "run --release --package xtask --features cuda -- bench gpu";
         return Err(Error::Process(format!("this build has no feature `cuda`: cargo {remedy}")));
     }
-    let mut cases = Vec::new();
+    let side = if setup.smallest { 64 } else { 8192 };
+    let mut cases: Vec<_> = PRECISIONS.map(|precision| product_case(precision, side)).into();
     for (i, (network, steps)) in TRAINED.into_iter().enumerate() {
         let is_first = i == 0;
         let (network, steps) =
@@ -38,10 +42,72 @@ pub fn cases(setup: &Setup) -> Result<Vec<Case>, Error> {
             if is_first {
                 cases.push(training(network, steps, precision, true));
             }
+            cases.push(share(network, steps, precision, side));
             cases.extend((0..PHASES.len()).map(|phase| of_phase(network, precision, phase)));
         }
     }
+    #[cfg(feature = "cuda")]
+    cases.push(super::episodes::on_gpu(setup));
     Ok(cases)
+}
+
+/// TFLOP/s of a product of square matrices: what convolutions can be held to.
+struct Product {
+    a: Tensor,
+    b: Tensor,
+}
+
+impl Product {
+    fn new(precision: &str, side: usize) -> Result<Self, Error> {
+        let settings = settings(precision);
+        let mut raw = RawConfig::default();
+        settings.iter().try_for_each(|setting| raw.set(setting))?;
+        let config = raw.check()?;
+        let device = device(&config)?;
+        let matrix = || -> Result<Tensor, Error> {
+            let numbers = Tensor::randn(0f32, 1.0, (side, side), &Device::Cpu)?;
+            Ok(numbers.to_device(&device)?.to_dtype(image_dtype(&config))?)
+        };
+        let product = Self { a: matrix()?, b: matrix()? };
+        product.measure()?;
+        Ok(product)
+    }
+
+    fn measure(&self) -> Result<f64, Error> {
+        const TIMES: usize = 10;
+        self.a.device().synchronize()?;
+        let started = Instant::now();
+        for _ in 0..TIMES {
+            self.a.matmul(&self.b)?;
+        }
+        self.a.device().synchronize()?;
+        let operations = 2.0 * (self.a.dim(0)? as f64).powi(3) * TIMES as f64;
+        Ok(operations / started.elapsed().as_secs_f64() / 1e12)
+    }
+}
+
+fn product_case(precision: &'static str, side: usize) -> Case {
+    let ours = move || -> Result<Measure, Error> {
+        let product = Product::new(precision, side)?;
+        Ok(Box::new(move || product.measure()))
+    };
+    let request = json!({ "kind": "gpu-product", "side": side, "precision": precision });
+    let name = format!("gpu product of {side}×{side} matrices, {precision}");
+    Case::new(name, "TFLOP/s", Better::Higher, ours).against(request)
+}
+
+/// How fast a training is for its convolutions' operations, beside that product.
+fn share(network: Network, steps: usize, precision: &'static str, side: usize) -> Case {
+    let ours = move || -> Result<Measure, Error> {
+        let product = Product::new(precision, side)?;
+        let mut images_per_second = images_per_second(network, steps, precision)?;
+        Ok(Box::new(move || {
+            let speed = images_per_second()? * network.operations() / 1e12;
+            Ok(100.0 * speed / product.measure()?)
+        }))
+    };
+    let name = format!("gpu {network} {precision}: share of the product's TFLOP/s");
+    Case::new(name, "%", Better::Higher, ours)
 }
 
 fn settings(precision: &str) -> [String; 2] {
@@ -49,7 +115,7 @@ fn settings(precision: &str) -> [String; 2] {
 }
 
 /// A training with its images, once it is warm.
-fn start(network: Network, precision: &str) -> Result<(Training, [candle_core::Tensor; 2]), Error> {
+fn start(network: Network, precision: &str) -> Result<(Training, [Tensor; 2]), Error> {
     let settings = settings(precision);
     let config = network.config_with(&settings.each_ref().map(String::as_str))?;
     let mut training = Training::new(&config)?;
@@ -58,19 +124,21 @@ fn start(network: Network, precision: &str) -> Result<(Training, [candle_core::T
     Ok((training, [images, labels]))
 }
 
+fn images_per_second(network: Network, steps: usize, precision: &str) -> Result<Measure, Error> {
+    let (mut training, [images, labels]) = start(network, precision)?;
+    Ok(Box::new(move || {
+        let started = Instant::now();
+        for _ in 1..steps {
+            training.step(&images, &labels)?;
+        }
+        // The last waits for all.
+        training.step(&images, &labels)?.to_scalar::<f32>()?;
+        Ok((network.batch * steps) as f64 / started.elapsed().as_secs_f64())
+    }))
+}
+
 fn training(network: Network, steps: usize, precision: &'static str, compiled: bool) -> Case {
-    let ours = move || -> Result<Measure, Error> {
-        let (mut training, [images, labels]) = start(network, precision)?;
-        Ok(Box::new(move || {
-            let started = Instant::now();
-            for _ in 1..steps {
-                training.step(&images, &labels)?;
-            }
-            // The last waits for all.
-            training.step(&images, &labels)?.to_scalar::<f32>()?;
-            Ok((network.batch * steps) as f64 / started.elapsed().as_secs_f64())
-        }))
-    };
+    let ours = move || images_per_second(network, steps, precision);
     let request = json!({
         "kind": "gpu",
         "backbone": network.backbone.to_string(),

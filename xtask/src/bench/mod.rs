@@ -118,24 +118,33 @@ pub fn bench(arguments: &Bench) -> Result<String, Error> {
     let total = cases.iter().map(|case| case.counts(&setup)).map(|(warm_ups, n)| warm_ups + n);
     let progress = Progress::new("bench", total.sum(), "pairs");
     let mut report = Report { hardware: Hardware::this(threads, python.as_ref())?, rows: vec![] };
+    let json = |report: &Report| {
+        let json = report.to_json().map_err(|e| Error::Process(format!("no JSON: {e}")))?;
+        Ok::<_, Error>(json + "\n")
+    };
+    let mut failures = Vec::new();
     for case in cases {
+        let name = case.name.clone();
         match case.measure(&setup, python.as_ref(), &progress) {
             Ok(row) => report.rows.push(row),
             Err(error) => {
-                drop(progress);
-                // Minutes of measuring shall not be lost.
-                eprintln!("{}", report.to_table());
-                return Err(error);
+                eprintln!("{name}: {error}");
+                failures.push(name);
             }
+        }
+        // Minutes of measuring shall not be lost.
+        if let Some(path) = arguments.file() {
+            write_atomically(path, json(&report)?.as_bytes())?;
         }
     }
     drop(progress);
-    let json = report.to_json().map_err(|e| Error::Process(format!("no JSON: {e}")))? + "\n";
-    if let Some(path) = arguments.file() {
-        write_atomically(path, json.as_bytes())?;
-    } else if arguments.json.is_some() {
+    if !failures.is_empty() {
         eprintln!("{}", report.to_table());
-        return Ok(json.trim_end().to_owned());
+        return Err(Error::Process(format!("not measured: {}", failures.join(", "))));
+    }
+    if arguments.json.is_some() && arguments.file().is_none() {
+        eprintln!("{}", report.to_table());
+        return Ok(json(&report)?.trim_end().to_owned());
     }
     Ok(report.to_table())
 }

@@ -152,6 +152,28 @@ class Gpu:
         return self.batch * self.steps / seconds(self.work)
 
 
+class GpuProduct:
+    """A product of square matrices on a GPU."""
+
+    def __init__(self, request):
+        import torch
+
+        self.torch, self.side = torch, request["side"]
+        torch.backends.cuda.matmul.allow_tf32 = True
+        dtype = torch.bfloat16 if request["precision"] == "bf16" else torch.float32
+        self.a, self.b = (torch.randn(self.side, self.side, device="cuda", dtype=dtype) for _ in "ab")
+        self.note = torch.cuda.get_device_name()
+        self.work()
+
+    def work(self):
+        for _ in range(10):
+            self.a @ self.b
+        self.torch.cuda.synchronize()
+
+    def measure(self):
+        return 10 * 2 * self.side**3 / seconds(self.work) / 1e12
+
+
 class Episodes:
     """The published fine-tuning, episode after episode."""
 
@@ -167,10 +189,11 @@ class Episodes:
         torch, request = self.torch, self.request
         F = torch.nn.functional
         way, shot, query, dim = (request[name] for name in ("way", "shot", "query", "dim"))
-        centre, noise = torch.rand(way, 1, dim), torch.rand(way, shot + query, dim)
+        place = dict(device=request["device"])
+        centre, noise = torch.rand(way, 1, dim, **place), torch.rand(way, shot + query, dim, **place)
         feature = F.relu(centre * 2 + noise * 3 - 1.5)
-        support, labels = feature[:, :shot].reshape(-1, dim), torch.arange(way).repeat_interleave(shot)
-        head = self.published.Head("cosineface", dim, way, 5.0, 0.0)
+        support, labels = feature[:, :shot].reshape(-1, dim), torch.arange(way, **place).repeat_interleave(shot)
+        head = self.published.Head("cosineface", dim, way, 5.0, 0.0).to(request["device"])
         torch.nn.init.uniform_(head.weight, -1 / math.sqrt(dim), 1 / math.sqrt(dim))
         sgd = torch.optim.SGD(head.parameters(), 0.01, 0.9, 0.9, 1e-3)
         for _ in range(100):
@@ -181,7 +204,7 @@ class Episodes:
                 sgd.step()
         with torch.no_grad():
             scores = head(feature[:, shot:].reshape(-1, dim))
-        return (scores.argmax(1) == torch.arange(way).repeat_interleave(query)).double().mean().item()
+        return (scores.argmax(1) == torch.arange(way, **place).repeat_interleave(query)).double().mean().item()
 
     def measure(self):
         count = self.request["episodes"]
@@ -320,7 +343,8 @@ class Convolution(Repeated):
         self.note = "channels-last" if last else "default format"
 
 
-KINDS = {"product": Product, "convolution": Convolution, "train": train, "features": features, "gpu": Gpu, "episodes": Episodes, "loader": Loader, "memory": Memory, "run": Run}
+KINDS = {"product": Product, "convolution": Convolution, "train": train, "features": features, "gpu": Gpu,
+    "gpu-product": GpuProduct, "episodes": Episodes, "loader": Loader, "memory": Memory, "run": Run}
 
 
 def main():

@@ -23,7 +23,7 @@ The first build takes about ten minutes on two cores, most of them for candle's 
 
 Exit status: 0 all is well, 2 something is wrong, or nvcc was not found and nothing was checked.")]
 pub struct CheckCuda {
-    /// Run the tests of ops, losses, models and trainer on a simulated GPU
+    /// Run the tests of ops, losses, models, episodes and trainer on a simulated GPU
     #[arg(long)]
     simulate: bool,
     /// Check the feature nccl, too, which takes NCCL to link
@@ -35,8 +35,17 @@ pub struct CheckCuda {
 }
 
 /// The kernels' sources, in their order.
-const SOURCES: [&str; 6] =
-    ["numbers.cuh", "layout.cu", "batch_norm.cu", "pool.cu", "heads.cu", "optimizer.cu"];
+const SOURCES: [&str; 9] = [
+    "numbers.cuh",
+    "layout.cu",
+    "batch_norm.cu",
+    "pool.cu",
+    "heads.cu",
+    "optimizer.cu",
+    "drop.cu",
+    "episodes.cu",
+    "images.cu",
+];
 
 impl CheckCuda {
     /// # Errors

@@ -26,7 +26,8 @@ const LIBRARIES: [&str; 7] = [
     "libcudnn.so.9",
     "libnccl.so.2",
 ];
-const PACKAGES: [&str; 4] = ["fewshot-ops", "fewshot-losses", "fewshot-models", "trainer"];
+const PACKAGES: [&str; 5] =
+    ["fewshot-ops", "fewshot-losses", "fewshot-models", "fewshot-episodes", "trainer"];
 
 /// Builds the simulated GPU and runs the tests on it: with channels-last convolutions, and once
 /// more the kernels' where cuDNN has none in `f32`.

@@ -54,6 +54,8 @@ template <class T> T __shfl_down_sync(unsigned, T value, int by) {
 inline float __uint_as_float(unsigned x) { float y; std::memcpy(&y, &x, 4); return y; }
 inline unsigned __float_as_uint(float x) { unsigned y; std::memcpy(&y, &x, 4); return y; }
 inline float rsqrtf(float x) { return 1 / sqrtf(x); }
+inline float __fadd_rn(float x, float y) { return x + y; }
+inline float __fmul_rn(float x, float y) { return x * y; }
 inline float __expf(float x) { return expf(x); }
 template <class T> T __ldg(const T* p) { return *p; }
 template <class T> T atomicAdd(T* p, T x) { T old = *p; *p += x; return old; }
