@@ -2,7 +2,8 @@
 # Every check that takes an NVIDIA GPU, in one go of at most eight minutes.
 #
 #   scripts/gpu-check.sh pack          builds the programs (nvcc, no GPU) and packs them, about 20 MB:
-#                                      target/gpu-check.tar.xz
+#                                      target/gpu-check.tar.xz; with FEATURE=nccl in the
+#                                      environment also what takes NCCL to link and to run
 #   scripts/gpu-check.sh [run] [OUT]   unpacks or builds them, runs all checks, writes to OUT
 #                                      (default: $OUT, else target/gpu-check/out)
 #
@@ -15,37 +16,36 @@ set -u
 cd "$(dirname "$0")/.." || exit 2
 packed=target/gpu-check.tar.xz
 folder=target/gpu-check
+feature=${FEATURE:-cuda}
 
 pack() {
     local programs=$folder/bin target found
     rm -rf "$programs" && mkdir -p "$programs" || return 2
-    cargo build --release --features cuda -p trainer -p evaluator -p xtask || return 2
-    cargo test --release --features cuda --no-run --message-format=json-render-diagnostics \
-        -p fewshot-ops -p fewshot-losses -p fewshot-models -p fewshot-episodes -p trainer --lib --tests \
-        > "$folder/tests.json" || return 2
-    # Where NCCL can be linked with, too.
-    cargo test --release --features nccl --no-run --message-format=json-render-diagnostics \
-        -p fewshot-ops --test nccl > "$folder/nccl.json" || echo "without NCCL" >&2
+    # One set of features, so that nothing is built twice.
+    local ours="fewshot-ops/$feature,fewshot-losses/cuda,fewshot-models/cuda,fewshot-episodes/cuda,trainer/$feature,evaluator/cuda,xtask/cuda"
+    local packages="-p fewshot-ops -p fewshot-losses -p fewshot-models -p fewshot-episodes -p trainer -p evaluator -p xtask"
+    cargo build --release $packages --features "$ours" || return 2
+    cargo test --release $packages --features "$ours" --no-run --message-format=json-render-diagnostics \
+        --lib --test kernels --test nccl --test parity --test gpu > "$folder/tests.json" || return 2
     target=$(cargo metadata --format-version 1 --no-deps | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')
     found=$target/${CARGO_BUILD_TARGET:-.}/release
     cp "$found/trainer" "$found/evaluator" "$found/xtask" "$programs/" || return 2
-    python3 - "$folder" "$programs" <<'P' || return 2
+    python3 - "$folder" "$programs" "$feature" <<'P' || return 2
 import json, shutil, sys
-folder, programs = sys.argv[1:]
+folder, programs, feature = sys.argv[1:]
 wanted = {("ops", "kernels"): "ops-kernels", ("losses", "parity"): "losses-parity",
           ("models", "fewshot_models"): "models-parity", ("episodes", "gpu"): "episodes",
           ("trainer", "trainer"): "trainer-images", ("trainer", "parity"): "trainer-parity"}
-def copy(file, wanted):
-    for line in open(f"{folder}/{file}"):
-        message = json.loads(line)
-        if message.get("executable") and message["target"]["kind"] != ["bin"]:
-            package = message["package_id"].split("/")[-1].split("#")[0]
-            name = wanted.pop((package, message["target"]["name"]), None)
-            if name:
-                shutil.copy(message["executable"], f"{programs}/{name}")
-copy("tests.json", wanted)
+if feature == "nccl":
+    wanted[("ops", "nccl")] = "nccl"
+for line in open(f"{folder}/tests.json"):
+    message = json.loads(line)
+    if message.get("executable") and message["target"]["kind"] != ["bin"]:
+        package = message["package_id"].split("/")[-1].split("#")[0]
+        name = wanted.pop((package, message["target"]["name"]), None)
+        if name:
+            shutil.copy(message["executable"], f"{programs}/{name}")
 assert not wanted, f"not built: {wanted}"
-copy("nccl.json", {("ops", "nccl"): "nccl"})
 P
     strip "$programs"/* || return 2
     # Most of each program is the same kernels: a window over all of them stores those once.

@@ -50,17 +50,24 @@ impl Steps {
         self.waiting.len() >= self.every
     }
 
-    /// Waits for the device, and gives all steps since the last time.
+    /// Waits for the device, once, and gives all steps since the last time.
     pub(crate) fn read(&mut self) -> Result<Vec<Step>> {
-        let read = |step: Waiting| {
-            Ok(Step {
-                number: step.number,
-                rate: step.rate,
-                count: step.count,
-                loss: f64::from(step.loss.to_scalar::<f32>()?),
-                correct: step.correct.to_scalar::<u32>()? as usize,
-            })
+        if self.waiting.is_empty() {
+            return Ok(Vec::new());
+        }
+        let all = |part: fn(&Waiting) -> &Tensor| {
+            Tensor::stack(&self.waiting.iter().map(part).collect::<Vec<_>>(), 0)
         };
-        self.waiting.drain(..).map(read).collect()
+        let (losses, correct) = (all(|step| &step.loss)?, all(|step| &step.correct)?);
+        let (losses, correct) = (losses.to_vec1::<f32>()?, correct.to_vec1::<u32>()?);
+        let figures = losses.into_iter().zip(correct);
+        let read = |(step, (loss, correct)): (Waiting, (f32, u32))| Step {
+            number: step.number,
+            rate: step.rate,
+            count: step.count,
+            loss: loss.into(),
+            correct: correct as usize,
+        };
+        Ok(self.waiting.drain(..).zip(figures).map(read).collect())
     }
 }

@@ -29,6 +29,20 @@ const LIBRARIES: [&str; 7] = [
 const PACKAGES: [&str; 5] =
     ["fewshot-ops", "fewshot-losses", "fewshot-models", "fewshot-episodes", "trainer"];
 
+/// A training in which everything but the number of steps is the same.
+const EPOCH: [&str; 10] = [
+    "device=cuda:0",
+    "dataset.images_per_class=12",
+    "method.backbone=resnet10",
+    "method.image_size=32",
+    "method.drop_rate=0.1",
+    "train.epochs=1",
+    "train.print_freq=1000",
+    "test.episodes=2",
+    "test.query=4",
+    "test.shots=[1]",
+];
+
 /// Builds the simulated GPU and runs the tests on it: with channels-last convolutions, and once
 /// more the kernels' where cuDNN has none in `f32`.
 ///
@@ -41,7 +55,28 @@ pub fn test(feature: &str) -> Result<(), String> {
     let folder = std::path::absolute(folder).map_err(|e| e.to_string())?;
     build(&folder, &programs)?;
     tests(feature, &folder, &PACKAGES, &[])?;
-    tests(feature, &folder, &["fewshot-ops"], &[("SIMULATED_CUDNN_REFUSES_NHWC", "1")])
+    tests(feature, &folder, &["fewshot-ops"], &[("SIMULATED_CUDNN_REFUSES_NHWC", "1")])?;
+    steps_wait_for_nothing(&folder)
+}
+
+/// Compares how often trainings of an epoch in few and in many steps have the host wait.
+fn steps_wait_for_nothing(folder: &Path) -> Result<(), String> {
+    let runs = tempfile::tempdir().map_err(|e| format!("no temporary folder: {e}"))?;
+    let waits = |batch: usize| {
+        let mut cargo = programs::cargo("run");
+        cargo.args(["--quiet", "--package", "trainer", "--features", "cuda", "--", "--run-dir"]);
+        cargo.arg(runs.path().join(batch.to_string())).args(EPOCH);
+        cargo.arg(format!("train.batch_size={batch}"));
+        on_simulated(&mut cargo, folder)?.env("SIMULATED_GPU_REPORT", "1");
+        let output = cargo.output().map_err(|e| format!("cannot run cargo: {e}"))?;
+        let told = String::from_utf8_lossy(&output.stderr);
+        let count = told.split("the host waited ").nth(1).and_then(|rest| rest.split(' ').next());
+        let count = count.filter(|_| output.status.success()).and_then(|n| n.parse::<u32>().ok());
+        count.ok_or_else(|| format!("a training failed: {told}"))
+    };
+    let (many, few) = (waits(16)?, waits(64)?);
+    println!("an epoch of 48 steps waits for the GPU {many} times, one of 12 steps {few} times");
+    if many == few { Ok(()) } else { Err("steps wait for the GPU".to_owned()) }
 }
 
 fn cargo_test(feature: &str, packages: &[&str]) -> Command {
@@ -66,17 +101,22 @@ fn tests(
     environment: &[(&str, &str)],
 ) -> Result<(), String> {
     let mut cargo = cargo_test(feature, packages);
-    let mut libraries = vec![folder.join("lib")];
-    let homes = ["CUDA_HOME", "CUDA_PATH"].into_iter().filter_map(std::env::var_os);
-    libraries.extend(homes.map(|home| Path::new(&home).join("lib64")));
-    let path = std::env::join_paths(libraries).map_err(|e| e.to_string())?;
-    cargo.env("LD_LIBRARY_PATH", path).env("SIMULATED_GPUS", "2");
-    cargo.env("SIMULATED_GPU_SHIM", sources().join("shim.h"));
-    cargo.env("SIMULATED_GPU_CACHE", folder.join("kernels"));
+    on_simulated(&mut cargo, folder)?;
     cargo.envs(environment.iter().copied());
     // Half an hour for what smaller networks show as well.
     cargo.args(["--", "--skip", "parity_wide_resnet"]);
     succeed("a test", &mut cargo)
+}
+
+/// Has a command find the simulated GPUs in place of real ones.
+fn on_simulated<'a>(command: &'a mut Command, folder: &Path) -> Result<&'a mut Command, String> {
+    let mut libraries = vec![folder.join("lib")];
+    let homes = ["CUDA_HOME", "CUDA_PATH"].into_iter().filter_map(std::env::var_os);
+    libraries.extend(homes.map(|home| Path::new(&home).join("lib64")));
+    let path = std::env::join_paths(libraries).map_err(|e| e.to_string())?;
+    command.env("LD_LIBRARY_PATH", path).env("SIMULATED_GPUS", "2");
+    command.env("SIMULATED_GPU_SHIM", sources().join("shim.h"));
+    Ok(command.env("SIMULATED_GPU_CACHE", folder.join("kernels")))
 }
 
 fn sources() -> PathBuf {

@@ -9,7 +9,7 @@ use image::RgbImage;
 use rayon::prelude::*;
 
 /// Images that are decoded at a time.
-const AT_ONCE: usize = 1024;
+const AT_ONCE: usize = 256;
 
 /// All images of a dataset that are whole.
 pub(super) struct Kept {

@@ -86,6 +86,15 @@ template <class T, char OP> static void binary(void** a) {
         out[i] = OP == '+' ? l + r : OP == '-' ? l - r : OP == '*' ? l * r : l / r;
     }
 }
+template <class T> static void copy2d(void** a) {
+    if (!is_first()) return;
+    const T* from = of<const T*>(a, 0);
+    T* to = of<T*>(a, 1);
+    unsigned rows = of<unsigned>(a, 2), columns = of<unsigned>(a, 3);
+    unsigned from_stride = of<unsigned>(a, 4), to_stride = of<unsigned>(a, 5);
+    for (unsigned i = 0; i < rows; i++)
+        for (unsigned k = 0; k < columns; k++) to[i * to_stride + k] = from[i * from_stride + k];
+}
 // `numel` counts sources, or results where each thread makes one of its own.
 template <class T, bool SMALL> static void sum(void** a) {
     if (!is_first()) return;
@@ -107,6 +116,7 @@ Kernel kernel_of_candle(const char* name) {
         {"const_set_u32", const_set<unsigned>}, {"const_set_bf16", const_set<Brain>},
         {"ucopy_f32", cast<float, float>}, {"ucopy_f64", cast<double, double>},
         {"ucopy_bf16", cast<Brain, Brain>}, {"ucopy_u32", cast<unsigned, unsigned>},
+        {"copy2d_f32", copy2d<float>}, {"copy2d_u32", copy2d<unsigned>},
         {"cast_f32_bf16", cast<float, Brain>}, {"cast_bf16_f32", cast<Brain, float>},
         {"cast_f32_f64", cast<float, double>}, {"cast_f64_f32", cast<double, float>},
         {"cast_f64_bf16", cast<double, Brain>}, {"cast_bf16_f64", cast<Brain, double>},

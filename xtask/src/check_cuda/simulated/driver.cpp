@@ -1,4 +1,5 @@
 // The CUDA driver's memory, streams and events, all done at the call.
+#include <atomic>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -11,6 +12,23 @@ static std::recursive_mutex memory_lock;
 static std::map<uint64_t, size_t> allocations;
 static const size_t GUARD = 64;
 static const unsigned char GUARD_BYTE = 0xA5;
+
+// How often a real driver would have the host wait for the GPU; told at the end if asked for.
+static std::atomic<unsigned> waits;
+static struct Report {
+    ~Report() {
+        if (getenv("SIMULATED_GPU_REPORT")) fprintf(stderr, "simulated GPU: the host waited %u times\n", waits.load());
+    }
+} report;
+static std::map<uint64_t, size_t> pinned;
+
+static bool is_pinned(const void* memory, size_t bytes) {
+    std::lock_guard<std::recursive_mutex> lock(memory_lock);
+    auto after = pinned.upper_bound((uint64_t)memory);
+    if (after == pinned.begin()) return false;
+    --after;
+    return (uint64_t)memory + bytes <= after->first + after->second;
+}
 
 static void fail(const char* what, uint64_t address, size_t bytes) {
     fprintf(stderr, "simulated GPU: %s at %llx, %zu bytes\n", what, (unsigned long long)address, bytes);
@@ -90,20 +108,35 @@ Result cuEventCreate(void** event, unsigned) { static uint64_t n = 0x3000; *even
 Result cuEventElapsedTime(float* ms, void*, void*) { *ms = 1; return 0; }
 Result cuEventElapsedTime_v2(float* ms, void*, void*) { *ms = 1; return 0; }
 Result cuMemAllocAsync(uint64_t* address, size_t bytes, void*) { return allocate(address, bytes); }
-Result cuMemAlloc_v2(uint64_t* address, size_t bytes) { return allocate(address, bytes); }
+Result cuMemAlloc_v2(uint64_t* address, size_t bytes) { waits++; return allocate(address, bytes); }
 Result cuMemFreeAsync(uint64_t address, void*) { return release(address); }
-Result cuMemFree_v2(uint64_t address) { return release(address); }
-Result cuMemHostAlloc(void** memory, size_t bytes, unsigned) { *memory = malloc(bytes ? bytes : 1); return 0; }
-Result cuMemFreeHost(void* memory) { free(memory); return 0; }
+Result cuMemFree_v2(uint64_t address) { waits++; return release(address); }
+Result cuMemHostAlloc(void** memory, size_t bytes, unsigned) {
+    *memory = malloc(bytes ? bytes : 1);
+    std::lock_guard<std::recursive_mutex> lock(memory_lock);
+    pinned[(uint64_t)*memory] = bytes;
+    return 0;
+}
+Result cuMemFreeHost(void* memory) {
+    std::lock_guard<std::recursive_mutex> lock(memory_lock);
+    pinned.erase((uint64_t)memory);
+    free(memory);
+    return 0;
+}
+Result cuStreamSynchronize(void*) { waits++; return 0; }
+Result cuCtxSynchronize() { waits++; return 0; }
 Result cuMemsetD8Async(uint64_t to, unsigned char value, size_t bytes, void*) {
     check(to, bytes); memset((void*)to, value, bytes); return 0;
 }
 Result cuMemsetD8_v2(uint64_t to, unsigned char value, size_t bytes) { return cuMemsetD8Async(to, value, bytes, nullptr); }
 Result cuMemcpyHtoDAsync_v2(uint64_t to, const void* from, size_t bytes, void*) {
+    // Up to 64 KiB of any memory go along with the command.
+    if (bytes > 65536 && !is_pinned(from, bytes)) waits++;
     check(to, bytes); memcpy((void*)to, from, bytes); return 0;
 }
 Result cuMemcpyHtoD_v2(uint64_t to, const void* from, size_t bytes) { return cuMemcpyHtoDAsync_v2(to, from, bytes, nullptr); }
 Result cuMemcpyDtoHAsync_v2(void* to, uint64_t from, size_t bytes, void*) {
+    if (!is_pinned(to, bytes)) waits++;
     check(from, bytes); memcpy(to, (const void*)from, bytes); return 0;
 }
 Result cuMemcpyDtoH_v2(void* to, uint64_t from, size_t bytes) { return cuMemcpyDtoHAsync_v2(to, from, bytes, nullptr); }
