@@ -71,23 +71,23 @@ pub fn base_accuracy(
     let loader = open_loader(config, dataset.clone(), varied)?;
     let title = format!("base accuracy on {}", dataset.name());
     let progress = Progress::new(title, loader.len(), "images");
-    let (mut correct, mut seen) = (0, 0);
+    // Read in the end: a GPU is not waited for between batches.
+    let (mut right, mut seen) = (Vec::new(), 0);
     // An epoch that training does not reach, so that its images are varied anew.
     for batch in loader.epoch(u64::MAX) {
         let mut batch = batch?;
         let images = image_tensor(&mut batch, config, device)?;
         let features = model.backbone.forward(&images, Pass::Eval)?;
         let labels = Tensor::from_slice(&batch.labels, batch.labels.len(), device)?;
-        let right = right_rows(&model.head.scores(&features)?, &labels)?;
-        correct += right.to_scalar::<u32>()? as usize;
+        right.push(right_rows(&model.head.scores(&features)?, &labels)?);
         seen += batch.labels.len();
-        progress.advance(batch.labels.len(), || format!("{:.2} %", percent(correct, seen)));
+        progress.advance(batch.labels.len(), String::new);
     }
-    Ok(percent(correct, seen))
-}
-
-fn percent(part: usize, whole: usize) -> f64 {
-    100.0 * part as f64 / whole.max(1) as f64
+    if right.is_empty() {
+        return Ok(0.0);
+    }
+    let correct: u32 = Tensor::stack(&right, 0)?.to_vec1()?.iter().sum();
+    Ok(100.0 * f64::from(correct) / seen as f64)
 }
 
 /// Takes the images out of a batch, `[B, 3, S, S]`, in the configuration's precision.

@@ -127,10 +127,7 @@ pub fn bench(arguments: &Bench) -> Result<String, Error> {
         let name = case.name.clone();
         match case.measure(&setup, python.as_ref(), &progress) {
             Ok(row) => report.rows.push(row),
-            Err(error) => {
-                eprintln!("{name}: {error}");
-                failures.push(name);
-            }
+            Err(error) => failures.push(format!("{name}: {error}")),
         }
         // Minutes of measuring shall not be lost.
         if let Some(path) = arguments.file() {
@@ -140,7 +137,7 @@ pub fn bench(arguments: &Bench) -> Result<String, Error> {
     drop(progress);
     if !failures.is_empty() {
         eprintln!("{}", report.to_table());
-        return Err(Error::Process(format!("not measured: {}", failures.join(", "))));
+        return Err(Error::Process(format!("not measured: {}", failures.join("; "))));
     }
     if arguments.json.is_some() && arguments.file().is_none() {
         eprintln!("{}", report.to_table());
