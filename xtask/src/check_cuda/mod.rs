@@ -34,19 +34,6 @@ pub struct CheckCuda {
     capabilities: Vec<u16>,
 }
 
-/// The kernels' sources, in their order.
-const SOURCES: [&str; 9] = [
-    "numbers.cuh",
-    "layout.cu",
-    "batch_norm.cu",
-    "pool.cu",
-    "heads.cu",
-    "optimizer.cu",
-    "drop.cu",
-    "episodes.cu",
-    "images.cu",
-];
-
 impl CheckCuda {
     /// # Errors
     /// nvcc is not found, or what it, clippy or a test says.
@@ -97,12 +84,22 @@ fn nvcc() -> Result<PathBuf, String> {
     })
 }
 
+/// The kernels' sources: the header, and then those that stand on it alone.
+fn sources() -> Result<Vec<PathBuf>, String> {
+    let folder = root().join("crates/ops/src/cuda/kernels");
+    let unreadable = |e| format!("cannot read {}: {e}", folder.display());
+    let entries = std::fs::read_dir(&folder).map_err(unreadable)?;
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    let mut paths: Vec<_> = paths.collect::<Result<_, _>>().map_err(unreadable)?;
+    paths.sort_by_key(|path| (path.extension() != Some("cuh".as_ref()), path.clone()));
+    Ok(paths)
+}
+
 /// Compiles the kernels for one number type, as NVRTC does where they run.
 fn compile(nvcc: &Path, capability: u16, bits: u8) -> Result<(), String> {
     let folder = tempfile::tempdir().map_err(|e| format!("no temporary folder: {e}"))?;
     let mut source = format!("#define NUMBER_BITS {bits}\n");
-    for name in SOURCES {
-        let path = root().join("crates/ops/src/cuda/kernels").join(name);
+    for path in sources()? {
         source += &std::fs::read_to_string(&path)
             .map_err(|e| format!("cannot read {}: {e}", path.display()))?;
     }
