@@ -80,6 +80,21 @@ pub enum Error {
         /// Published number of images.
         images: usize,
     },
+    /// Holding out images would leave a base class without any to train on.
+    #[error(
+        "{}: base class `{class}` has {images} images, so that {hold_out} cannot be held out of it; \
+         hold out fewer than {images}", root.display()
+    )]
+    HoldOut {
+        /// The root of the source.
+        root: PathBuf,
+        /// The class.
+        class: String,
+        /// Its images.
+        images: usize,
+        /// How many are to be held out of every base class.
+        hold_out: usize,
+    },
     /// A pack was made of a partial dataset, or images were left out of it.
     #[error("{pack}: a partial pack: {lacks}; pack the whole or allow a partial dataset")]
     PartialPack {

@@ -43,6 +43,36 @@ fn folders_without_splits_take_the_cub_rule() {
 }
 
 #[test]
+fn images_of_base_classes_are_held_out() {
+    let classes = ["a", "b", "c", "d"];
+    let (_folder, mut spec) = source(SourceKind::Folders, &class_folders(&classes, 5));
+    spec.hold_out = 2;
+    let held_out = spec.open(Split::BaseVal).unwrap();
+    assert_eq!(names(&held_out), ["a/03.png", "a/04.png", "c/03.png", "c/04.png"]);
+    assert_eq!(held_out.labels(), [0, 0, 1, 1]);
+    assert_eq!(held_out.name(), "folders/base-val");
+    let base = spec.open(Split::Base).unwrap();
+    assert_eq!(base.class_names(), held_out.class_names());
+    assert_eq!(names(&base)[..4], ["a/00.png", "a/01.png", "a/02.png", "c/00.png"]);
+    assert_eq!(spec.open(Split::Val).unwrap().len(), 5, "other classes keep all");
+
+    spec.images_per_class = Some(3);
+    assert_eq!(names(&spec.open(Split::Base).unwrap()), ["a/00.png", "c/00.png"]);
+    assert_eq!(names(&spec.open(Split::BaseVal).unwrap())[..2], ["a/01.png", "a/02.png"]);
+
+    spec.hold_out = 3;
+    let error = spec.open(Split::Base).unwrap_err().to_string();
+    assert!(error.contains("class `a` has 3 images"), "{error}");
+    assert!(error.contains("fewer than 3"), "{error}");
+
+    // In place of what the source itself holds out.
+    let tree = class_folders(&["train/a", "base_val/a"], 2);
+    let (_folder, mut spec) = source(SourceKind::Folders, &tree);
+    spec.hold_out = 1;
+    assert_eq!(names(&spec.open(Split::BaseVal).unwrap()), ["train/a/01.png"]);
+}
+
+#[test]
 fn folders_named_as_splits_are_the_splits() {
     let tree = class_folders(&["train/b", "train/a", "val/c", "test/d", "base_val/a"], 2);
     let (_folder, spec) = source(SourceKind::Folders, &tree);

@@ -40,6 +40,7 @@ pub fn open_split(split: &SplitConfig) -> Result<Dataset, Error> {
     let mut spec = SourceSpec::new(split.source, split.resolve_root()?);
     spec.allow_partial = split.allow_partial;
     spec.images_per_class = split.images_per_class;
+    spec.hold_out = split.hold_out;
     spec.glyphs.size = split.glyph_size;
     spec.glyphs.seed = split.glyph_seed;
     if let Some(images) = split.images_per_class {

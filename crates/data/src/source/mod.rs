@@ -52,6 +52,10 @@ pub struct SourceSpec {
     pub allow_partial: bool,
     /// Keep only this many images of each class, the first in the order of their paths.
     pub images_per_class: Option<usize>,
+    /// Keep this many images of each base class out of [`Split::Base`]: the last in the order of
+    /// their paths, among those that [`Self::images_per_class`] keeps. They are then
+    /// [`Split::BaseVal`], in place of the source's own. 0 keeps none out.
+    pub hold_out: usize,
     /// How [`SourceKind::Glyphs`] draws.
     pub glyphs: GlyphOptions,
 }
@@ -64,6 +68,7 @@ impl SourceSpec {
             root: root.into(),
             allow_partial: false,
             images_per_class: None,
+            hold_out: 0,
             glyphs: GlyphOptions::default(),
         }
     }
@@ -79,7 +84,8 @@ impl SourceSpec {
     /// [`Self::allow_partial`] is off, [`Error::EmptySplit`] where all are; otherwise whatever
     /// is wrong with the files.
     pub fn open(&self, split: Split) -> Result<Dataset, Error> {
-        let classes = self.classes(self.tree()?.as_ref(), split)?;
+        let listed = if self.hold_out > 0 && split == Split::BaseVal { Split::Base } else { split };
+        let classes = self.classes(self.tree()?.as_ref(), listed)?;
         let dataset = self.dataset(split, classes)?;
         if dataset.is_empty() {
             return Err(Error::EmptySplit { root: self.root.clone(), kind: self.kind, split });
@@ -114,8 +120,31 @@ impl SourceSpec {
             class.images.sort_by(|a, b| a.path.cmp(&b.path));
             class.images.truncate(self.images_per_class.unwrap_or(usize::MAX));
         }
+        if self.hold_out > 0 && matches!(split, Split::Base | Split::BaseVal) {
+            self.divide_base(split, &mut classes)?;
+        }
         let classes = classes.into_iter().map(|class| (class.name, class.images)).collect();
         Ok(Dataset::new(format!("{}/{split}", self.kind), classes))
+    }
+
+    /// Keeps the images of each base class that are trained on, or those that are held out.
+    fn divide_base(&self, split: Split, classes: &mut Classes) -> Result<(), Error> {
+        for class in classes {
+            let Some(trained) = class.images.len().checked_sub(self.hold_out).filter(|&n| n > 0)
+            else {
+                return Err(Error::HoldOut {
+                    root: self.root.clone(),
+                    class: class.name.clone(),
+                    images: class.images.len(),
+                    hold_out: self.hold_out,
+                });
+            };
+            let held_out = class.images.split_off(trained);
+            if split == Split::BaseVal {
+                class.images = held_out;
+            }
+        }
+        Ok(())
     }
 
     /// Whether the split exists and has an image. Costs as much as opening it.

@@ -49,12 +49,13 @@ pub struct ClassSurvey {
 
 impl SourceSpec {
     /// Lists everything that is there and everything that is not, whatever
-    /// [`Self::allow_partial`] and [`Self::images_per_class`] say. Reads no image.
+    /// [`Self::allow_partial`], [`Self::images_per_class`] and [`Self::hold_out`] say. Reads no
+    /// image.
     ///
     /// # Errors
     /// As of [`Self::open`], except that what is missing is no error.
     pub fn survey(&self) -> Result<Survey, Error> {
-        let all = Self { allow_partial: true, images_per_class: None, ..self.clone() };
+        let all = Self { allow_partial: true, images_per_class: None, hold_out: 0, ..self.clone() };
         let tree = all.tree()?;
         let tree = tree.as_ref();
         let whole = Self { allow_partial: false, ..all.clone() };

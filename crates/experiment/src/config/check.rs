@@ -67,9 +67,11 @@ fn dataset(r: &mut Reader) -> Result<Dataset, Error> {
         split: Split::Base,
         allow_partial: false,
         images_per_class: None,
+        hold_out: 0,
         glyph_size: 48,
         glyph_seed: 0,
     };
+    let default = SplitConfig { hold_out: r.count("dataset.hold_out", 0, 0)?, ..default };
     let base = split(r, "dataset", &default)?;
     let val = split(r, "dataset.val", &SplitConfig { split: Split::Val, ..base.clone() })?;
     let novel = split(r, "dataset.novel", &SplitConfig { split: Split::Novel, ..base.clone() })?;
@@ -112,6 +114,7 @@ fn split(r: &mut Reader, section: &str, default: &SplitConfig) -> Result<SplitCo
         split: r.text(&key("split"), &default.split.to_string(), names, |s| s.parse().ok())?,
         allow_partial: r.flag(&key("allow_partial"), default.allow_partial)?,
         images_per_class: (images > 0).then_some(images),
+        hold_out: default.hold_out,
         glyph_size: r.read(
             &key("glyph_size"),
             i64::from(default.glyph_size),

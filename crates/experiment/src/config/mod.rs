@@ -143,6 +143,8 @@ pub struct SplitConfig {
     pub allow_partial: bool,
     /// Only this many images of each class.
     pub images_per_class: Option<usize>,
+    /// Images of each base class that are kept out of training; base accuracy is measured on them.
+    pub hold_out: usize,
     /// Side of drawn glyphs, in pixels.
     pub glyph_size: u32,
     /// Seed of drawn glyphs.
