@@ -2,9 +2,10 @@
 
 #![no_main]
 
+use std::io::Write;
+
 use fewshot_shards::Shard;
 use libfuzzer_sys::fuzz_target;
-use std::io::Write;
 
 fuzz_target!(init: {
     // What the reader's panics are turned into is an error; libFuzzer's hook would end the

@@ -3,10 +3,11 @@
 
 #![no_main]
 
-use fewshot_fetch::{Format, Limits, unpack};
-use flate2::{Compression, write::GzEncoder};
 use std::io::Write;
 use std::path::Path;
+
+use fewshot_fetch::{Format, Limits, unpack};
+use flate2::{Compression, write::GzEncoder};
 
 const LIMITS: Limits = Limits { bytes: 1 << 20, entries: 200 };
 

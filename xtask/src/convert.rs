@@ -1,7 +1,8 @@
 //! PyTorch checkpoints to safetensors.
 
-use fewshot_experiment::{Checkpoint, Error, RawConfig, device};
 use std::path::PathBuf;
+
+use fewshot_experiment::{Checkpoint, Error, RawConfig, device};
 
 #[derive(clap::Args)]
 pub struct Convert {

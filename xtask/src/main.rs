@@ -11,8 +11,9 @@ mod publish;
 mod reproduce;
 mod verify;
 
-use clap::{Parser, Subcommand};
 use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
 
 /// Automation of the workspace: `cargo xtask COMMAND`.
 #[derive(Parser)]

@@ -1,8 +1,9 @@
 //! The bench from the outside, at its smallest, so that no row can rot.
 
-use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Output};
+
+use serde_json::Value;
 
 fn bench(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));

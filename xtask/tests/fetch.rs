@@ -3,9 +3,10 @@
 #[path = "../../crates/fetch/tests/common/mod.rs"]
 mod common;
 
-use common::{Server, status, whole};
 use std::path::Path;
 use std::process::Command;
+
+use common::{Server, status, whole};
 
 fn xtask(arguments: &[&str], data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));

@@ -1,9 +1,10 @@
 //! `prepare-mini-imagenet` from the outside.
 
-use fewshot_data::mini_imagenet;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+use fewshot_data::mini_imagenet;
 
 fn prepare(from: &Path, data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));

@@ -4,9 +4,10 @@
 //! cargo run -p fewshot-data --example glyphs -- OUT.png [--seed N]
 //! ```
 
+use std::error::Error;
+
 use fewshot_data::glyphs::{GlyphOptions, Glyphs};
 use image::{GenericImage, RgbImage};
-use std::error::Error;
 
 const CLASSES: u32 = 20;
 const IMAGES: u32 = 16;

@@ -52,11 +52,11 @@ mod tree;
 pub use dataset::Dataset;
 pub use decode::check_image;
 pub use error::Error;
-pub use loader::{Batch, DrawnBatch, Epoch, Loader, LoaderOptions, OnBroken, Shard};
+pub use loader::{Batch, DrawnBatch, Epoch, Loader, LoaderOptions, OnBroken, Replica};
 pub use pack::{PackInfo, PackWriter};
 pub use source::{ClassSurvey, SourceKind, SourceSpec, SplitSurvey, Survey};
 pub use split::Split;
 pub use transform::{
-    Adjustment, Crop, MEAN, STD, TrainTransform, Transform, Variation, adjust_brightness,
-    adjust_contrast, adjust_saturation, center_crop, normalise, resize, resized_crop,
+    Adjustment, AugmentParams, Crop, MEAN, STD, TrainTransform, Transform, adjust_brightness,
+    adjust_contrast, adjust_saturation, center_crop, normalize, resize, resized_crop,
 };

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use common::*;
 use fewshot_data::{
-    Batch, Dataset, Error, Loader, LoaderOptions, OnBroken, Shard, SourceKind, SourceSpec, Split,
-    TrainTransform, Transform, Variation, normalise,
+    AugmentParams, Batch, Dataset, Error, Loader, LoaderOptions, OnBroken, Replica, SourceKind,
+    SourceSpec, Split, TrainTransform, Transform, normalize,
 };
 
 /// 23 images, of which those in `broken` are cut JPEGs.
@@ -51,11 +51,10 @@ fn drawn_batches_are_those_of_the_loader() {
         for drawn in loader.draw_epoch_from(3, from, size) {
             let batch = epoch.next().unwrap().unwrap();
             assert_eq!((&drawn.indices, &drawn.labels), (&batch.indices, &batch.labels));
-            let vary = |(&index, variation): (&usize, &Variation)| {
-                normalise(&variation.apply(kept[index].as_ref().unwrap(), 12).unwrap())
+            let vary = |(&index, params): (&usize, &AugmentParams)| {
+                normalize(&params.apply(kept[index].as_ref().unwrap(), 12).unwrap())
             };
-            let images: Vec<f32> =
-                drawn.indices.iter().zip(&drawn.variations).flat_map(vary).collect();
+            let images: Vec<f32> = drawn.indices.iter().zip(&drawn.params).flat_map(vary).collect();
             assert_eq!(images, batch.images);
             left_out += drawn.left_out;
             assert_eq!(left_out, epoch.skipped());
@@ -71,7 +70,11 @@ fn shards_make_up_the_whole() {
     let folder = tempfile::tempdir().unwrap();
     let dataset = dataset(&folder, &[]);
     let loader = |index, count| {
-        let options = LoaderOptions { batch_size: 6, shard: Shard { index, count }, ..options() };
+        let options = LoaderOptions {
+            batch_size: 6,
+            replica: Replica { rank: index, world_size: count },
+            ..options()
+        };
         Loader::new(dataset.clone(), train(), options)
     };
     let whole = batches(&loader(0, 1).unwrap(), 2);
@@ -90,7 +93,7 @@ fn shards_make_up_the_whole() {
     assert_eq!(later, all[1][2..]);
     for (index, count) in [(0, 4), (2, 2), (0, 0)] {
         let refused = loader(index, count).map(|_| ()).unwrap_err().to_string();
-        assert!(refused.contains("shard"), "{refused}");
+        assert!(refused.contains("replica"), "{refused}");
     }
 }
 
@@ -147,7 +150,7 @@ fn evaluation_keeps_the_order_and_each_row_its_image() {
             next += 1;
             let image = dataset.load(index).unwrap();
             let image = Transform::eval(12).apply(&image, &mut rng).unwrap();
-            assert_eq!(row, fewshot_data::normalise(&image));
+            assert_eq!(row, fewshot_data::normalize(&image));
         }
     }
     assert_eq!(next, 23);
@@ -184,7 +187,7 @@ fn broken_images_can_be_skipped() {
     let mut rng = fewshot_seed::stream(0, "augment", &[]);
     let image = dataset.load(9).unwrap();
     let image = Transform::eval(12).apply(&image, &mut rng).unwrap();
-    assert_eq!(batches[1].images[3 * 3 * 144..], fewshot_data::normalise(&image));
+    assert_eq!(batches[1].images[3 * 3 * 144..], fewshot_data::normalize(&image));
 }
 
 #[test]

@@ -1,14 +1,14 @@
 //! Against values of torchvision on Pillow: the `transforms` files of the parity fixtures.
 
 use fewshot_data::{
-    Transform, adjust_brightness, adjust_contrast, adjust_saturation, center_crop, normalise,
+    Transform, adjust_brightness, adjust_contrast, adjust_saturation, center_crop, normalize,
     resize, resized_crop,
 };
 use fewshot_parity::{Inputs, files, integers, numbers};
 use image::RgbImage;
 use serde_json::Value;
 
-/// One level of a sample after normalisation, of the channel where it is largest.
+/// One level of a sample after normalization, of the channel where it is largest.
 const NORMALISED_LEVEL: f64 = 1.0 / 255.0 / 0.257;
 
 #[test]
@@ -24,13 +24,13 @@ fn parity_resize_and_center_crop() {
 }
 
 #[test]
-fn parity_normalise() {
+fn parity_normalize() {
     for_each_case(|case, image| {
         let size = case["image_size"].as_u64().unwrap() as usize;
-        let samples = normalise(&transform(Transform::eval(size), image));
+        let samples = normalize(&transform(Transform::eval(size), image));
         let samples: Vec<_> = samples.into_iter().map(f64::from).collect();
         let digest = &case["eval_normalized_chw"];
-        check_digest(digest, &samples, 1.001 * NORMALISED_LEVEL, "normalise");
+        check_digest(digest, &samples, 1.001 * NORMALISED_LEVEL, "normalize");
     });
 }
 

@@ -1,11 +1,12 @@
 //! Times the published fine-tuning on 600 episodes, 5-way 5-shot with 16 queries, of random
 //! 512-number features: `cargo run --release -p fewshot-episodes --example speed`.
 
+use std::time::Instant;
+
 use fewshot_episodes::{EpisodeShape, Error, FeatureBank, FineTune, Head, Sampler, evaluate};
 use fewshot_losses::ClassifierKind;
 use fewshot_seed::stream;
 use rand::Rng;
-use std::time::Instant;
 
 const DIM: usize = 512;
 const CLASSES: u32 = 20;

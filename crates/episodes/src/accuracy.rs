@@ -1,5 +1,6 @@
-use crate::Error;
 use std::cmp::Ordering;
+
+use crate::Error;
 
 /// Mean accuracy over episodes and its 95 % interval, as fractions from 0 to 1.
 #[derive(Clone, Debug, PartialEq)]

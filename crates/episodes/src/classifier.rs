@@ -1,9 +1,10 @@
+use fewshot_losses::ClassifierKind;
+
 use crate::{
     Error,
     bank::check_rows,
-    vector::{clamped_norm, dot, normalise, widen},
+    vector::{clamped_norm, dot, normalize, widen},
 };
-use fewshot_losses::ClassifierKind;
 
 /// A classifier that is done learning: features in, scores out.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,7 +59,7 @@ impl Classifier {
         check_rows("query feature", query, self.dim, 1)?;
         let mut query = widen(query);
         if compares_directions(self.kind) {
-            normalise(&mut query);
+            normalize(&mut query);
         }
         let rows = self.weights().zip(&self.inverse_norms).zip(&self.bias);
         let score = |((weight, inverse_norm), bias)| dot(weight, &query) * inverse_norm + bias;

@@ -1,6 +1,7 @@
-use crate::{Accuracy, Episode, Error, FeatureBank, Head, Sampler, Support};
 use fewshot_seed::stream;
 use rayon::prelude::*;
+
+use crate::{Accuracy, Episode, Error, FeatureBank, Head, Sampler, Support};
 
 /// Fits `head` to each of the first `episodes` of `sampler` and measures its accuracy on
 /// their queries.

@@ -1,15 +1,16 @@
 //! Training a classifier on a support set: the published `BaselineFinetune` of
 //! `lib/model.py`, with its four classifiers of `lib/metric.py`.
 
+use fewshot_losses::ClassifierKind;
+use rand::Rng;
+
 use crate::{
     Classifier, Error, Support,
     classifier::compares_directions,
     finetune::descent::Descent,
     span::Span,
-    vector::{normalise, widen},
+    vector::{normalize, widen},
 };
-use fewshot_losses::ClassifierKind;
-use rand::Rng;
 
 mod descent;
 
@@ -142,7 +143,7 @@ pub fn adapt(
     for row in support.rows() {
         let mut row = widen(row);
         if compares_directions(settings.classifier) {
-            normalise(&mut row);
+            normalize(&mut row);
         }
         features.append(&mut row);
         features.extend(bias.map(|_| 1.0));

@@ -1,5 +1,11 @@
 //! Fine-tuning on a GPU: many episodes at once.
 
+use candle_core::{Device, Tensor};
+use fewshot_ops::cuda::episodes::{Descent, Episodes, adapt};
+use fewshot_seed::stream;
+use rand::seq::SliceRandom;
+use rayon::prelude::*;
+
 use crate::{
     Accuracy, Episode, Error, FeatureBank, FineTune, Sampler,
     classifier::compares_directions,
@@ -7,11 +13,6 @@ use crate::{
     finetune::Initial,
     vector::MIN_NORM,
 };
-use candle_core::{Device, Tensor};
-use fewshot_ops::cuda::episodes::{Descent, Episodes, adapt};
-use fewshot_seed::stream;
-use rand::seq::SliceRandom;
-use rayon::prelude::*;
 
 /// Bytes of inner products that are on the GPU at a time.
 const ROOM: usize = 256 << 20;

@@ -1,18 +1,19 @@
+use fewshot_losses::ClassifierKind;
+use rand::{Rng, seq::SliceRandom};
+
 use crate::{
     Classifier, Error, FineTune, NearestNeighbour, Support,
     evaluate::best,
     finetune::{self, Initial},
-    vector::{add_scaled, normalise, widen},
+    vector::{add_scaled, normalize, widen},
 };
-use fewshot_losses::ClassifierKind;
-use rand::{Rng, seq::SliceRandom};
 
 /// How to classify queries from a support set.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Head {
     /// A classifier trained on the support set: the paper's way.
     FineTune(FineTune),
-    /// The nearest class mean of L2-normalised features, by cosine.
+    /// The nearest class mean of L2-normalized features, by cosine.
     Prototype,
     /// The label of the nearest support row, by Euclidean distance.
     NearestNeighbour,
@@ -78,7 +79,7 @@ fn prototypes(support: &Support) -> Classifier {
     let mut sums = vec![0.0; way * dim];
     for (row, &label) in support.rows().zip(support.labels()) {
         let mut row = widen(row);
-        normalise(&mut row);
+        normalize(&mut row);
         add_scaled(&mut sums[label * dim..][..dim], 1.0, &row);
     }
     Classifier::new(ClassifierKind::Cosine, 1.0, sums, vec![0.0; way], dim)

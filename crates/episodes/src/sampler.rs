@@ -1,7 +1,9 @@
-use crate::Error;
+use std::collections::BTreeMap;
+
 use fewshot_seed::stream;
 use rand::seq::index;
-use std::collections::BTreeMap;
+
+use crate::Error;
 
 /// How large an episode is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

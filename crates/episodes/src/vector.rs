@@ -3,7 +3,7 @@
 /// How many sums run side by side: independent sums are what lets the compiler vectorise.
 const LANES: usize = 8;
 
-/// The least norm that [`normalise`] divides by, as in PyTorch's `F.normalize`.
+/// The least norm that [`normalize`] divides by, as in PyTorch's `F.normalize`.
 pub(crate) const MIN_NORM: f64 = 1e-12;
 
 /// `a · b` of two slices of one length.
@@ -49,7 +49,7 @@ pub(crate) fn clamped_norm(a: &[f64]) -> f64 {
 }
 
 /// Divides `a` by its norm; zero stays zero.
-pub(crate) fn normalise(a: &mut [f64]) {
+pub(crate) fn normalize(a: &mut [f64]) {
     let norm = clamped_norm(a);
     a.iter_mut().for_each(|a| *a /= norm);
 }
@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn zero_has_no_direction() {
         let mut zero = [0.0; 3];
-        normalise(&mut zero);
+        normalize(&mut zero);
         assert_eq!(zero, [0.0; 3]);
     }
 }

@@ -1,12 +1,13 @@
 //! Heads and evaluation from end to end on made-up features.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use fewshot_episodes::{
     EpisodeShape, Error, FeatureBank, FineTune, Head, Sampler, Support, evaluate,
 };
 use fewshot_losses::ClassifierKind;
 use fewshot_seed::stream;
 use rand::Rng;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 const SHAPE: EpisodeShape = EpisodeShape { way: 5, shot: 3, query: 4 };
 

@@ -1,7 +1,8 @@
 //! Sampling sees labels alone: there is nothing here that an image could be read from.
 
-use fewshot_episodes::{EpisodeShape, Error, Sampler};
 use std::collections::HashSet;
+
+use fewshot_episodes::{EpisodeShape, Error, Sampler};
 
 const SHAPE: EpisodeShape = EpisodeShape { way: 4, shot: 2, query: 3 };
 

@@ -4,7 +4,7 @@ use candle_core::{Device, Tensor};
 use fewshot_data::{Batch, Dataset};
 use fewshot_episodes::FeatureBank;
 use fewshot_experiment::{Config, Error, Model, Progress, image_dtype, open_loader};
-use fewshot_losses::right_rows;
+use fewshot_losses::count_correct;
 use fewshot_models::Pass;
 
 /// Features of all images of `dataset` under the evaluation transform.
@@ -25,7 +25,7 @@ pub fn extract_features(
     })
 }
 
-/// The images' own normalised pixels in place of features: what a classifier reaches that
+/// The images' own normalized pixels in place of features: what a classifier reaches that
 /// has learnt nothing.
 ///
 /// # Errors
@@ -79,7 +79,7 @@ pub fn base_accuracy(
         let images = image_tensor(&mut batch, config, device)?;
         let features = model.backbone.forward(&images, Pass::Eval)?;
         let labels = Tensor::from_slice(&batch.labels, batch.labels.len(), device)?;
-        right.push(right_rows(&model.head.scores(&features)?, &labels)?);
+        right.push(count_correct(&model.head.scores(&features)?, &labels)?);
         seen += batch.labels.len();
         progress.advance(batch.labels.len(), String::new);
     }

@@ -1,12 +1,14 @@
 //! Accuracy over episodes.
 
-use crate::extract_features;
+use std::collections::BTreeMap;
+
 use candle_core::Device;
 use fewshot_data::Dataset;
 use fewshot_episodes::{Accuracy, FeatureBank, Head, PairedDifference, evaluate};
 use fewshot_experiment::{Config, Error, Model, Progress, sampler};
 use serde::Serialize;
-use std::collections::BTreeMap;
+
+use crate::extract_features;
 
 /// Accuracy over episodes of one number of shots.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -2,6 +2,9 @@
 
 mod place;
 
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
 use clap::{Parser, ValueEnum};
 use evaluator::{
     Comparison, Evaluation, Report, compare, evaluate_bank, extract_features, head_of,
@@ -12,8 +15,6 @@ use fewshot_experiment::{
     Checkpoint, Config, Error, Model, RawConfig, device, open_split, sampler, start,
 };
 use place::Place;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 /// Evaluates a checkpoint on episodes of classes that its training did not see.
 ///

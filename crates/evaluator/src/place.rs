@@ -1,7 +1,8 @@
 //! Where a checkpoint lies.
 
-use fewshot_experiment::Error;
 use std::path::{Path, PathBuf};
+
+use fewshot_experiment::Error;
 
 /// A checkpoint's file, and what results call it.
 pub struct Place {

@@ -1,9 +1,11 @@
 //! Results of checkpoints for readers and for scripts.
 
-use crate::{ShotDifference, SplitDifferences, SplitResults};
+use std::path::{Path, PathBuf};
+
 use fewshot_experiment::{Config, Provenance};
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+
+use crate::{ShotDifference, SplitDifferences, SplitResults};
 
 /// What one checkpoint reaches.
 #[derive(Clone, Debug, Serialize)]

@@ -2,10 +2,11 @@
 
 mod common;
 
-use common::{FEW, checkpoint, evaluate, json, print};
-use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use common::{FEW, checkpoint, evaluate, json, print};
+use serde_json::Value;
 
 #[test]
 fn a_checkpoint_is_all_that_is_needed() {

@@ -2,11 +2,12 @@
 
 mod common;
 
+use std::path::{Path, PathBuf};
+
 use common::{FEW, checkpoint, config, evaluate, json, model, print};
 use evaluator::{ShotResult, SplitResults, compare};
 use fewshot_experiment::{Checkpoint, TrainingState};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
 
 /// `--compare PATH`, few episodes, and more.
 fn options<'a>(second: &'a Path, more: &[&'a str]) -> Vec<&'a str> {

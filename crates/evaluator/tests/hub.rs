@@ -9,12 +9,13 @@ mod drawn;
 #[path = "../../fetch/tests/common/hub.rs"]
 mod fake;
 
+use std::path::Path;
+use std::process::{Command, Output};
+
 use common::status;
 use drawn::{FEW, checkpoint};
 use fake::{COMMIT, hub};
 use serde_json::Value;
-use std::path::Path;
-use std::process::{Command, Output};
 
 const ADDRESS: &str = "hf://o/r/model.safetensors";
 

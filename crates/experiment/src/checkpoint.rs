@@ -1,14 +1,16 @@
 //! Checkpoints: ours, whose metadata carries the configuration and the progress, and states
 //! that other programs saved.
 
-use crate::{Config, Error, Model, RawConfig, write_atomically};
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
 use candle_core::{DType, Device, Tensor};
 use fewshot_losses::ClassifierKind;
 use fewshot_models::{BackboneKind, from_published, second_name};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+
+use crate::{Config, Error, Model, RawConfig, write_atomically};
 
 /// Tensors by name.
 type Tensors = BTreeMap<String, Tensor>;

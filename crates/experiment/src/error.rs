@@ -1,4 +1,5 @@
 use std::path::{Path, PathBuf};
+
 use thiserror::Error;
 
 /// What can go wrong with an experiment. Every message names the file or key, what was

@@ -25,23 +25,25 @@
 //! assert!(error.contains("did you mean `method.margin`"), "{error}");
 //! ```
 
-mod build;
 mod checkpoint;
 mod config;
 mod error;
+mod factory;
 mod model;
 mod progress;
 mod provenance;
 mod run;
 mod start;
 
-pub use build::{device, image_dtype, open_loader, open_optional, open_shard, open_split, sampler};
 pub use checkpoint::{Checkpoint, TrainingState};
 pub use config::{
-    Augment, Config, Dataset, DeviceKind, LoaderConfig, Method, Optimizer, Precision, RawConfig,
-    Schedule, SplitConfig, Test, Train, Validation,
+    Augment, Config, DatasetConfig, DeviceKind, LoaderConfig, Method, OptimizerKind, Precision,
+    RawConfig, Schedule, SplitConfig, Test, Train, Validation,
 };
 pub use error::Error;
+pub use factory::{
+    device, image_dtype, open_loader, open_optional, open_replica_loader, open_split, sampler,
+};
 pub use model::Model;
 pub use progress::Progress;
 pub use provenance::Provenance;

@@ -1,11 +1,13 @@
 //! The backbone and the margin head that a configuration describes.
 
-use crate::{Config, Error};
+use std::collections::BTreeMap;
+
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use fewshot_losses::{Margin, MarginHead};
 use fewshot_models::{Backbone, DropOptions, Parameters};
-use std::collections::BTreeMap;
+
+use crate::{Config, Error};
 
 /// A network with its classifier over base classes, and the parameters of both under the
 /// published names: `feature.…` and `classifier.…`.

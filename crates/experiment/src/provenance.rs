@@ -1,7 +1,8 @@
 //! What a result came from.
 
-use crate::{Config, DeviceKind};
 use serde::Serialize;
+
+use crate::{Config, DeviceKind};
 
 /// What it takes to obtain a result again. Nothing in it depends on time or on the number of
 /// threads, nor does the result.

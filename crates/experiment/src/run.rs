@@ -1,13 +1,15 @@
 //! The folder of a run.
 
-use crate::checkpoint::{read_tensors, write_tensors};
-use crate::{Checkpoint, Config, Error, Model, TrainingState};
-use candle_core::Tensor;
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+
+use candle_core::Tensor;
+use serde_json::Value;
+
+use crate::checkpoint::{read_tensors, write_tensors};
+use crate::{Checkpoint, Config, Error, Model, TrainingState};
 
 /// Where a run keeps its files: `config.toml`, `last.safetensors`, `best.safetensors`,
 /// `optimizer/`, `metrics.jsonl`, `results.json`, `report.md` and TensorBoard events.
@@ -59,10 +61,10 @@ impl RunFolder {
         self.path.join(name)
     }
 
-    /// Saves the model and the optimiser as `last`, and as `best` too if told so.
+    /// Saves the model and the optimizer as `last`, and as `best` too if told so.
     ///
-    /// The optimiser's file is written first, under a name of its own, and old ones are
-    /// removed last: whenever a kill comes, each checkpoint finds its optimiser.
+    /// The optimizer's file is written first, under a name of its own, and old ones are
+    /// removed last: whenever a kill comes, each checkpoint finds its optimizer.
     ///
     /// # Errors
     /// [`Error::Io`], as on a full disk; the earlier checkpoints are then as they were.
@@ -85,7 +87,7 @@ impl RunFolder {
         self.remove_stale(state)
     }
 
-    /// The optimiser's tensors that go with a checkpoint, which may lie in any run's folder.
+    /// The optimizer's tensors that go with a checkpoint, which may lie in any run's folder.
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::Checkpoint`].
@@ -102,7 +104,7 @@ impl RunFolder {
         self.path.join("optimizer").join(format!("{epochs:06}-{steps:06}.safetensors"))
     }
 
-    /// Removes optimiser files that neither `last`, which has come to `state`, nor `best`
+    /// Removes optimizer files that neither `last`, which has come to `state`, nor `best`
     /// goes with.
     fn remove_stale(&self, state: &TrainingState) -> Result<(), Error> {
         let last = self.optimizer_file(state.epochs, state.steps);

@@ -1,12 +1,13 @@
 //! Every file of `configs/` checks, and those of the paper's tables hold the published
 //! hyper-parameters, which are written here a second time.
 
-use fewshot_data::{SourceKind, Split};
-use fewshot_experiment::{Config, Optimizer, RawConfig, Schedule};
-use fewshot_losses::ClassifierKind::{self, Cosine, NegCosine, NegSoftmax, Softmax};
-use fewshot_models::BackboneKind;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+
+use fewshot_data::{SourceKind, Split};
+use fewshot_experiment::{Config, OptimizerKind, RawConfig, Schedule};
+use fewshot_losses::ClassifierKind::{self, Cosine, NegCosine, NegSoftmax, Softmax};
+use fewshot_models::BackboneKind;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs")
@@ -134,7 +135,7 @@ fn check_cell((folder, shot, classifier, weight_decay, margin, drop): Cell) {
     assert_eq!((train.epochs, method.outputs), (epochs, Some(outputs)), "{file}");
     assert_eq!(train.schedule, Schedule::WarmupCosine { warmup_epochs }, "{file}");
     let rule = (train.optimizer, train.learning_rate, train.weight_decay);
-    assert_eq!(rule, (Optimizer::Adam, 3e-3, weight_decay), "{file}");
+    assert_eq!(rule, (OptimizerKind::Adam, 3e-3, weight_decay), "{file}");
     assert_eq!(train.batch_size, 256, "{file}");
     assert_eq!((val.freq, val.episodes, val.shot), (20, 100, 5), "{file}");
     assert_eq!((test.way, test.query, test.episodes), (5, 16, 600), "{file}");
@@ -179,7 +180,7 @@ fn cpu_budgets() {
         assert_eq!((train.batch_size, train.epochs), (batch_size, epochs), "{file}");
         assert_eq!(train.schedule, Schedule::WarmupCosine { warmup_epochs }, "{file}");
         let rule = (train.optimizer, train.learning_rate, train.weight_decay);
-        assert_eq!(rule, (Optimizer::Adam, 3e-3, 5e-4), "{file}");
+        assert_eq!(rule, (OptimizerKind::Adam, 3e-3, 5e-4), "{file}");
         assert_eq!(val.freq, 5, "{file}");
 
         // No partial copy has the novel classes: the validation classes stand in for them.

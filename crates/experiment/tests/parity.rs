@@ -1,11 +1,12 @@
 //! Checkpoints that PyTorch wrote, against the features and scores that it computes with them.
 
+use std::path::Path;
+
 use candle_core::{DType, Device, Tensor};
 use fewshot_experiment::{Checkpoint, Model, RawConfig};
 use fewshot_models::Pass;
 use fewshot_parity::{Inputs, check, checkpoints, digest_deviation};
 use serde_json::Value;
-use std::path::Path;
 
 fn values(tensor: &Tensor) -> Vec<f64> {
     let tensor = tensor.flatten_all().unwrap().to_dtype(DType::F64).unwrap();

@@ -4,7 +4,7 @@ use crate::{Archive, Digest, Format, Limits, Package, Remote, Size};
 
 /// A published dataset.
 #[derive(Clone, Debug)]
-pub struct Dataset {
+pub struct PublishedDataset {
     /// The name that it has on a command line.
     pub name: &'static str,
     /// What it is.
@@ -25,11 +25,11 @@ pub struct Dataset {
 }
 
 /// Every dataset that can be downloaded.
-pub fn datasets() -> Vec<Dataset> {
+pub fn datasets() -> Vec<PublishedDataset> {
     vec![cub(), omniglot(), cifar_fs(), mini_imagenet()]
 }
 
-fn cub() -> Dataset {
+fn cub() -> PublishedDataset {
     let mirrors = [
         "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz?download=1",
         "https://s3.amazonaws.com/fast-ai-imageclas/CUB_200_2011.tgz",
@@ -42,7 +42,7 @@ fn cub() -> Dataset {
     };
     // Beside the folder the archive has attributes.txt, which goes into it.
     let strip = Some("CUB_200_2011".into());
-    Dataset {
+    PublishedDataset {
         name: "cub",
         about: "Caltech-UCSD Birds-200-2011: photographs of birds",
         source: "cub",
@@ -63,7 +63,7 @@ fn cub() -> Dataset {
     }
 }
 
-fn omniglot() -> Dataset {
+fn omniglot() -> PublishedDataset {
     let archive = |name: &str, md5: u128| {
         let remote = Remote {
             name: format!("{name}.zip"),
@@ -78,7 +78,7 @@ fn omniglot() -> Dataset {
         };
         Archive { remote, format: Format::Zip, strip: None }
     };
-    Dataset {
+    PublishedDataset {
         name: "omniglot",
         about: "Omniglot: handwritten characters of 50 alphabets",
         source: "omniglot",
@@ -100,7 +100,7 @@ fn omniglot() -> Dataset {
     }
 }
 
-fn cifar_fs() -> Dataset {
+fn cifar_fs() -> PublishedDataset {
     let remote = Remote {
         name: "cifar-100-binary.tar.gz".into(),
         mirrors: vec!["https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz".into()],
@@ -108,7 +108,7 @@ fn cifar_fs() -> Dataset {
         digest: Digest::Md5(0x03b5_dce0_1913_d631_647c_71ec_ec9e_9cb8_u128.to_be_bytes()),
     };
     let strip = Some("cifar-100-binary".into());
-    Dataset {
+    PublishedDataset {
         name: "cifar-fs",
         about: "CIFAR-FS: CIFAR-100 in the few-shot split of Bertinetto et al., ICLR 2019",
         source: "folders",
@@ -127,8 +127,8 @@ fn cifar_fs() -> Dataset {
     }
 }
 
-fn mini_imagenet() -> Dataset {
-    Dataset {
+fn mini_imagenet() -> PublishedDataset {
+    PublishedDataset {
         name: "mini-imagenet",
         about: "mini-ImageNet: the 100 classes of Ravi & Larochelle, ICLR 2017, in the size of \
                 ImageNet's photographs",

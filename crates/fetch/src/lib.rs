@@ -73,7 +73,7 @@ mod space;
 mod staging;
 mod token;
 
-pub use datasets::{Dataset, datasets};
+pub use datasets::{PublishedDataset, datasets};
 pub use digest::Digest;
 pub use download::Downloader;
 pub use error::Error;

@@ -4,10 +4,11 @@ mod common;
 #[path = "common/hub.rs"]
 mod fake;
 
+use std::path::Path;
+
 use common::{Answer, Bench, Request, Server, answer, content, status};
 use fake::{COMMIT, SHA256, hub};
 use fewshot_fetch::{Cached, Error, Hub, HubFile};
-use std::path::Path;
 
 const ADDRESS: &str = "hf://o/r/sub/best.safetensors";
 

@@ -27,10 +27,10 @@
 //! let labels = Tensor::new(&[0u32, 1, 0], &Device::Cpu)?;
 //!
 //! let head = MarginHead::new(ClassifierKind::NegCosine, 2, 2, Margin::new(30.0, -0.02)?, parameters)?;
-//! let mut optimiser = SGD::new(variables.all_vars(), 0.1)?;
+//! let mut optimizer = SGD::new(variables.all_vars(), 0.1)?;
 //! for _ in 0..20 {
 //!     let loss = cross_entropy(&head.training_scores(&features, &labels)?, &labels)?;
-//!     optimiser.backward_step(&loss)?;
+//!     optimizer.backward_step(&loss)?;
 //! }
 //! let predicted = head.scores(&features)?.argmax(1)?.to_vec1::<u32>()?;
 //! assert_eq!(predicted, [0, 1, 0]);
@@ -43,6 +43,6 @@ mod kind;
 mod margin_head;
 
 pub use error::Error;
-pub use fewshot_ops::{backward, cross_entropy, right_rows};
+pub use fewshot_ops::{backward, count_correct, cross_entropy};
 pub use kind::ClassifierKind;
 pub use margin_head::{Margin, MarginHead};

@@ -1,9 +1,10 @@
 //! The classifier over base classes.
 
-use crate::{ClassifierKind, Error};
 use candle_core::{Result as TensorResult, Tensor};
 use candle_nn::{Init, VarBuilder};
 use fewshot_ops::{MarginOptions, l2_normalize, linear, margin_scores};
+
+use crate::{ClassifierKind, Error};
 
 /// A classifier's scale and margin, checked.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -103,7 +104,7 @@ impl MarginHead {
         MarginOptions {
             scale: if self.kind.has_scale() { scale } else { 1.0 },
             margin: if self.kind.has_margin() { margin } else { 0.0 },
-            from_least: self.kind == ClassifierKind::NegSoftmax,
+            subtract_min: self.kind == ClassifierKind::NegSoftmax,
         }
     }
 }

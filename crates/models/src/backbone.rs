@@ -1,13 +1,14 @@
 //! One type for all backbones.
 
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+use fewshot_ops::Tape;
+
 use crate::conv4::Conv4;
 use crate::resnet::ResNet;
 use crate::resnet12::ResNet12;
 use crate::wide_resnet::WideResNet;
 use crate::{BackboneKind, DropOptions};
-use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
-use fewshot_ops::Tape;
 
 /// How a forward pass treats batch statistics and dropping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,13 +69,13 @@ impl Backbone {
     /// a batch norm fewer than two values a channel.
     pub fn forward(&self, images: &Tensor, pass: Pass) -> Result<Tensor> {
         let mut tape = Tape::new();
-        let images = tape.enter(images)?;
+        let images = tape.input(images)?;
         let features = match &self.network {
             Network::Conv4(network) => network.forward(&mut tape, &images, pass),
             Network::ResNet(network) => network.forward(&mut tape, &images, pass),
             Network::ResNet12(network) => network.forward(&mut tape, &images, pass),
             Network::Wide(network) => network.forward(&mut tape, &images, pass),
         };
-        tape.leave(features?)?.flatten_from(1)
+        tape.finish(features?)?.flatten_from(1)
     }
 }

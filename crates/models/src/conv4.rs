@@ -1,10 +1,11 @@
 //! Conv4, published `lib/backbone/conv4.py`.
 
-use crate::backbone::Pass;
-use crate::layers::{BatchNorm, Conv, ConvNorm, ConvSizes};
 use candle_core::Result;
 use candle_nn::VarBuilder;
-use fewshot_ops::{Activation, PoolOptions, Tape, Value};
+use fewshot_ops::{Activation, PoolOptions, Tape, TapeTensor};
+
+use crate::backbone::Pass;
+use crate::layers::{BatchNorm, Conv, ConvNorm, ConvSizes};
 
 /// Four times convolution, batch norm, ReLU and 2×2 max pooling; flattened.
 #[derive(Clone)]
@@ -24,7 +25,7 @@ impl Conv4 {
     }
 
     /// Gives `[B, 64, S / 16, S / 16]`, to be flattened.
-    pub fn forward(&self, tape: &mut Tape, images: &Value, pass: Pass) -> Result<Value> {
+    pub fn forward(&self, tape: &mut Tape, images: &TapeTensor, pass: Pass) -> Result<TapeTensor> {
         let mut x = images.clone();
         for block in &self.blocks {
             x = block.forward(tape, &x, pass, Activation::Relu, None)?;

@@ -1,11 +1,12 @@
 //! Dropout and DropBlock as the published code applies them after a residual block.
 
-use crate::backbone::Pass;
 use candle_core::{Result, Tensor};
-use fewshot_ops::{Tape, Value};
+use fewshot_ops::{Tape, TapeTensor};
 use fewshot_seed::{ChaCha8Rng, stream};
 use rand::Rng;
 use rayon::prelude::*;
+
+use crate::backbone::Pass;
 
 /// Training forwards over which DropBlock's keep rate falls (published `20 * 2000`).
 const RAMP: f64 = 40_000.0;
@@ -43,7 +44,13 @@ impl Drop {
     }
 
     /// Drops from `x [B, C, H, W]`; `layer` tells apart the layers that drop.
-    pub fn forward(self, tape: &mut Tape, x: Value, pass: Pass, layer: u64) -> Result<Value> {
+    pub fn forward(
+        self,
+        tape: &mut Tape,
+        x: TapeTensor,
+        pass: Pass,
+        layer: u64,
+    ) -> Result<TapeTensor> {
         let Pass::Train { seed, forward } = pass else { return Ok(x) };
         let &[batch, height, width, channels] = x.dims() else { return Ok(x) };
         let shape = [batch, channels, height, width];
@@ -65,7 +72,7 @@ impl Drop {
 /// A mask `[B, C, H, W]` for `x`: 0 with probability `rate`, else what keeps the mean. `rng` gives an
 /// image's generator.
 fn units(
-    x: &Value,
+    x: &TapeTensor,
     shape: [usize; 4],
     rate: f64,
     rng: impl Fn(u64) -> ChaCha8Rng + Sync,
@@ -86,7 +93,7 @@ fn units(
 
 /// A mask of squares, each of whose corners is drawn with probability `gamma`.
 fn blocks(
-    x: &Value,
+    x: &TapeTensor,
     shape: [usize; 4],
     size: usize,
     gamma: f64,
@@ -174,7 +181,7 @@ mod tests {
     /// What `drop` leaves of ones.
     fn dropped(drop: Drop, pass: Pass, layer: u64) -> Vec<f32> {
         let mut tape = Tape::new();
-        let x = tape.enter(&ones()).unwrap();
+        let x = tape.input(&ones()).unwrap();
         values(&drop.forward(&mut tape, x, pass, layer).unwrap().to_tensor().unwrap())
     }
 
@@ -189,7 +196,7 @@ mod tests {
             let on = |device: &Device, drop: Drop, dtype| {
                 let mut tape = Tape::new();
                 let ones = Tensor::ones(shape, dtype, &Device::Cpu).unwrap();
-                let x = tape.enter(&ones.to_device(device).unwrap()).unwrap();
+                let x = tape.input(&ones.to_device(device).unwrap()).unwrap();
                 let y = drop.forward(&mut tape, x, train(30_000), 4).unwrap();
                 let y = y.to_tensor().unwrap().to_device(&Device::Cpu).unwrap();
                 values(&y.to_dtype(DType::F32).unwrap())

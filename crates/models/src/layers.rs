@@ -1,9 +1,10 @@
 //! The layers that all backbones share.
 
-use crate::backbone::Pass;
 use candle_core::{Result, Tensor, Var};
 use candle_nn::{Init, VarBuilder};
-use fewshot_ops::{Activation, BatchStatistics, Conv2dOptions, FollowingNorm, Tape, Value};
+use fewshot_ops::{Activation, BatchStatistics, Conv2dOptions, FollowingNorm, Tape, TapeTensor};
+
+use crate::backbone::Pass;
 
 /// Added to variances, PyTorch's default.
 pub const EPS: f64 = 1e-5;
@@ -59,12 +60,12 @@ impl Conv {
         Ok(Self { bias, ..Self::new(sizes, parameters)? })
     }
 
-    pub fn forward(&self, tape: &mut Tape, x: &Value) -> Result<Value> {
+    pub fn forward(&self, tape: &mut Tape, x: &TapeTensor) -> Result<TapeTensor> {
         tape.conv2d(x, &self.kernel, self.bias.as_ref(), self.options)
     }
 }
 
-/// Batch normalisation with what follows it.
+/// Batch normalization with what follows it.
 #[derive(Clone)]
 pub struct BatchNorm {
     pub weight: Tensor,
@@ -92,11 +93,11 @@ impl BatchNorm {
     pub fn forward(
         &self,
         tape: &mut Tape,
-        x: &Value,
+        x: &TapeTensor,
         pass: Pass,
         activation: Activation,
-        residual: Option<&Value>,
-    ) -> Result<Value> {
+        residual: Option<&TapeTensor>,
+    ) -> Result<TapeTensor> {
         #[cfg(test)]
         let x = &crate::parity::nudged(tape, x)?;
         let statistics = match pass {
@@ -130,15 +131,15 @@ impl ConvNorm {
     pub fn forward(
         &self,
         tape: &mut Tape,
-        x: &Value,
+        x: &TapeTensor,
         pass: Pass,
         activation: Activation,
-        residual: Option<&Value>,
-    ) -> Result<Value> {
+        residual: Option<&TapeTensor>,
+    ) -> Result<TapeTensor> {
         let Self { conv, norm } = self;
         let of_norm = [&norm.weight, &norm.bias, &conv.kernel].into_iter();
         let tracked = of_norm.chain(&conv.bias).any(Tensor::track_op);
-        let tracked = tracked || x.is_tracked() || residual.is_some_and(Value::is_tracked);
+        let tracked = tracked || x.is_tracked() || residual.is_some_and(TapeTensor::is_tracked);
         if pass != Pass::Eval || tracked {
             let y = conv.forward(tape, x)?;
             return norm.forward(tape, &y, pass, activation, residual);

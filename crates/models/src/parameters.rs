@@ -1,12 +1,13 @@
 //! What a model is made of: named tensors, drawn from a seed.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use candle_core::{DType, Device, Result, Shape, Tensor, Var, bail};
 use candle_nn::{Init, VarBuilder, var_builder::SimpleBackend};
 use fewshot_seed::stream;
 use rand::Rng;
 use rand_distr::StandardNormal;
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Named variables. Each starts as its layer's initialisation, drawn from
 /// `(seed, "init", name)`: the order in which layers are built does not matter.
@@ -40,7 +41,7 @@ impl Parameters {
         self.lock().clone()
     }
 
-    /// What an optimiser updates: all but running statistics.
+    /// What an optimizer updates: all but running statistics.
     pub fn trainable(&self) -> BTreeMap<String, Var> {
         let is_statistic =
             |name: &str| name.ends_with("running_mean") || name.ends_with("running_var");

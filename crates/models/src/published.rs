@@ -1,8 +1,10 @@
 //! States as the published PyTorch code saves them.
 
-use crate::BackboneKind;
-use candle_core::Tensor;
 use std::collections::BTreeMap;
+
+use candle_core::Tensor;
+
+use crate::BackboneKind;
 
 /// A published `state_dict` under the names that this crate's layers ask for.
 ///

@@ -1,12 +1,13 @@
 //! ResNet-10 and ResNet-18, published `lib/backbone/resnet18.py`.
 
+use candle_core::Result;
+use candle_nn::VarBuilder;
+use fewshot_ops::{Activation, PoolOptions, Tape, TapeTensor};
+
 use crate::DropOptions;
 use crate::backbone::Pass;
 use crate::drop::Drop;
 use crate::layers::{BatchNorm, Conv, ConvNorm, ConvSizes};
-use candle_core::Result;
-use candle_nn::VarBuilder;
-use fewshot_ops::{Activation, PoolOptions, Tape, Value};
 
 /// A 7×7 stem and four stages of 64, 128, 256 and 512 channels.
 #[derive(Clone)]
@@ -35,7 +36,7 @@ impl ResNet {
         Ok(Self { stem, blocks })
     }
 
-    pub fn forward(&self, tape: &mut Tape, images: &Value, pass: Pass) -> Result<Value> {
+    pub fn forward(&self, tape: &mut Tape, images: &TapeTensor, pass: Pass) -> Result<TapeTensor> {
         let x = self.stem.forward(tape, images, pass, Activation::Relu, None)?;
         let mut x = tape.max_pool2d(&x, PoolOptions { window: 3, stride: 2, padding: 1 })?;
         for (layer, block) in self.blocks.iter().enumerate() {
@@ -70,7 +71,13 @@ impl Block {
         })
     }
 
-    fn forward(&self, tape: &mut Tape, x: Value, pass: Pass, layer: u64) -> Result<Value> {
+    fn forward(
+        &self,
+        tape: &mut Tape,
+        x: TapeTensor,
+        pass: Pass,
+        layer: u64,
+    ) -> Result<TapeTensor> {
         let y = self.first.forward(tape, &x, pass, Activation::Relu, None)?;
         let short = match &self.shortcut {
             None => x,

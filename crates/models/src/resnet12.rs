@@ -1,12 +1,13 @@
 //! ResNet-12, published `lib/backbone/resnet12.py`.
 
+use candle_core::Result;
+use candle_nn::VarBuilder;
+use fewshot_ops::{Activation, PoolOptions, Tape, TapeTensor};
+
 use crate::DropOptions;
 use crate::backbone::Pass;
 use crate::drop::Drop;
 use crate::layers::{BatchNorm, Conv, ConvNorm, ConvSizes};
-use candle_core::Result;
-use candle_nn::VarBuilder;
-use fewshot_ops::{Activation, PoolOptions, Tape, Value};
 
 const LEAKY: Activation = Activation::LeakyRelu(0.1);
 
@@ -29,7 +30,7 @@ impl ResNet12 {
         Ok(Self { stages })
     }
 
-    pub fn forward(&self, tape: &mut Tape, images: &Value, pass: Pass) -> Result<Value> {
+    pub fn forward(&self, tape: &mut Tape, images: &TapeTensor, pass: Pass) -> Result<TapeTensor> {
         let mut x = images.clone();
         for (layer, stage) in self.stages.iter().enumerate() {
             x = stage.forward(tape, x, pass, layer as u64)?;
@@ -64,7 +65,13 @@ impl Stage {
         })
     }
 
-    fn forward(&self, tape: &mut Tape, x: Value, pass: Pass, layer: u64) -> Result<Value> {
+    fn forward(
+        &self,
+        tape: &mut Tape,
+        x: TapeTensor,
+        pass: Pass,
+        layer: u64,
+    ) -> Result<TapeTensor> {
         let short = self.shortcut.forward(tape, &x, pass, Activation::Identity, None)?;
         let last = self.layers.len() - 1;
         let mut y = x;

@@ -1,12 +1,13 @@
 //! WRN-28-10, published `lib/backbone/wrn.py`.
 
+use candle_core::Result;
+use candle_nn::VarBuilder;
+use fewshot_ops::{Activation, Tape, TapeTensor};
+
 use crate::DropOptions;
 use crate::backbone::Pass;
 use crate::drop::Drop;
 use crate::layers::{BatchNorm, Conv, ConvNorm, ConvSizes};
-use candle_core::Result;
-use candle_nn::VarBuilder;
-use fewshot_ops::{Activation, Tape, Value};
 
 /// Blocks a stage: (28 - 4) / 6.
 const DEPTH: usize = 4;
@@ -35,7 +36,7 @@ impl WideResNet {
         Ok(Self { stem, blocks, norm: BatchNorm::new(from, parameters.pp("bn1"))? })
     }
 
-    pub fn forward(&self, tape: &mut Tape, images: &Value, pass: Pass) -> Result<Value> {
+    pub fn forward(&self, tape: &mut Tape, images: &TapeTensor, pass: Pass) -> Result<TapeTensor> {
         let mut x = self.stem.forward(tape, images)?;
         for (layer, block) in self.blocks.iter().enumerate() {
             x = block.forward(tape, x, pass, layer as u64)?;
@@ -45,7 +46,7 @@ impl WideResNet {
     }
 }
 
-/// Normalisation and activation before each convolution, dropout between the two.
+/// Normalization and activation before each convolution, dropout between the two.
 #[derive(Clone)]
 struct Block {
     norm: BatchNorm,
@@ -76,7 +77,13 @@ impl Block {
         })
     }
 
-    fn forward(&self, tape: &mut Tape, x: Value, pass: Pass, layer: u64) -> Result<Value> {
+    fn forward(
+        &self,
+        tape: &mut Tape,
+        x: TapeTensor,
+        pass: Pass,
+        layer: u64,
+    ) -> Result<TapeTensor> {
         let active = self.norm.forward(tape, &x, pass, Activation::Relu, None)?;
         let y = self.first.forward(tape, &active, pass, Activation::Relu, None)?;
         let y = self.drop.forward(tape, y, pass, layer)?;

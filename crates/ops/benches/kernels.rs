@@ -4,13 +4,14 @@
 //! `Gelem/s` reads GFLOP/s, and a way that takes fewer products may pass the machine's peak.
 //! `cargo xtask ci` runs each once, at batch 1; see `cargo xtask bench kernels` for PyTorch's.
 
+use std::hint::black_box;
+
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use fewshot_ops::Activation;
-use fewshot_ops::cpu::batch_norm::{Affine, Normalisation, apply, gradients, moments};
-use fewshot_ops::cpu::conv::{self, Finish};
+use fewshot_ops::cpu::batch_norm::{Affine, Normalization, apply, gradients, moments};
+use fewshot_ops::cpu::conv::{self, Epilogue};
 use fewshot_ops::cpu::pool;
 use rand::Rng;
-use std::hint::black_box;
 
 /// Channels in, side, channels out, side of the kernel, stride.
 const CONVOLUTIONS: [[usize; 5]; 8] = [
@@ -48,7 +49,7 @@ fn convolutions(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(name);
         group.throughput(Throughput::Elements(operations as u64));
         group.bench_function("forward", |b| {
-            b.iter(|| conv::forward(&g, black_box(&x), &weights, Finish::bias(None)));
+            b.iter(|| conv::forward(&g, black_box(&x), &weights, Epilogue::bias(None)));
         });
         group.bench_function("gradient of the input", |b| {
             b.iter(|| conv::input_gradient(&g, black_box(&dy), &weights));
@@ -67,8 +68,8 @@ fn batch_norm(criterion: &mut Criterion) {
     let affine = Affine { scale: numbers("scale", CHANNELS), shift: numbers("shift", CHANNELS) };
     let weight = numbers("weight", CHANNELS);
     let (mean, inverse_deviation) = ([0.0; CHANNELS], [1.0; CHANNELS]);
-    let normalisation =
-        Normalisation { mean: &mean, inverse_deviation: &inverse_deviation, from_batch: true };
+    let normalization =
+        Normalization { mean: &mean, inverse_deviation: &inverse_deviation, from_batch: true };
 
     let mut group = criterion.benchmark_group("batch norm, 64 channels, 42 px");
     group.throughput(Throughput::Bytes(size_of_val(&x[..]) as u64));
@@ -81,7 +82,7 @@ fn batch_norm(criterion: &mut Criterion) {
     });
     group.bench_function("gradients with ReLU", |b| {
         let slices = [black_box(&x[..]), &dy];
-        b.iter(|| gradients(slices, &affine, &weight, &normalisation, Activation::Relu, None));
+        b.iter(|| gradients(slices, &affine, &weight, &normalization, Activation::Relu, None));
     });
 }
 

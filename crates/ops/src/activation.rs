@@ -1,11 +1,12 @@
 //! ReLU and leaky ReLU.
 
-use crate::cpu::elementwise;
-use crate::tensor::{dispatch, on_cuda, slice, with_slice};
 use candle_core::backend::BackendStorage as _;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDType};
 
-/// What is applied elementwise after a normalisation.
+use crate::cpu::elementwise;
+use crate::tensor::{dispatch, on_cuda, slice, with_slice};
+
+/// What is applied elementwise after a normalization.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Activation {
     /// The value itself.

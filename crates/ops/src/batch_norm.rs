@@ -1,11 +1,13 @@
-//! Batch normalisation (Ioffe & Szegedy, 2015) over `[B, C, H, W]`.
+//! Batch normalization (Ioffe & Szegedy, 2015) over `[B, C, H, W]`.
 
-use crate::cpu::batch_norm::{Affine, Normalisation, apply, gradients, moments};
+use std::sync::Arc;
+
+use candle_core::{Result, Tensor, Var, bail};
+
+use crate::cpu::batch_norm::{Affine, Normalization, apply, gradients, moments};
 use crate::tape::to_channels_last;
 use crate::tensor::{Real, check_parameters, check_same, dispatch, on_cuda, slice_of};
-use crate::{Activation, Tape, Value};
-use candle_core::{Result, Tensor, Var, bail};
-use std::sync::Arc;
+use crate::{Activation, Tape, TapeTensor};
 
 /// Mean and variance of each channel, of a batch or from running averages.
 #[derive(Clone, Debug)]
@@ -43,7 +45,7 @@ impl Host {
         Self { mean: mean.into(), variance: variance.into(), inverse_deviation }
     }
 
-    /// The normalisation with weight and bias, as a factor and a summand of each channel.
+    /// The normalization with weight and bias, as a factor and a summand of each channel.
     fn affine<T: Real>(&self, weight: &Tensor, bias: &Tensor) -> Result<Affine<T>> {
         let (weight, bias) = (weight.to_vec1::<T>()?, bias.to_vec1::<T>()?);
         let channels = 0..self.mean.len();
@@ -69,7 +71,7 @@ impl BatchStatistics {
     ///
     /// # Errors
     /// As [`of`](Self::of).
-    pub fn of_value(x: &Value, eps: f64) -> Result<Self> {
+    pub fn of_value(x: &TapeTensor, eps: f64) -> Result<Self> {
         Self::of_channels_last(&x.tensor, eps)
     }
 
@@ -190,12 +192,12 @@ impl BatchStatistics {
         }
     }
 
-    /// The normalisation with weight and bias, as a factor and a summand of each channel.
+    /// The normalization with weight and bias, as a factor and a summand of each channel.
     pub(crate) fn affine<T: Real>(&self, weight: &Tensor, bias: &Tensor) -> Result<Affine<T>> {
         self.host()?.affine(weight, bias)
     }
 
-    /// The normalisation as a GPU does it.
+    /// The normalization as a GPU does it.
     #[cfg(feature = "cuda")]
     pub(crate) fn on_gpu<'a>(
         &self,
@@ -251,10 +253,10 @@ pub fn batch_norm(
     residual: Option<&Tensor>,
 ) -> Result<Tensor> {
     let mut tape = Tape::new();
-    let x = tape.enter(x)?;
-    let residual = residual.map(|residual| tape.enter(residual)).transpose()?;
+    let x = tape.input(x)?;
+    let residual = residual.map(|residual| tape.input(residual)).transpose()?;
     let y = tape.batch_norm(&x, weight, bias, statistics, activation, residual.as_ref())?;
-    tape.leave(y)
+    tape.finish(y)
 }
 
 impl Tape {
@@ -264,13 +266,13 @@ impl Tape {
     /// As there.
     pub fn batch_norm(
         &mut self,
-        x: &Value,
+        x: &TapeTensor,
         weight: &Tensor,
         bias: &Tensor,
         statistics: &BatchStatistics,
         activation: Activation,
-        residual: Option<&Value>,
-    ) -> Result<Value> {
+        residual: Option<&TapeTensor>,
+    ) -> Result<TapeTensor> {
         let (_, _, _, channels) = x.tensor.dims4()?;
         let s = statistics.channels;
         if [weight.dims(), bias.dims()].iter().any(|dims| *dims != [channels]) || s != channels {
@@ -287,7 +289,7 @@ impl Tape {
         self.parameter(weight);
         self.parameter(bias);
         let tensor = residual.map(|residual| &residual.tensor);
-        let y = normalised(&x.tensor, weight, bias, statistics, activation, tensor)?;
+        let y = normalized(&x.tensor, weight, bias, statistics, activation, tensor)?;
         let added = residual.map(|residual| residual.layer);
         let needs_gradient =
             x.layer.or(added.flatten()).is_some() || weight.track_op() || bias.track_op();
@@ -313,7 +315,7 @@ impl Tape {
 }
 
 /// `activation(norm(x) + residual)`, channels-last.
-fn normalised(
+fn normalized(
     x: &Tensor,
     weight: &Tensor,
     bias: &Tensor,
@@ -332,7 +334,7 @@ fn normalised(
 
 /// What the way back through a batch norm needs.
 struct BatchNorm {
-    x: Value,
+    x: TapeTensor,
     weight: Tensor,
     bias: Tensor,
     statistics: BatchStatistics,
@@ -359,7 +361,7 @@ impl BatchNorm {
             Ok(Gradients { dx: g.dx, parameters: [g.dweight, g.dbias], residual: g.residual })
         });
         let host = self.statistics.host()?;
-        let normalisation = Normalisation {
+        let normalization = Normalization {
             mean: &host.mean,
             inverse_deviation: &host.inverse_deviation,
             from_batch,
@@ -372,7 +374,7 @@ impl BatchNorm {
                 [&slice_of::<T>(&self.x.tensor)?, &slice_of::<T>(dy)?],
                 &affine,
                 &self.weight.to_vec1::<T>()?,
-                &normalisation,
+                &normalization,
                 self.activation,
                 y.as_deref(),
             );

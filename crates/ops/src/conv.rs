@@ -1,10 +1,11 @@
 //! Two-dimensional convolution.
 
-use crate::cpu::batch_norm::channel_sums;
-use crate::cpu::conv::{Finish, Geometry, forward, input_gradient, kernel_gradient};
-use crate::tensor::{check_parameters, dispatch, on_cuda, slice_of};
-use crate::{Activation, BatchStatistics, Tape, Value};
 use candle_core::{DType, Result, Tensor, WithDType as _, bail};
+
+use crate::cpu::batch_norm::channel_sums;
+use crate::cpu::conv::{Epilogue, Geometry, forward, input_gradient, kernel_gradient};
+use crate::tensor::{check_parameters, dispatch, on_cuda, slice_of};
+use crate::{Activation, BatchStatistics, Tape, TapeTensor};
 
 /// Stride and zero padding, the same along both axes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,9 +31,9 @@ pub fn conv2d(
     options: Conv2dOptions,
 ) -> Result<Tensor> {
     let mut tape = Tape::new();
-    let x = tape.enter(x)?;
+    let x = tape.input(x)?;
     let y = tape.conv2d(&x, kernel, bias, options)?;
-    tape.leave(y)
+    tape.finish(y)
 }
 
 impl Tape {
@@ -42,11 +43,11 @@ impl Tape {
     /// As there.
     pub fn conv2d(
         &mut self,
-        x: &Value,
+        x: &TapeTensor,
         kernel: &Tensor,
         bias: Option<&Tensor>,
         options: Conv2dOptions,
-    ) -> Result<Value> {
+    ) -> Result<TapeTensor> {
         let g = Geometry::new(x.dims(), kernel.dims(), options.stride, options.padding)?;
         check_parameters("conv2d", &x.tensor, &[kernel])?;
         if let Some(bias) = bias {
@@ -88,19 +89,19 @@ impl Tape {
     /// As for both, or a gradient that is asked for.
     pub fn conv2d_normed(
         &mut self,
-        x: &Value,
+        x: &TapeTensor,
         kernel: &Tensor,
         bias: Option<&Tensor>,
         options: Conv2dOptions,
         norm: &FollowingNorm,
-    ) -> Result<Value> {
+    ) -> Result<TapeTensor> {
         let g = Geometry::new(x.dims(), kernel.dims(), options.stride, options.padding)?;
         let FollowingNorm { weight, bias: norm_bias, statistics, activation, residual } = *norm;
         check_parameters("conv2d_normed", &x.tensor, &[kernel, weight, norm_bias])?;
         let asks = [Some(kernel), bias, Some(weight), Some(norm_bias)];
         let values = [Some(x), residual].into_iter().flatten();
         if values
-            .map(Value::is_tracked)
+            .map(TapeTensor::is_tracked)
             .chain(asks.into_iter().flatten().map(Tensor::track_op))
             .any(|asks| asks)
         {
@@ -122,7 +123,7 @@ impl Tape {
         if x.device().is_cuda() {
             let y = outputs(&g, &x.tensor, &packed(kernel, x.dtype())?, bias)?;
             let y = statistics.on_gpu(weight, norm_bias, activation)?.apply(&y, residual)?;
-            return Ok(Value { tensor: y, layer: None });
+            return Ok(TapeTensor { tensor: y, layer: None });
         }
         let kernel = kernel.contiguous()?;
         let y = dispatch!("conv2d_normed", kernel.dtype(), T => {
@@ -132,7 +133,7 @@ impl Tape {
                 affine.shift.iter_mut().zip(biases).for_each(|(shift, (&s, b))| *shift += s * b);
             }
             let residual = residual.map(slice_of::<T>).transpose()?;
-            let finish = Finish {
+            let finish = Epilogue {
                 scale: Some(&affine.scale),
                 shift: Some(&affine.shift),
                 residual: residual.as_deref(),
@@ -141,7 +142,7 @@ impl Tape {
             let y = forward(&g, &slice_of::<T>(&x.tensor)?, &slice_of::<T>(&kernel)?, finish);
             Tensor::from_vec(y, &g.out_shape()[..], x.tensor.device())?
         });
-        Ok(Value { tensor: y, layer: None })
+        Ok(TapeTensor { tensor: y, layer: None })
     }
 }
 
@@ -157,7 +158,7 @@ pub struct FollowingNorm<'a> {
     /// What is applied in the end.
     pub activation: Activation,
     /// What is added before the activation.
-    pub residual: Option<&'a Value>,
+    pub residual: Option<&'a TapeTensor>,
 }
 
 /// A kernel as the images' convolutions take it.
@@ -174,7 +175,7 @@ fn outputs(g: &Geometry, x: &Tensor, packed: &Tensor, bias: Option<&Tensor>) -> 
     on_cuda!(x, crate::cuda::conv::forward(g, x, packed, bias.as_ref()));
     dispatch!("conv2d", x.dtype(), T => {
         let bias = bias.as_ref().map(slice_of::<T>).transpose()?;
-        let finish = Finish::bias(bias.as_deref());
+        let finish = Epilogue::bias(bias.as_deref());
         let y = forward(g, &slice_of::<T>(x)?, &slice_of::<T>(packed)?, finish);
         Tensor::from_vec(y, &g.out_shape()[..], x.device())
     })

@@ -1,8 +1,9 @@
 //! Cross entropy of scores.
 
-use crate::tensor::{Real, dispatch, on_cuda, slice, with_slice};
 use candle_core::backend::BackendStorage as _;
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, WithDType, bail};
+
+use crate::tensor::{Real, dispatch, on_cuda, slice, with_slice};
 
 /// Mean over the batch of `-log softmax(scores)[label]`: `scores [B, C]`, `labels [B]` of
 /// `u32` below C; gives a scalar.

@@ -1,7 +1,7 @@
 //! Differentiable kernels that candle lacks or does slowly, enough of them to train a ResNet.
 //!
 //! candle 0.11 has no gradient for max pooling with overlapping windows, writes the
-//! gradients of a convolution as transposed convolutions, and composes batch normalisation
+//! gradients of a convolution as transposed convolutions, and composes batch normalization
 //! from a chain of small operations. The functions here take and return candle tensors, sit
 //! on candle's tape, and bring their own forward and backward kernels:
 //!
@@ -67,12 +67,12 @@ mod tensor;
 pub use activation::{Activation, activate};
 pub use batch_norm::{BatchStatistics, batch_norm};
 pub use conv::{Conv2dOptions, FollowingNorm, conv2d};
-pub use cpu::conv::plainly;
+pub use cpu::conv::with_direct_convolution;
 pub use cpu::simd::instruction_set;
 pub use cross_entropy::cross_entropy;
 pub use linear::linear;
-pub use margin::{MarginOptions, margin_scores, right_rows};
+pub use margin::{MarginOptions, count_correct, margin_scores};
 pub use memory::keep_freed_memory;
 pub use normalize::l2_normalize;
 pub use pool::{PoolOptions, global_avg_pool, max_pool2d};
-pub use tape::{Tape, Value, backward, backward_with};
+pub use tape::{Tape, TapeTensor, backward, backward_with};

@@ -1,9 +1,10 @@
 //! The linear layer.
 
-use crate::cpu::{Matrix, multiply};
-use crate::tensor::{Real, check_same, dispatch, slice, with_slice};
 use candle_core::backend::BackendStorage as _;
 use candle_core::{CpuStorage, CustomOp2, Device, Layout, Result, Shape, Tensor, WithDType, bail};
+
+use crate::cpu::{Matrix, multiply};
+use crate::tensor::{Real, check_same, dispatch, slice, with_slice};
 
 /// `x Wᵀ + b`: `x [B, D]`, `weight [C, D]`, `bias [C]`, giving `[B, C]`.
 ///

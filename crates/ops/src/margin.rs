@@ -1,10 +1,11 @@
 //! Scores with a margin, the step between a classifier's products and its loss.
 
-use crate::tensor::{Real, dispatch, on_cuda, slice, with_slice};
 use candle_core::backend::BackendStorage as _;
 use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor, WithDType, bail,
 };
+
+use crate::tensor::{Real, dispatch, on_cuda, slice, with_slice};
 
 /// What [`margin_scores`] does to a row of scores.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -14,7 +15,7 @@ pub struct MarginOptions {
     /// What is subtracted at the label, of any sign.
     pub margin: f64,
     /// Whether a row's least score is subtracted from all of it.
-    pub from_least: bool,
+    pub subtract_min: bool,
 }
 
 /// `scale · (z - least - margin · [class = label])` of `z [B, C]`; `labels [B]` of `u32`, without
@@ -57,7 +58,7 @@ impl MarginScores {
         layout: &Layout,
         labels: Option<&[u32]>,
     ) -> Result<(CpuStorage, Shape)> {
-        let MarginOptions { scale, margin, from_least } = self.0;
+        let MarginOptions { scale, margin, subtract_min } = self.0;
         let (_, classes) = layout.shape().dims2()?;
         if let Some(label) = labels.unwrap_or_default().iter().find(|&&l| l as usize >= classes) {
             bail!("margin_scores: label {label}, expected below {classes}")
@@ -66,7 +67,7 @@ impl MarginScores {
             let (scale, margin) = (T::from_f64(scale), T::from_f64(margin));
             let mut y = slice::<T>(z, layout)?.to_vec();
             for (i, row) in y.chunks_exact_mut(classes).enumerate() {
-                let least = if from_least { row[place_of_least(row)] } else { T::default() };
+                let least = if subtract_min { row[place_of_least(row)] } else { T::default() };
                 row.iter_mut().for_each(|v| *v -= least);
                 if let Some(labels) = labels {
                     row[labels[i] as usize] -= margin;
@@ -78,9 +79,9 @@ impl MarginScores {
     }
 
     fn gradient(&self, z: &Tensor, dy: &Tensor) -> Result<Tensor> {
-        let MarginOptions { scale, from_least, .. } = self.0;
+        let MarginOptions { scale, subtract_min, .. } = self.0;
         let dy = &dy.contiguous()?;
-        on_cuda!(z, crate::cuda::heads::margin_scores_gradient(z, dy, scale, from_least));
+        on_cuda!(z, crate::cuda::heads::margin_scores_gradient(z, dy, scale, subtract_min));
         let (_, classes) = z.dims2()?;
         dispatch!("margin_scores", z.dtype(), T => {
             let scale = T::from_f64(scale);
@@ -88,7 +89,7 @@ impl MarginScores {
                 let mut dz = dy.to_vec();
                 for (d, row) in dz.chunks_exact_mut(classes).zip(z.chunks_exact(classes)) {
                     d.iter_mut().for_each(|d| *d *= scale);
-                    if from_least {
+                    if subtract_min {
                         let sum: T = d.iter().copied().sum();
                         d[place_of_least(row)] -= sum;
                     }
@@ -115,8 +116,8 @@ impl CustomOp1 for MarginScores {
         z: &candle_core::CudaStorage,
         layout: &Layout,
     ) -> Result<(candle_core::CudaStorage, Shape)> {
-        let MarginOptions { scale, from_least, .. } = self.0;
-        let options = (scale, 0.0, from_least);
+        let MarginOptions { scale, subtract_min, .. } = self.0;
+        let options = (scale, 0.0, subtract_min);
         let y = crate::cuda::heads::margin_scores((z, layout), None, options)?;
         Ok((y, layout.shape().clone()))
     }
@@ -152,9 +153,9 @@ impl CustomOp2 for MarginScores {
         labels: &candle_core::CudaStorage,
         labels_layout: &Layout,
     ) -> Result<(candle_core::CudaStorage, Shape)> {
-        let MarginOptions { scale, margin, from_least } = self.0;
+        let MarginOptions { scale, margin, subtract_min } = self.0;
         let labels = Some((labels, labels_layout));
-        let options = (scale, margin, from_least);
+        let options = (scale, margin, subtract_min);
         let y = crate::cuda::heads::margin_scores((z, layout), labels, options)?;
         Ok((y, layout.shape().clone()))
     }
@@ -175,16 +176,16 @@ impl CustomOp2 for MarginScores {
 ///
 /// # Errors
 /// Labels of another length or type.
-pub fn right_rows(scores: &Tensor, labels: &Tensor) -> Result<Tensor> {
+pub fn count_correct(scores: &Tensor, labels: &Tensor) -> Result<Tensor> {
     let (batch, classes) = scores.dims2()?;
     if labels.dims() != [batch] || labels.dtype() != DType::U32 || classes == 0 {
         let (s, l, t) = (scores.dims(), labels.dims(), labels.dtype());
-        bail!("right_rows: scores {s:?}, labels {l:?} {t:?}, expected [B, C] and [B] of U32")
+        bail!("count_correct: scores {s:?}, labels {l:?} {t:?}, expected [B, C] and [B] of U32")
     }
     let (scores, labels) = (scores.detach().contiguous()?, labels.contiguous()?);
-    on_cuda!(scores, crate::cuda::heads::right_rows(&scores, &labels));
+    on_cuda!(scores, crate::cuda::heads::count_correct(&scores, &labels));
     let labels = labels.to_vec1::<u32>()?;
-    dispatch!("right_rows", scores.dtype(), T => {
+    dispatch!("count_correct", scores.dtype(), T => {
         let count = with_slice::<T, _>(&scores, |scores| {
             let is_right = |(row, label): (&[T], u32)| {
                 let first = |at: usize, i: usize| if row[i] > row[at] { i } else { at };

@@ -1,8 +1,9 @@
 //! Rows of unit length.
 
-use crate::tensor::{Real, dispatch, on_cuda, slice, with_slice};
 use candle_core::backend::BackendStorage as _;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDType};
+
+use crate::tensor::{Real, dispatch, on_cuda, slice, with_slice};
 
 /// Rows shorter than this are divided by it instead of by their length, as in PyTorch.
 const SHORTEST: f64 = 1e-12;

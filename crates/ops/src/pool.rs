@@ -1,9 +1,10 @@
 //! Pooling.
 
+use candle_core::{DType, Result, Tensor, bail};
+
 use crate::cpu::pool::{self, Geometry};
 use crate::tensor::{dispatch, on_cuda, slice_of};
-use crate::{Tape, Value};
-use candle_core::{DType, Result, Tensor, bail};
+use crate::{Tape, TapeTensor};
 
 /// Window, stride and padding of a max pooling, the same along both axes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,9 +26,9 @@ pub struct PoolOptions {
 /// window wider than 15.
 pub fn max_pool2d(x: &Tensor, options: PoolOptions) -> Result<Tensor> {
     let mut tape = Tape::new();
-    let x = tape.enter(x)?;
+    let x = tape.input(x)?;
     let y = tape.max_pool2d(&x, options)?;
-    tape.leave(y)
+    tape.finish(y)
 }
 
 /// The mean over height and width: `[B, C, H, W]` to `[B, C]`.
@@ -36,9 +37,9 @@ pub fn max_pool2d(x: &Tensor, options: PoolOptions) -> Result<Tensor> {
 /// Another rank, or an empty plane.
 pub fn global_avg_pool(x: &Tensor) -> Result<Tensor> {
     let mut tape = Tape::new();
-    let x = tape.enter(x)?;
+    let x = tape.input(x)?;
     let y = tape.global_avg_pool(&x)?;
-    tape.leave(y)
+    tape.finish(y)
 }
 
 impl Tape {
@@ -46,7 +47,7 @@ impl Tape {
     ///
     /// # Errors
     /// As there.
-    pub fn max_pool2d(&mut self, x: &Value, options: PoolOptions) -> Result<Value> {
+    pub fn max_pool2d(&mut self, x: &TapeTensor, options: PoolOptions) -> Result<TapeTensor> {
         let (_, height, width, channels) = x.tensor.dims4()?;
         let PoolOptions { window, stride, padding } = options;
         let geometry = Geometry::new([height, width], window, stride, padding)?;
@@ -64,7 +65,7 @@ impl Tape {
     ///
     /// # Errors
     /// As there.
-    pub fn global_avg_pool(&mut self, x: &Value) -> Result<Value> {
+    pub fn global_avg_pool(&mut self, x: &TapeTensor) -> Result<TapeTensor> {
         let (batch, height, width, channels) = x.tensor.dims4()?;
         let pixels = height * width;
         if pixels * channels == 0 {

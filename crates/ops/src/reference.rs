@@ -95,11 +95,11 @@ pub fn batch_norm(
     [mean, variance, weight, bias]: [&[f64]; 4],
     eps: f64,
 ) -> Vec<f64> {
-    let normalise = |(i, &v): (usize, &f64)| {
+    let normalize = |(i, &v): (usize, &f64)| {
         let c = i / plane % channels;
         weight[c] * (v - mean[c]) / (variance[c] + eps).sqrt() + bias[c]
     };
-    x.iter().enumerate().map(normalise).collect()
+    x.iter().enumerate().map(normalize).collect()
 }
 
 /// Mean of `-log softmax(scores)[label]`, `scores [B, C]`.

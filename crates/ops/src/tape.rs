@@ -1,7 +1,9 @@
 //! A tape of our own for whole networks.
 
-use crate::cpu::{elementwise, layout};
-use crate::tensor::{check_same, dispatch, on_cuda, slice_of};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
 use candle_core::backprop::GradStore;
@@ -9,15 +11,15 @@ use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, DType, Device, Layout, Result, Shape, Tensor, TensorId,
     WithDType, bail,
 };
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::cpu::{elementwise, layout};
+use crate::tensor::{check_same, dispatch, on_cuda, slice_of};
 
 /// A network's layers as they are passed through, on channels-last images.
 ///
 /// candle's tape clears a gradient and adds to it at every edge, and its images are planes by
-/// channel, which vectors do not like. So a network of several layers [enters](Self::enter)
-/// its images here, and [leaves](Self::leave) with a candle tensor: on candle's tape it is one
+/// channel, which vectors do not like. So a network of several layers [enters](Self::input)
+/// its images here, and [leaves](Self::finish) with a candle tensor: on candle's tape it is one
 /// operation, and `backward` gives gradients of all parameters as usual.
 ///
 /// What the gradients need is kept only if a parameter or the images ask for them, and freed
@@ -33,12 +35,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// let (scale, shift) = (Var::ones(4, DType::F32, &Device::Cpu)?, Var::zeros(4, DType::F32, &Device::Cpu)?);
 ///
 /// let mut tape = Tape::new();
-/// let x = tape.enter(&images)?;
+/// let x = tape.input(&images)?;
 /// let y = tape.conv2d(&x, &kernel, None, Conv2dOptions { stride: 2, padding: 1 })?;
 /// let statistics = BatchStatistics::of_value(&y, 1e-5)?;
 /// let y = tape.batch_norm(&y, &scale, &shift, &statistics, Activation::Relu, None)?;
 /// let y = tape.global_avg_pool(&y)?;
-/// let features = tape.leave(y)?;
+/// let features = tape.finish(y)?;
 /// assert_eq!(features.dims(), [2, 4]);
 /// let gradients = features.sum_all()?.backward()?;
 /// assert_eq!(gradients.get(&kernel).unwrap().dims(), [4, 3, 3, 3]);
@@ -60,14 +62,14 @@ type WayBack = Box<dyn FnOnce(Tensor, &mut Gradients) -> Result<()> + Send>;
 
 /// What a layer gives: images `[B, C, H, W]` or features `[B, D]`.
 #[derive(Clone)]
-pub struct Value {
+pub struct TapeTensor {
     /// `[B, H, W, C]` or `[B, D]`, off candle's tape.
     pub(crate) tensor: Tensor,
     /// The layer, where gradients are asked for.
     pub(crate) layer: Option<usize>,
 }
 
-impl Value {
+impl TapeTensor {
     /// The sizes, `[B, H, W, C]` or `[B, D]`.
     pub fn dims(&self) -> &[usize] {
         self.tensor.dims()
@@ -154,15 +156,15 @@ impl Tape {
 
     /// Takes images `[B, C, H, W]` from candle's tape. On a GPU they may be bfloat16: then so
     /// is all that the network computes of them, in sums of `f32`, beside parameters of `f32`;
-    /// what [leaves](Self::leave) is `f32` again.
+    /// what [leaves](Self::finish) is `f32` again.
     ///
     /// # Errors
     /// Another rank or number type.
-    pub fn enter(&mut self, images: &Tensor) -> Result<Value> {
+    pub fn input(&mut self, images: &Tensor) -> Result<TapeTensor> {
         images.dims4()?;
         let tensor = to_channels_last(images, images.dtype())?;
         if !images.track_op() {
-            return Ok(Value { tensor, layer: None });
+            return Ok(TapeTensor { tensor, layer: None });
         }
         self.parameter(images);
         let source = images.clone();
@@ -176,7 +178,7 @@ impl Tape {
     ///
     /// # Errors
     /// Shapes or number types that differ.
-    pub fn add(&mut self, a: &Value, b: &Value) -> Result<Value> {
+    pub fn add(&mut self, a: &TapeTensor, b: &TapeTensor) -> Result<TapeTensor> {
         check_same("add", &[&a.tensor, &b.tensor])?;
         if a.dims() != b.dims() {
             bail!("add: {:?} and {:?}", a.dims(), b.dims())
@@ -193,7 +195,7 @@ impl Tape {
     ///
     /// # Errors
     /// Shapes or number types that differ.
-    pub fn mask(&mut self, x: &Value, mask: &Tensor) -> Result<Value> {
+    pub fn mask(&mut self, x: &TapeTensor, mask: &Tensor) -> Result<TapeTensor> {
         let mask = to_channels_last(&mask.detach(), x.dtype())?;
         check_same("mask", &[&x.tensor, &mask])?;
         if x.dims() != mask.dims() {
@@ -210,7 +212,7 @@ impl Tape {
     ///
     /// # Errors
     /// Out of memory.
-    pub fn leave(self, y: Value) -> Result<Tensor> {
+    pub fn finish(self, y: TapeTensor) -> Result<Tensor> {
         let planes = y.to_tensor()?;
         let (Some(layer), Some((first, others))) = (y.layer, self.parameters.split_first()) else {
             return Ok(planes);
@@ -251,12 +253,12 @@ impl Tape {
         tensor: Tensor,
         needs_gradient: bool,
         way: impl FnOnce(Tensor, &mut Gradients) -> Result<()> + Send + 'static,
-    ) -> Value {
+    ) -> TapeTensor {
         let layer = needs_gradient.then(|| {
             self.ways.push(Box::new(way));
             self.ways.len() - 1
         });
-        Value { tensor, layer }
+        TapeTensor { tensor, layer }
     }
 }
 

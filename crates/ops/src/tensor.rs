@@ -1,22 +1,24 @@
 //! From tensors to slices and back.
 
-use crate::cpu::simd::{Kernel, run_f32, run_f64};
-use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, WithDType, bail};
 use std::marker::PhantomData;
 use std::ops::{Deref, Range};
+
+use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, WithDType, bail};
+
+use crate::cpu::simd::{SimdKernel, run_f32, run_f64};
 
 /// A real number that the kernels compute with: `f32`, or `f64` for gradient checks.
 pub trait Real: WithDType + Default + std::iter::Sum {
     /// Runs a kernel, compiled for the machine's instruction set.
-    fn run<K: Kernel<Self>>(kernel: K) -> K::Output;
+    fn run<K: SimdKernel<Self>>(kernel: K) -> K::Output;
 }
 impl Real for f32 {
-    fn run<K: Kernel<Self>>(kernel: K) -> K::Output {
+    fn run<K: SimdKernel<Self>>(kernel: K) -> K::Output {
         run_f32(kernel)
     }
 }
 impl Real for f64 {
-    fn run<K: Kernel<Self>>(kernel: K) -> K::Output {
+    fn run<K: SimdKernel<Self>>(kernel: K) -> K::Output {
         run_f64(kernel)
     }
 }

@@ -7,8 +7,8 @@ use candle_core::{DType, Result, Tensor};
 use common::{assert_close, check_gradients, random, values};
 use fewshot_ops::{
     Activation, BatchStatistics, Conv2dOptions, FollowingNorm, MarginOptions, PoolOptions, Tape,
-    activate, batch_norm, conv2d, cross_entropy, global_avg_pool, instruction_set, l2_normalize,
-    linear, margin_scores, max_pool2d, plainly, reference, right_rows,
+    activate, batch_norm, conv2d, count_correct, cross_entropy, global_avg_pool, instruction_set,
+    l2_normalize, linear, margin_scores, max_pool2d, reference, with_direct_convolution,
 };
 use fewshot_parity::{device, is_gpu};
 
@@ -97,7 +97,7 @@ fn conv2d_normed_is_both_layers() {
             let cast = |t: &Tensor| t.to_dtype(dtype).unwrap();
             let (weight, shift) = (cast(&weight), cast(&shift));
             let mut tape = Tape::new();
-            let (x, r) = (tape.enter(&cast(&x)).unwrap(), tape.enter(&cast(&residual)).unwrap());
+            let (x, r) = (tape.input(&cast(&x)).unwrap(), tape.input(&cast(&residual)).unwrap());
             let norm = FollowingNorm {
                 weight: &weight,
                 bias: &shift,
@@ -107,7 +107,7 @@ fn conv2d_normed_is_both_layers() {
             };
             let bias = cast(&bias);
             let y = tape.conv2d_normed(&x, &cast(&kernel), Some(&bias), options, &norm).unwrap();
-            let y = tape.leave(y).unwrap();
+            let y = tape.finish(y).unwrap();
             let name = format!("{dtype:?} {x_shape:?} {out} {kh} {kw} {stride} {padding}");
             assert_close(&name, &values(&y), &values(&expected), 10.0 * tolerance);
         });
@@ -120,7 +120,7 @@ fn tapes_lose_no_gradient_silently() {
     let kernel = candle_core::Var::from_tensor(&random("kernel", &[1, 1, 1, 1])).unwrap();
     let ones = Tensor::ones(1, DType::F64, device()).unwrap();
     let mut tape = Tape::new();
-    let x = tape.enter(&random("x", &[1, 1, 2, 2])).unwrap();
+    let x = tape.input(&random("x", &[1, 1, 2, 2])).unwrap();
     let statistics = BatchStatistics::running(&ones, &ones, 1e-5).unwrap();
     let options = Conv2dOptions { stride: 1, padding: 0 };
     let norm = FollowingNorm {
@@ -135,14 +135,14 @@ fn tapes_lose_no_gradient_silently() {
 
     // Nor is that of the residual lost.
     let tracked = candle_core::Var::from_tensor(&random("residual", &[1, 1, 2, 2])).unwrap();
-    let tracked = tape.enter(&tracked).unwrap();
+    let tracked = tape.input(&tracked).unwrap();
     let (norm, frozen) =
         (FollowingNorm { residual: Some(&tracked), ..norm }, kernel.as_detached_tensor());
     let refused = tape.conv2d_normed(&x, &frozen, None, options, &norm).map(|_| ());
     assert!(refused.unwrap_err().to_string().contains("gradient"));
 
     let y = tape.conv2d(&x, &kernel, None, options).unwrap();
-    let y = tape.leave(y).unwrap().sum_all().unwrap();
+    let y = tape.finish(y).unwrap().sum_all().unwrap();
     assert!(y.backward().unwrap().get(&kernel).is_some());
     assert!(y.backward().unwrap_err().to_string().contains("pass forward again"));
 }
@@ -154,11 +154,11 @@ fn gradients_are_told_as_they_become_whole() {
     let (shared, last) = (var("shared"), var("last"));
     let options = Conv2dOptions { stride: 1, padding: 1 };
     let mut tape = Tape::new();
-    let x = tape.enter(&random("x", &[1, 2, 4, 4])).unwrap();
+    let x = tape.input(&random("x", &[1, 2, 4, 4])).unwrap();
     let x = tape.conv2d(&x, &shared, None, options).unwrap();
     let x = tape.conv2d(&x, &shared, None, options).unwrap();
     let x = tape.conv2d(&x, &last, None, options).unwrap();
-    let loss = tape.leave(x).unwrap().sum_all().unwrap();
+    let loss = tape.finish(x).unwrap().sum_all().unwrap();
     let told = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
     let kept = std::rc::Rc::clone(&told);
     let gradients = fewshot_ops::backward_with(&loss, move |gradient| {
@@ -229,7 +229,7 @@ fn fewer_products_give_the_same() {
             let g = (&y * &weighting)?.sum_all()?.backward()?;
             Ok([values(&y), values(g.get(&x).unwrap()), values(g.get(&kernel).unwrap())])
         };
-        let (fast, plain) = (run().unwrap(), plainly(run).unwrap());
+        let (fast, plain) = (run().unwrap(), with_direct_convolution(run).unwrap());
         assert_ne!(fast[0], plain[0], "both ways are one");
         for (fast, plain) in fast.iter().zip(&plain) {
             assert_close(&format!("{channels} channels, {side} px"), fast, plain, 2e-5);
@@ -293,13 +293,13 @@ fn batch_norm_is_the_naive_one_and_its_gradients_follow() {
                 Activation::Relu => 0.0,
                 Activation::LeakyRelu(slope) => slope,
             };
-            let normalised = reference::batch_norm(
+            let normalized = reference::batch_norm(
                 &values(&x),
                 sizes,
                 [&mean, &variance, &values(&weight), &values(&bias)],
                 1e-5,
             );
-            let sums = normalised.iter().zip(values(&residual)).map(|(n, r)| n + r);
+            let sums = normalized.iter().zip(values(&residual)).map(|(n, r)| n + r);
             let expected: Vec<f64> = sums.map(|v| if v > 0.0 { v } else { slope * v }).collect();
             in_both_types(|dtype, tolerance| {
                 let cast = |t: &Tensor| t.to_dtype(dtype).unwrap();
@@ -308,7 +308,7 @@ fn batch_norm_is_the_naive_one_and_its_gradients_follow() {
                 let y = batch_norm(&cast(&x), &w, &b, &statistics, activation, Some(&r)).unwrap();
                 assert_close("batch norm", &values(&y), &expected, 100.0 * tolerance);
             });
-            // Two values a channel normalise to ±1 whatever they are: differences are noise.
+            // Two values a channel normalize to ±1 whatever they are: differences are noise.
             if batch * height * width > 2 {
                 let inputs = [x.clone(), weight.clone(), bias.clone(), residual.clone()];
                 let name = format!("batch norm {shape:?} {activation:?}");
@@ -396,12 +396,12 @@ fn margin_scores_are_the_naive_ones_and_their_gradient_follows() {
     let z = random("z", &[4, 70]);
     let labels = [0u32, 69, 33, 5];
     let tensor = Tensor::new(&labels, device()).unwrap();
-    for (margin, from_least) in [(0.0, false), (-0.3, false), (0.2, true)] {
-        let options = MarginOptions { scale: 3.0, margin, from_least };
+    for (margin, subtract_min) in [(0.0, false), (-0.3, false), (0.2, true)] {
+        let options = MarginOptions { scale: 3.0, margin, subtract_min };
         let mut expected = values(&z);
         for (row, &label) in expected.chunks_exact_mut(70).zip(&labels) {
             let least = row.iter().copied().fold(f64::INFINITY, f64::min);
-            row.iter_mut().for_each(|v| *v -= if from_least { least } else { 0.0 });
+            row.iter_mut().for_each(|v| *v -= if subtract_min { least } else { 0.0 });
             row[label as usize] -= margin;
             row.iter_mut().for_each(|v| *v *= 3.0);
         }
@@ -421,7 +421,7 @@ fn margin_scores_are_the_naive_ones_and_their_gradient_follows() {
     let mut of_rows: Vec<u32> =
         values(&z).chunks_exact(70).map(|row| largest(row) as u32).collect();
     of_rows[2] = (of_rows[2] + 1) % 70;
-    let right = right_rows(&z, &Tensor::new(of_rows, device()).unwrap()).unwrap();
+    let right = count_correct(&z, &Tensor::new(of_rows, device()).unwrap()).unwrap();
     assert_eq!(right.to_scalar::<u32>().unwrap(), 3);
 }
 
@@ -518,7 +518,7 @@ fn bfloat16_is_near_double_precision() {
         let vars = inputs.iter().map(cast).collect::<Result<Vec<_>>>()?;
         let options = Conv2dOptions { stride: 1, padding: 1 };
         let mut tape = Tape::new();
-        let x = tape.enter(&x.to_dtype(images)?)?;
+        let x = tape.input(&x.to_dtype(images)?)?;
         let y = tape.conv2d(&x, &vars[0], None, options)?;
         let s = BatchStatistics::of_value(&y, 1e-5)?;
         let short = tape.batch_norm(&y, &vars[2], &vars[3], &s, Activation::Relu, None)?;
@@ -527,7 +527,7 @@ fn bfloat16_is_near_double_precision() {
         let y = tape.batch_norm(&y, &vars[2], &vars[3], &s, Activation::Relu, Some(&short))?;
         let y = tape.max_pool2d(&y, PoolOptions { window: 3, stride: 2, padding: 1 })?;
         let y = tape.global_avg_pool(&y)?;
-        let y = tape.leave(y)?;
+        let y = tape.finish(y)?;
         assert_eq!(y.dtype(), parameters, "features leave in the parameters' type");
         let g =
             fewshot_ops::backward(&(&y * random("g", y.dims()).to_dtype(parameters)?)?.sum_all()?)?;

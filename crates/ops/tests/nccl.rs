@@ -1,9 +1,10 @@
 //! Gradients averaged over processes, each with a GPU of its own: as many as there are, two at most.
 #![cfg(feature = "nccl")]
 
+use std::process::{Child, Command, Stdio};
+
 use candle_core::Tensor;
 use fewshot_ops::cuda::nccl::{Communicator, UniqueId, unique_id};
-use std::process::{Child, Command, Stdio};
 
 const RANK: &str = "NCCL_TEST_RANK";
 const COUNT: &str = "NCCL_TEST_COUNT";

@@ -1,7 +1,8 @@
 //! Where tests compute.
 
-use candle_core::Device;
 use std::sync::OnceLock;
+
+use candle_core::Device;
 
 /// Where tests compute: on a GPU with the feature `cuda`, if one answers; it is told if not.
 pub fn device() -> &'static Device {

@@ -18,8 +18,9 @@ mod device;
 
 pub use device::{device, is_gpu};
 
-use serde_json::Value;
 use std::path::{Path, PathBuf};
+
+use serde_json::Value;
 
 /// The folder of the fixtures.
 fn fixtures() -> PathBuf {

@@ -6,7 +6,7 @@ use crate::error::quote;
 use crate::pickle::Node;
 use crate::tensor::naturals;
 use crate::torch::{Object, Place};
-use crate::{Error, Value};
+use crate::{Error, PickleValue};
 
 /// An array of numpy, in C order. Its elements stay in the file until they are read.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ enum Elements<'a> {
 }
 
 impl<'a> Array<'a> {
-    pub(crate) fn of(value: &Value<'a>) -> Result<Self, Error> {
+    pub(crate) fn of(value: &PickleValue<'a>) -> Result<Self, Error> {
         let (object, name) = match value.node() {
             Node::Object(object @ Object::Array { .. }) => (object, value.name()),
             _ => return Err(value.mismatch("a numpy array")),
@@ -34,7 +34,7 @@ impl<'a> Array<'a> {
         Self::made(value, object).map_err(wrong)
     }
 
-    fn made(value: &Value<'a>, object: &Object) -> Result<Self, String> {
+    fn made(value: &PickleValue<'a>, object: &Object) -> Result<Self, String> {
         let &Object::Array { element, shape, data } = object else {
             return Err("not an array".into());
         };

@@ -2,7 +2,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::torch::{self, Content};
-use crate::{Error, Value};
+use crate::{Error, PickleValue};
 
 /// A file of `torch.save` or of `pickle.dump`, whole in memory.
 pub struct Checkpoint {
@@ -44,8 +44,8 @@ impl Checkpoint {
     }
 
     /// The object that was saved.
-    pub fn root(&self) -> Value<'_> {
-        Value::new(self, self.content.root, "the checkpoint")
+    pub fn root(&self) -> PickleValue<'_> {
+        PickleValue::new(self, self.content.root, "the checkpoint")
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {

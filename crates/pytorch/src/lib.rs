@@ -47,4 +47,4 @@ mod value;
 pub use array::Array;
 pub use checkpoint::Checkpoint;
 pub use error::Error;
-pub use value::Value;
+pub use value::PickleValue;

@@ -11,13 +11,13 @@ use crate::{Array, Checkpoint, Error};
 
 /// A value of a [`Checkpoint`]: a light handle, which remembers its key for messages.
 #[derive(Clone, Copy)]
-pub struct Value<'a> {
+pub struct PickleValue<'a> {
     checkpoint: &'a Checkpoint,
     id: Id,
     name: &'a str,
 }
 
-impl<'a> Value<'a> {
+impl<'a> PickleValue<'a> {
     pub(crate) fn new(checkpoint: &'a Checkpoint, id: Id, name: &'a str) -> Self {
         Self { checkpoint, id, name }
     }
@@ -134,14 +134,14 @@ impl<'a> Value<'a> {
     ///
     /// # Errors
     /// [`Error::Type`] if it is something else.
-    pub fn items(&self) -> Result<impl ExactSizeIterator<Item = Value<'a>> + use<'a>, Error> {
+    pub fn items(&self) -> Result<impl ExactSizeIterator<Item = PickleValue<'a>> + use<'a>, Error> {
         let items: &[Id] = match self.node() {
             Node::List(items) => items,
             Node::Tuple(items) => items,
             _ => return Err(self.mismatch("a list or tuple")),
         };
         let whole = *self;
-        Ok(items.iter().map(move |id| Value { id: *id, ..whole }))
+        Ok(items.iter().map(move |id| PickleValue { id: *id, ..whole }))
     }
 
     /// The keys and values of a dict, as they were written; of two equal keys the later one
@@ -151,13 +151,14 @@ impl<'a> Value<'a> {
     /// [`Error::Type`] if it is something else.
     pub fn entries(
         &self,
-    ) -> Result<impl ExactSizeIterator<Item = (Value<'a>, Value<'a>)> + use<'a>, Error> {
+    ) -> Result<impl ExactSizeIterator<Item = (PickleValue<'a>, PickleValue<'a>)> + use<'a>, Error>
+    {
         let Node::Dict(entries) = self.node() else { return Err(self.mismatch("a dict")) };
         let whole = *self;
         let arena = &self.checkpoint.content().arena;
         Ok(entries.iter().map(move |(key, value)| {
             let name = arena.text(*key).unwrap_or(whole.name);
-            (Value { id: *key, ..whole }, Value { id: *value, name, ..whole })
+            (PickleValue { id: *key, ..whole }, PickleValue { id: *value, name, ..whole })
         }))
     }
 
@@ -165,11 +166,11 @@ impl<'a> Value<'a> {
     ///
     /// # Errors
     /// [`Error::Type`] if this is no dict, [`Error::NoEntry`] if it has no such key.
-    pub fn get(&self, key: &str) -> Result<Value<'a>, Error> {
+    pub fn get(&self, key: &str) -> Result<PickleValue<'a>, Error> {
         let entries = self.entries()?;
         let arena = &self.checkpoint.content().arena;
         if let Some((name, id)) = arena.entry(self.id, key) {
-            return Ok(Value { id, name: arena.text(name).unwrap_or(self.name), ..*self });
+            return Ok(PickleValue { id, name: arena.text(name).unwrap_or(self.name), ..*self });
         }
         const SHOWN: usize = 8;
         let count = entries.len();
@@ -230,7 +231,7 @@ impl<'a> Value<'a> {
     }
 }
 
-impl fmt::Debug for Value<'_> {
+impl fmt::Debug for PickleValue<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind())
     }

@@ -19,6 +19,7 @@
 //! ```
 
 use rand::SeedableRng;
+
 pub use rand_chacha::ChaCha8Rng;
 
 /// The random stream of one purpose at one position.

@@ -1,11 +1,13 @@
 //! A file that hands out only what has been looked at.
 
-use crate::thrift::{Value, walk};
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+
 use bytes::Bytes;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::reader::{ChunkReader, Length};
-use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+
+use crate::thrift::{ThriftValue, walk};
 
 /// The length of the metadata, and `PAR1`.
 const FOOTER: u64 = 8;
@@ -44,10 +46,10 @@ impl Guard {
         let metadata = read(&file, length - FOOTER - size, size).map_err(told)?;
         walk(&metadata, &mut |path, value| match (path, value) {
             // The schema, which the reader builds recursively.
-            ([2], Value::List(count)) if count > MOST_COLUMNS => {
+            ([2], ThriftValue::List(count)) if count > MOST_COLUMNS => {
                 Err(format!("it has {count} columns, at most {MOST_COLUMNS} are expected"))
             }
-            ([2, 5], Value::Integer(children)) if !(0..=8).contains(&children) => {
+            ([2, 5], ThriftValue::Integer(children)) if !(0..=8).contains(&children) => {
                 Err(format!("a column has {children} columns within"))
             }
             _ => Ok(()),
@@ -59,10 +61,12 @@ impl Guard {
         let size = LONGEST_HEADER.min(self.length.saturating_sub(start));
         let header = read(&self.file, start, size).map_err(|e| e.to_string())?;
         walk(&header, &mut |path, value| match (path, value) {
-            ([2 | 3], Value::Integer(size)) if !(0..=LARGEST_PAGE).contains(&size) => {
+            ([2 | 3], ThriftValue::Integer(size)) if !(0..=LARGEST_PAGE).contains(&size) => {
                 Err(format!("a page of {size} bytes is more than there can be"))
             }
-            ([5 | 7 | 8, 1], Value::Integer(count)) if !(0..=MOST_VALUES).contains(&count) => {
+            ([5 | 7 | 8, 1], ThriftValue::Integer(count))
+                if !(0..=MOST_VALUES).contains(&count) =>
+            {
                 Err(format!("a page of {count} values is more than there can be"))
             }
             _ => Ok(()),

@@ -1,12 +1,12 @@
 //! Labelled images of parquet files, as Hugging Face's `datasets` writes them: a column `image`
 //! of `{bytes, path}`, a column `label` of integers, and the classes' names in the metadata.
 //!
-//! A [`Shard`] is read a few rows at a time, so that memory holds a page (some megabytes), not
+//! A [`ParquetShard`] is read a few rows at a time, so that memory holds a page (some megabytes), not
 //! a file. Whatever the file claims is checked before the `parquet` crate allocates by it; where
 //! that crate panics nevertheless, the caller gets an [`Error`].
 //!
 //! ```no_run
-//! let shard = fewshot_shards::Shard::open("train-00000-of-00013.parquet".as_ref())?;
+//! let shard = fewshot_shards::ParquetShard::open("train-00000-of-00013.parquet".as_ref())?;
 //! shard.for_each(&mut |row| {
 //!     println!("{} bytes of class {}", row.bytes.len(), shard.names()[row.label]);
 //!     Ok(())
@@ -19,7 +19,7 @@ mod names;
 mod shard;
 mod thrift;
 
-pub use shard::{Labelled, Shard};
+pub use shard::{Labelled, ParquetShard};
 
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,8 @@
 //! The classes' names.
 
-use serde::Deserialize;
 use std::collections::BTreeMap;
+
+use serde::Deserialize;
 
 /// What `datasets` writes under the key `huggingface`.
 #[derive(Deserialize)]
@@ -44,7 +45,7 @@ mod tests {
             "",
             "{}",
             r#"{"info": {"features": {}}}"#,
-            r#"{"info": {"features": {"label": {"dtype": "int64", "_type": "Value"}}}}"#,
+            r#"{"info": {"features": {"label": {"dtype": "int64", "_type": "ThriftValue"}}}}"#,
             r#"{"info": {"features": {"other": {"names": ["n1"]}}}}"#,
         ] {
             assert!(names(wrong).is_err(), "{wrong}");

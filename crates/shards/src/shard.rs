@@ -1,15 +1,17 @@
 //! One file.
 
-use crate::Error;
-use crate::guard::Guard;
-use crate::names::names;
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
 use parquet::basic::Type as Physical;
 use parquet::column::reader::{ColumnReaderImpl, get_typed_column_reader};
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int64Type};
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
-use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+
+use crate::Error;
+use crate::guard::Guard;
+use crate::names::names;
 
 /// Rows that are in hand at once.
 const BATCH: usize = 16;
@@ -21,7 +23,7 @@ const COLUMNS: [(&str, Physical); 3] = [
 ];
 
 /// A parquet file of labelled images.
-pub struct Shard {
+pub struct ParquetShard {
     path: PathBuf,
     reader: SerializedFileReader<Guard>,
     names: Vec<String>,
@@ -35,7 +37,7 @@ pub struct Shard {
 pub struct Labelled<'a> {
     /// Its number in the file.
     pub row: usize,
-    /// Which of [`Shard::names`] it is of.
+    /// Which of [`ParquetShard::names`] it is of.
     pub label: usize,
     /// The image's file.
     pub bytes: &'a [u8],
@@ -46,7 +48,7 @@ pub struct Labelled<'a> {
 /// Hears each row; ends the reading by saying what is wrong.
 pub type Visit<'a> = &'a mut dyn FnMut(Labelled<'_>) -> Result<(), String>;
 
-impl Shard {
+impl ParquetShard {
     /// Opens a file, and reads its metadata.
     ///
     /// # Errors

@@ -14,11 +14,11 @@ pub fn walk(bytes: &[u8], visit: Visit<'_>) -> Result<usize, String> {
 }
 
 /// Hears a field's path and its value, or says what is wrong with it.
-pub type Visit<'a> = &'a mut dyn FnMut(&[i16], Value) -> Result<(), String>;
+pub type Visit<'a> = &'a mut dyn FnMut(&[i16], ThriftValue) -> Result<(), String>;
 
 /// What a field holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Value {
+pub enum ThriftValue {
     Integer(i64),
     /// So many elements follow.
     List(usize),
@@ -60,7 +60,7 @@ impl Walker<'_> {
             1..=3 => self.skip(1),
             4..=6 => {
                 let value = self.integer()?;
-                (self.visit)(&self.path, Value::Integer(value))
+                (self.visit)(&self.path, ThriftValue::Integer(value))
             }
             7 => self.skip(8),
             8 => {
@@ -77,7 +77,7 @@ impl Walker<'_> {
                 if count > (self.bytes.len() - self.at) as u64 {
                     return Err("a list in its metadata is longer than the metadata".into());
                 }
-                (self.visit)(&self.path, Value::List(count as usize))?;
+                (self.visit)(&self.path, ThriftValue::List(count as usize))?;
                 (0..count).try_for_each(|_| self.value(header & 15, depth + 1))
             }
             12 => self.structure(depth + 1),
@@ -122,7 +122,7 @@ impl Walker<'_> {
 mod tests {
     use super::*;
 
-    fn seen(bytes: &[u8]) -> Result<Vec<(Vec<i16>, Value)>, String> {
+    fn seen(bytes: &[u8]) -> Result<Vec<(Vec<i16>, ThriftValue)>, String> {
         let mut all = Vec::new();
         let mut visit = |path: &[i16], value| {
             all.push((path.to_vec(), value));
@@ -137,8 +137,13 @@ mod tests {
     fn integers_are_heard_with_their_path() {
         // 1: i32 -2; 3: list of two structures {5: i32 1}; 4: binary "ab"; 5: true.
         let bytes = [0x15, 3, 0x29, 0x2c, 0x55, 2, 0, 0x55, 2, 0, 0x18, 2, b'a', b'b', 0x11, 0];
-        let one = (vec![3, 5], Value::Integer(1));
-        let expected = [(vec![1], Value::Integer(-2)), (vec![3], Value::List(2)), one.clone(), one];
+        let one = (vec![3, 5], ThriftValue::Integer(1));
+        let expected = [
+            (vec![1], ThriftValue::Integer(-2)),
+            (vec![3], ThriftValue::List(2)),
+            one.clone(),
+            one,
+        ];
         assert_eq!(seen(&bytes).unwrap(), expected);
         for length in 0..bytes.len() {
             assert!(seen(&bytes[..length]).is_err(), "{length}");

@@ -2,11 +2,12 @@
 
 mod common;
 
-use common::{Row, SCHEMA, note, parquet, row};
-use fewshot_shards::Shard;
-use proptest::prelude::*;
 use std::io::Write;
 use std::path::Path;
+
+use common::{Row, SCHEMA, note, parquet, row};
+use fewshot_shards::ParquetShard;
+use proptest::prelude::*;
 
 /// Row number, label, image, path.
 type Seen = (usize, usize, Vec<u8>, Option<String>);
@@ -14,7 +15,7 @@ type Seen = (usize, usize, Vec<u8>, Option<String>);
 fn read(bytes: &[u8]) -> Result<(Vec<String>, Vec<Seen>), String> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(bytes).unwrap();
-    let shard = Shard::open(file.path()).map_err(|e| e.to_string())?;
+    let shard = ParquetShard::open(file.path()).map_err(|e| e.to_string())?;
     let mut seen = Vec::new();
     let all = shard.for_each(&mut |row| {
         seen.push((row.row, row.label, row.bytes.to_vec(), row.path.map(Into::into)));

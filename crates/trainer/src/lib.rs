@@ -1,4 +1,4 @@
-//! The training loop and what it needs: [optimisers](Optimiser), [learning-rate
+//! The training loop and what it needs: [optimizers](Optimizer), [learning-rate
 //! schedules](LearningRate), [TensorBoard events](EventWriter) and the [`Session`] that puts
 //! them together with a configuration.
 //!
@@ -8,23 +8,23 @@
 //! trainer --config configs/cpu/mini-imagenet-conv4.toml method.margin=-0.02
 //! ```
 //!
-//! The optimisers and schedules serve any candle training loop:
+//! The optimizers and schedules serve any candle training loop:
 //!
 //! ```
 //! use candle_core::{Device, Tensor, Var};
-//! use fewshot_experiment::Optimizer;
+//! use fewshot_experiment::OptimizerKind;
 //! use std::collections::BTreeMap;
-//! use trainer::{LearningRate, Optimiser};
+//! use trainer::{LearningRate, Optimizer};
 //!
 //! # fn main() -> candle_core::Result<()> {
 //! let weight = Var::new(&[3f32, -2.0], &Device::Cpu)?;
 //! let parameters = BTreeMap::from([("weight".to_owned(), weight.clone())]);
-//! let mut optimiser = Optimiser::new(Optimizer::Adam, 0.0, parameters)?;
+//! let mut optimizer = Optimizer::new(OptimizerKind::Adam, 0.0, parameters)?;
 //! // Two epochs of warm-up out of ten, 20 steps each.
 //! let rate = LearningRate::from_epochs(0.1, Some((2, 10)), 20);
 //! for step in 0..200 {
 //!     let loss = weight.sqr()?.sum_all()?;
-//!     optimiser.step(&loss.backward()?, rate.at(step))?;
+//!     optimizer.step(&loss.backward()?, rate.at(step))?;
 //! }
 //! assert!(weight.sqr()?.sum_all()?.to_scalar::<f32>()? < 1e-3);
 //! # Ok(())
@@ -43,7 +43,7 @@ mod session;
 mod steps;
 mod tensorboard;
 
-pub use optimizer::Optimiser;
+pub use optimizer::Optimizer;
 pub use parallel::Parallel;
 pub use ranks::Ranks;
 pub use report::{FinalReport, ModelReport};

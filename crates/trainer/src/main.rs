@@ -1,17 +1,18 @@
 //! Trains a few-shot backbone with a margin classifier, and reports what it reaches.
 
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
 use candle_core::Device;
 use clap::Parser;
 use fewshot_experiment::{
     Checkpoint, Config, Error, Model, Progress, Provenance, RawConfig, RunFolder, TrainingState,
     device, start, write_atomically,
 };
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
-use trainer::{Datasets, FinalReport, ModelReport, Optimiser, Outcome, Parallel, Ranks, Session};
+use trainer::{Datasets, FinalReport, ModelReport, Optimizer, Outcome, Parallel, Ranks, Session};
 
 /// What is trained without --config: no file and no download is needed for it.
 const QUICKSTART: &str = include_str!("../../../configs/quickstart.toml");
@@ -123,7 +124,7 @@ fn run(arguments: &Arguments, started: Instant) -> Result<Outcome, Error> {
     let model = Model::new(&config, datasets.base.class_count(), &device)?;
     let train = &config.train;
     let parameters = model.parameters.trainable();
-    let mut optimiser = Optimiser::new(train.optimizer, train.weight_decay, parameters)?;
+    let mut optimizer = Optimizer::new(train.optimizer, train.weight_decay, parameters)?;
     let mut state = TrainingState::default();
     // Only the first of several processes keeps anything.
     let elsewhere = (!is_first).then(tempfile::tempdir).transpose();
@@ -139,7 +140,7 @@ fn run(arguments: &Arguments, started: Instant) -> Result<Outcome, Error> {
         None => start_run(&folder)?,
         Some(resume) => {
             let from = resume_path(&folder, resume);
-            state = load(&from, &config, &model, &mut optimiser)?;
+            state = load(&from, &config, &model, &mut optimizer)?;
             let run = if from.parent() == Some(&folder) && is_first {
                 RunFolder::open(&folder)?
             } else {
@@ -165,7 +166,7 @@ fn run(arguments: &Arguments, started: Instant) -> Result<Outcome, Error> {
         datasets: &datasets,
         run: &run,
         model,
-        optimiser,
+        optimizer,
         state,
         device: device.clone(),
         parallel,
@@ -202,12 +203,12 @@ fn resume_path(folder: &Path, resume: &str) -> PathBuf {
     }
 }
 
-/// Loads a checkpoint and its optimiser; gives how far it had come.
+/// Loads a checkpoint and its optimizer; gives how far it had come.
 fn load(
     path: &Path,
     config: &Config,
     model: &Model,
-    optimiser: &mut Optimiser,
+    optimizer: &mut Optimizer,
 ) -> Result<TrainingState, Error> {
     let checkpoint = Checkpoint::read(path)?;
     let fits = model.parameters.load(&checkpoint.tensors);
@@ -215,7 +216,7 @@ fn load(
         let network = format!("{} with {}", config.method.backbone, config.method.classifier);
         Error::checkpoint(path, format!("does not hold a {network}: {}", Error::from(e)))
     })?;
-    optimiser.load(&RunFolder::optimizer(path, &checkpoint.state)?)?;
+    optimizer.load(&RunFolder::optimizer(path, &checkpoint.state)?)?;
     Ok(checkpoint.state)
 }
 

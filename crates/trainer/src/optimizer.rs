@@ -1,13 +1,14 @@
 //! Update rules, as `torch.optim` defines them.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
 use candle_core::backend::BackendStorage as _;
 use candle_core::{
     CpuStorage, Device, InplaceOp2, Layout, Result, Tensor, Var, backprop::GradStore, bail,
 };
-use fewshot_experiment::Optimizer as Rule;
+use fewshot_experiment::OptimizerKind as Rule;
 use rayon::prelude::*;
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
@@ -16,7 +17,7 @@ const EPS: f64 = 1e-8;
 const CHUNK: usize = 1 << 14;
 
 /// Updates parameters in place from their gradients.
-pub struct Optimiser {
+pub struct Optimizer {
     rule: Rule,
     weight_decay: f64,
     parameters: BTreeMap<String, Var>,
@@ -53,8 +54,8 @@ struct State {
     second: Vec<f32>,
 }
 
-impl Optimiser {
-    /// An optimiser that has not seen a gradient.
+impl Optimizer {
+    /// An optimizer that has not seen a gradient.
     ///
     /// # Errors
     /// Out of memory.
@@ -247,8 +248,8 @@ impl Optimiser {
         for (name, tensor) in &own {
             match tensors.get(name) {
                 Some(t) if t.dims() == tensor.dims() && t.dtype() == tensor.dtype() => {}
-                Some(t) => bail!("optimiser: `{name}` is {t:?}, expected {tensor:?}"),
-                None => bail!("optimiser: `{name}` is absent, as it is for another optimiser"),
+                Some(t) => bail!("optimizer: `{name}` is {t:?}, expected {tensor:?}"),
+                None => bail!("optimizer: `{name}` is absent, as it is for another optimizer"),
             }
         }
         let given = |prefix: &str, name: &str| &tensors[&format!("{prefix}.{name}")];
@@ -286,7 +287,7 @@ impl<F: FnMut(&mut [f32], &[f32]) + Send> InPlace<F> {
 
 impl<F: FnMut(&mut [f32], &[f32]) + Send> InplaceOp2 for InPlace<F> {
     fn name(&self) -> &'static str {
-        "optimiser update"
+        "optimizer update"
     }
 
     fn cpu_fwd(
@@ -298,10 +299,10 @@ impl<F: FnMut(&mut [f32], &[f32]) + Send> InplaceOp2 for InPlace<F> {
     ) -> Result<()> {
         let range = |layout: &Layout| match layout.contiguous_offsets() {
             Some((start, end)) => Ok(start..end),
-            None => bail!("optimiser update: strides {:?}, expected contiguous", layout.stride()),
+            None => bail!("optimizer update: strides {:?}, expected contiguous", layout.stride()),
         };
         let CpuStorage::F32(x) = x else {
-            bail!("optimiser update: dtype {:?}, expected f32", x.dtype())
+            bail!("optimizer update: dtype {:?}, expected f32", x.dtype())
         };
         let mut change = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut x[range(layout)?], &a.as_slice::<f32>()?[range(a_layout)?]);

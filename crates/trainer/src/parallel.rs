@@ -1,8 +1,9 @@
 //! Several processes that train one model.
 
-use crate::Ranks;
 use candle_core::{Device, Tensor, backprop::GradStore};
 use fewshot_experiment::{Config, DeviceKind, Error};
+
+use crate::Ranks;
 
 /// What this process says to the others, where there are any.
 pub struct Parallel {

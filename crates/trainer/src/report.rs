@@ -1,11 +1,12 @@
 //! The report at the end of a training, as the published code prints it.
 
-use crate::Datasets;
 use candle_core::Device;
 use evaluator::{SplitResults, base_accuracy, evaluate_bank, evaluate_split, pixels};
 use fewshot_episodes::Head;
 use fewshot_experiment::{Config, Error, Model, Provenance};
 use serde::Serialize;
+
+use crate::Datasets;
 
 /// What one checkpoint reaches.
 #[derive(Clone, Debug, Serialize)]

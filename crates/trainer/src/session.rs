@@ -1,20 +1,22 @@
 //! A training from its first step, or from where it was interrupted, to its last.
 
-use crate::batches::{Batches, Ready};
-use crate::steps::Steps;
-use crate::{EventWriter, LearningRate, Optimiser, Parallel, Ranks};
-use candle_core::Device;
-use evaluator::{extract_features, few_shot, head_of};
-use fewshot_data::{Dataset, Shard, Split};
-use fewshot_experiment::{
-    Config, Error, Model, Progress, Provenance, RunFolder, TrainingState, open_optional,
-    open_shard, open_split, sampler,
-};
-use fewshot_losses::{cross_entropy, right_rows};
-use fewshot_models::Pass;
-use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
+
+use candle_core::Device;
+use evaluator::{extract_features, few_shot, head_of};
+use fewshot_data::{Dataset, Replica, Split};
+use fewshot_experiment::{
+    Config, Error, Model, Progress, Provenance, RunFolder, TrainingState, open_optional,
+    open_replica_loader, open_split, sampler,
+};
+use fewshot_losses::{count_correct, cross_entropy};
+use fewshot_models::Pass;
+use serde_json::{Value, json};
+
+use crate::batches::{Batches, Ready};
+use crate::steps::Steps;
+use crate::{EventWriter, LearningRate, Optimizer, Parallel, Ranks};
 
 /// The images of an experiment.
 pub struct Datasets {
@@ -69,7 +71,7 @@ pub struct Session<'a> {
     /// What it trains.
     pub model: Model,
     /// How it updates.
-    pub optimiser: Optimiser,
+    pub optimizer: Optimizer,
     /// How far it has come.
     pub state: TrainingState,
     /// Where it computes.
@@ -90,7 +92,8 @@ impl Session<'_> {
         let config = self.config;
         let Ranks { rank: index, count, .. } = self.parallel.ranks;
         let base = self.datasets.base.clone();
-        let loader = open_shard(config, base, true, Shard { index, count })?;
+        let loader =
+            open_replica_loader(config, base, true, Replica { rank: index, world_size: count })?;
         let (images_per_epoch, steps_per_epoch) = (loader.len(), loader.batches_per_epoch());
         let rate = LearningRate::new(config, steps_per_epoch);
         let first_step = self.state.epochs * steps_per_epoch + self.state.steps;
@@ -159,9 +162,9 @@ impl Session<'_> {
         let features = self.parallel.forward(shares, || backbone.forward(&images, pass))?;
         let scores = self.model.head.training_scores(&features, &labels)?;
         let loss = cross_entropy(&scores, &labels)?;
-        let gradients = self.parallel.backward(&loss, self.optimiser.parameters())?;
-        self.optimiser.step(&gradients, rate)?;
-        steps.add(step, rate, count, loss.detach(), right_rows(&scores, &labels)?);
+        let gradients = self.parallel.backward(&loss, self.optimizer.parameters())?;
+        self.optimizer.step(&gradients, rate)?;
+        steps.add(step, rate, count, loss.detach(), count_correct(&scores, &labels)?);
         self.state.steps += 1;
         Ok(count)
     }
@@ -282,7 +285,7 @@ impl Session<'_> {
     }
 
     fn save(&self, is_best: bool) -> Result<(), Error> {
-        let optimizer = self.optimiser.tensors()?;
+        let optimizer = self.optimizer.tensors()?;
         self.run.save(self.config, &self.state, &self.model, &optimizer, is_best)
     }
 }

@@ -1,11 +1,12 @@
 //! TensorBoard event files: records of protocol buffers, each between two checksums.
 
-use fewshot_experiment::Error;
-use prost::Message;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+
+use fewshot_experiment::Error;
+use prost::Message;
 
 /// Writes scalars for TensorBoard.
 pub struct EventWriter {

@@ -2,10 +2,11 @@
 
 mod common;
 
-use common::{succeed, trainer};
-use fewshot_data::{Dataset, PackInfo, PackWriter, SourceKind, SourceSpec, Split};
 use std::fs::{self, File};
 use std::path::Path;
+
+use common::{succeed, trainer};
+use fewshot_data::{Dataset, PackInfo, PackWriter, SourceKind, SourceSpec, Split};
 
 /// Class folders of drawn characters: ten base, five val, five novel classes.
 fn birds(root: &Path) {

@@ -3,11 +3,12 @@
 
 mod common;
 
-use candle_core::{DType, Device, Tensor};
-use common::{stderr, succeed, trainer};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output};
+
+use candle_core::{DType, Device, Tensor};
+use common::{stderr, succeed, trainer};
 
 /// Where the meeting is one port further, as it is beside torchrun's own.
 fn port() -> u16 {

@@ -1,14 +1,15 @@
-//! Learning rates, optimisers and a whole training against the published implementation.
+//! Learning rates, optimizers and a whole training against the published implementation.
+
+use std::collections::BTreeMap;
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor, Var};
-use fewshot_experiment::Optimizer;
+use fewshot_experiment::OptimizerKind;
 use fewshot_losses::{ClassifierKind, Margin, MarginHead, cross_entropy};
 use fewshot_models::{Backbone, BackboneKind, DropOptions, Parameters, Pass};
 use fewshot_parity::{Inputs, check, device, digest_deviation, files, integers, numbers};
 use serde_json::Value;
-use std::collections::BTreeMap;
-use trainer::{LearningRate, Optimiser};
+use trainer::{LearningRate, Optimizer};
 
 fn tensor(data: Vec<f32>, shape: &[usize]) -> Tensor {
     Tensor::from_vec(data, shape, device()).unwrap()
@@ -69,11 +70,11 @@ fn gradients(parameter: &Var, gradient: &Tensor) -> GradStore {
 
 #[test]
 fn parity_optimizers() {
-    let sgd = |dampening, nesterov| Optimizer::Sgd { momentum: 0.9, dampening, nesterov };
+    let sgd = |dampening, nesterov| OptimizerKind::Sgd { momentum: 0.9, dampening, nesterov };
     // Name in the file, rule, rate, weight decay.
     let rules = [
-        ("adam", Optimizer::Adam, 3e-3, 5e-4),
-        ("adamw", Optimizer::AdamW, 3e-3, 5e-4),
+        ("adam", OptimizerKind::Adam, 3e-3, 5e-4),
+        ("adamw", OptimizerKind::AdamW, 3e-3, 5e-4),
         ("sgd_nesterov", sgd(0.0, true), 0.1, 5e-4),
         ("sgd_dampening", sgd(0.9, false), 0.01, 1e-3),
     ];
@@ -84,7 +85,7 @@ fn parity_optimizers() {
             let weight = tensor(inputs.fill("opt/weight", &shape), &shape);
             let weight = Var::from_tensor(&weight).unwrap();
             let parameters = BTreeMap::from([("weight".to_owned(), weight.clone())]);
-            let mut optimiser = Optimiser::new(rule, weight_decay, parameters).unwrap();
+            let mut optimizer = Optimizer::new(rule, weight_decay, parameters).unwrap();
 
             let trace = json["trace"][name].as_array().unwrap();
             assert_eq!(trace.len(), 10, "{file} {name}");
@@ -93,7 +94,7 @@ fn parity_optimizers() {
                 let gradient = inputs.uniform(&format!("opt/grad/{update}"), 12);
                 let gradient = gradient.into_iter().map(|u| (u - 0.5) as f32).collect();
                 let gradient = gradients(&weight, &tensor(gradient, &shape));
-                optimiser.step(&gradient, rate).unwrap();
+                optimizer.step(&gradient, rate).unwrap();
                 worst = worst.max(largest(values(&weight), numbers(expected), absolute));
             }
             check(&format!("{file} {name}"), worst, 1e-6);
@@ -149,7 +150,7 @@ fn run(json: &Value, scale: f64) -> Distance {
     let inputs = Inputs::of(json);
     let network = Network::new(&inputs);
     let trainable = network.parameters.trainable();
-    let mut optimiser = Optimiser::new(Optimizer::Adam, 5e-4, trainable).unwrap();
+    let mut optimizer = Optimizer::new(OptimizerKind::Adam, 5e-4, trainable).unwrap();
     let labels = Tensor::arange(0, CLASSES as u32, device()).unwrap();
     let images = |name: &str, count: usize| {
         let shape = [count, 3, 84, 84];
@@ -165,7 +166,7 @@ fn run(json: &Value, scale: f64) -> Distance {
         let features = network.backbone.forward(&images, pass).unwrap();
         let scores = network.head.training_scores(&features, &labels).unwrap();
         let loss = cross_entropy(&scores, &labels).unwrap();
-        optimiser.step(&loss.backward().unwrap(), rate).unwrap();
+        optimizer.step(&loss.backward().unwrap(), rate).unwrap();
         values(&loss)[0]
     };
     let losses: Vec<_> = rates.into_iter().enumerate().map(step).collect();

@@ -2,10 +2,11 @@
 
 mod common;
 
-use common::{stderr, succeed, trainer};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+
+use common::{stderr, succeed, trainer};
 
 /// Runs a command that must refuse, naming each of `parts`.
 #[track_caller]
@@ -149,7 +150,7 @@ fn checkpoints() {
     let last = run.join("last.safetensors");
     refuse(resume(&last).arg("method.backbone=resnet10"), &["last.safetensors", "resnet10"]);
     refuse(resume(&last).arg("method.image_size=32"), &["last.safetensors", "classifier.weight"]);
-    refuse(resume(&last).arg("train.optimizer=sgd"), &["optimiser"]);
+    refuse(resume(&last).arg("train.optimizer=sgd"), &["optimizer"]);
 
     let bytes = fs::read(&last).unwrap();
     let half = run.join("half.safetensors");

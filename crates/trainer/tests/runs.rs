@@ -2,12 +2,13 @@
 
 mod common;
 
-use common::{succeed, trainer};
-use serde_json::Value;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
+
+use common::{succeed, trainer};
+use serde_json::Value;
 
 fn json(path: &Path) -> Value {
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()

@@ -1,13 +1,15 @@
 //! A row before it is measured, and the measuring: ours and PyTorch's in turn.
 
-use super::Error;
-use super::python::{Interpreter, Script};
-use super::row::{Better, Row};
-use fewshot_experiment::Progress;
-use serde_json::Value;
 use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::Duration;
+
+use fewshot_experiment::Progress;
+use serde_json::Value;
+
+use super::Error;
+use super::python::{Interpreter, Script};
+use super::row::{Better, Row};
 
 /// Between the sides, so that the threads of one no longer spin when the other begins.
 const PAUSE: Duration = Duration::from_millis(300);

@@ -1,8 +1,7 @@
 //! The speed of fine-tuning, on features that are at hand.
 
-use super::Error;
-use super::case::{Case, Measure, Setup};
-use super::row::Better;
+use std::time::Instant;
+
 #[cfg(feature = "cuda")]
 use fewshot_episodes::evaluate_on_gpu;
 use fewshot_episodes::{EpisodeShape, FeatureBank, FineTune, Head, Sampler, evaluate};
@@ -10,7 +9,10 @@ use fewshot_losses::ClassifierKind;
 use fewshot_seed::stream;
 use rand::Rng;
 use serde_json::json;
-use std::time::Instant;
+
+use super::Error;
+use super::case::{Case, Measure, Setup};
+use super::row::Better;
 
 /// Novel classes of mini-ImageNet, fewer images of each than there are.
 const CLASSES: u32 = 20;

@@ -1,14 +1,16 @@
 //! Training steps on an NVIDIA GPU, of images that are there.
 
-use super::Error;
-use super::case::{Case, Measure, Setup};
-use super::row::Better;
-use super::training::{Network, Training};
+use std::time::Instant;
+
 use candle_core::{Device, Tensor};
 use fewshot_experiment::{RawConfig, device, image_dtype};
 use fewshot_models::BackboneKind;
 use serde_json::json;
-use std::time::Instant;
+
+use super::Error;
+use super::case::{Case, Measure, Setup};
+use super::row::Better;
+use super::training::{Network, Training};
 
 /// Network and steps a measurement.
 const TRAINED: [(Network, usize); 3] = [

@@ -1,10 +1,12 @@
 //! What the figures were measured on.
 
-use super::python::Interpreter;
+use std::fs::read_to_string;
+
 use fewshot_experiment::{Provenance, RawConfig};
 use serde::Serialize;
 use serde_json::Value;
-use std::fs::read_to_string;
+
+use super::python::Interpreter;
 
 /// A machine and what runs on it.
 #[derive(Clone, Debug, Serialize)]

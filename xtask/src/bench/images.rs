@@ -1,13 +1,15 @@
 //! Files of images for both sides: real ones where mini-ImageNet is at hand, else made up.
 
-use super::Error;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
 use fewshot_seed::stream;
 use image::{Rgb, RgbImage, imageops};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use rand::Rng;
-use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+
+use super::Error;
 
 /// The folder of mini-ImageNet under FEWSHOT_DATA.
 const MINI_IMAGENET: &str = "mini-imagenet-84";

@@ -1,16 +1,18 @@
 //! The speed of single convolutions, and what the machine has at most.
 
-use super::Error;
-use super::case::{Case, Measure, Setup};
-use super::row::Better;
+use std::hint::black_box;
+use std::time::Instant;
+
 use fewshot_ops::cpu::Real as _;
-use fewshot_ops::cpu::conv::{Finish, Geometry, forward, input_gradient, kernel_gradient};
-use fewshot_ops::cpu::simd::{Kernel, Vector};
+use fewshot_ops::cpu::conv::{Epilogue, Geometry, forward, input_gradient, kernel_gradient};
+use fewshot_ops::cpu::simd::{SimdKernel, Vector};
 use fewshot_seed::stream;
 use rand::Rng;
 use serde_json::json;
-use std::hint::black_box;
-use std::time::Instant;
+
+use super::Error;
+use super::case::{Case, Measure, Setup};
+use super::row::Better;
 
 const BATCH: usize = 64;
 /// Channels in, side, channels out, side of the kernel, stride: all sizes of ResNet-18 at
@@ -73,7 +75,7 @@ fn case(sizes: [usize; 5], pass: &'static str, batch: usize) -> Result<Case, Err
         let operations = (2 * dy.len() * g.patch()) as f64;
         Ok(Box::new(move || {
             let work = || match pass {
-                "forward" => forward(&g, black_box(&x), &weights, Finish::bias(None)).len(),
+                "forward" => forward(&g, black_box(&x), &weights, Epilogue::bias(None)).len(),
                 "gradient of the input" => input_gradient(&g, black_box(&dy), &weights).len(),
                 _ => kernel_gradient(&g, black_box(&x), &dy).len(),
             };
@@ -106,7 +108,7 @@ struct Peak {
     steps: usize,
 }
 
-impl Kernel<f32> for Peak {
+impl SimdKernel<f32> for Peak {
     type Output = f64;
 
     #[inline(always)]

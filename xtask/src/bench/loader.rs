@@ -1,15 +1,17 @@
 //! The speed of decoding and transforms, on one thread.
 
-use super::case::{Case, Measure, Setup};
-use super::row::Better;
-use super::{Error, images};
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
 use fewshot_data::{
     Loader, LoaderOptions, SourceKind, SourceSpec, Split, TrainTransform, Transform,
 };
 use serde_json::json;
-use std::fs;
-use std::path::Path;
-use std::time::Instant;
+
+use super::case::{Case, Measure, Setup};
+use super::row::Better;
+use super::{Error, images};
 
 /// Side of the transformed images, in pixels.
 const SIZE: usize = 84;

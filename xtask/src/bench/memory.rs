@@ -1,12 +1,14 @@
 //! How much memory training needs: the peak of a process that does nothing else.
 
+use std::process::Command;
+
+use fewshot_models::BackboneKind;
+use serde_json::json;
+
 use super::Error;
 use super::case::{Case, Measure, Setup};
 use super::row::Better;
 use super::training::{Network, Training};
-use fewshot_models::BackboneKind;
-use serde_json::json;
-use std::process::Command;
 
 const NETWORK: Network = Network { backbone: BackboneKind::ResNet18, size: 84, batch: 64 };
 const STEPS: usize = 5;

@@ -25,15 +25,17 @@ pub mod training;
 pub use error::Error;
 pub use memory::Probe;
 
-use crate::programs;
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+
 use case::Setup;
 use fewshot_experiment::{Progress, write_atomically};
 use hardware::Hardware;
 use kind::Kind;
 use python::Interpreter;
 use report::Report;
-use std::fs::OpenOptions;
-use std::path::{Path, PathBuf};
+
+use crate::programs;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:

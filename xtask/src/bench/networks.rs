@@ -1,14 +1,16 @@
 //! The speed of the networks: training steps and features, of images that are at hand.
 
-use super::Error;
-use super::case::{Case, Measure, Setup};
-use super::row::Better;
-use super::training::{CLASSES, Network, Training};
+use std::time::Instant;
+
 use candle_core::Device;
 use fewshot_experiment::Model;
 use fewshot_models::{BackboneKind, Pass};
 use serde_json::json;
-use std::time::Instant;
+
+use super::Error;
+use super::case::{Case, Measure, Setup};
+use super::row::Better;
+use super::training::{CLASSES, Network, Training};
 
 /// Network and steps a measurement, so that each takes about a second on two cores.
 const TRAINED: [(Network, usize); 5] = [

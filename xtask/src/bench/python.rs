@@ -1,13 +1,15 @@
 //! PyTorch's side: an interpreter that has it, and the script beside this file.
 
-use super::Error;
-use serde_json::Value;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
+
+use serde_json::Value;
+
+use super::Error;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/bench/pytorch.py");
 /// Where it is for a program that was built elsewhere and runs in a checkout.

@@ -1,8 +1,9 @@
 //! The rows for readers, and for programs.
 
+use serde::Serialize;
+
 use super::hardware::Hardware;
 use super::row::{Row, Spread};
-use serde::Serialize;
 
 /// Everything that was measured, and on what.
 #[derive(Debug, Serialize)]

@@ -1,7 +1,8 @@
 //! A measured row and its statistics.
 
-use super::case::Pair;
 use serde::Serialize;
+
+use super::case::Pair;
 
 /// Which way a figure is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -1,17 +1,19 @@
 //! Whole epochs, from files to updates.
 
-use super::case::{Case, Measure, Setup};
-use super::row::Better;
-use super::training::{Network, Training};
-use super::{Error, images};
-use candle_core::{Device, Tensor};
-use evaluator::image_tensor;
-use fewshot_experiment::{RawConfig, open_loader, open_split};
-use serde_json::json;
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+
+use candle_core::{Device, Tensor};
+use evaluator::image_tensor;
+use fewshot_experiment::{RawConfig, open_loader, open_split};
+use serde_json::json;
+
+use super::case::{Case, Measure, Setup};
+use super::row::Better;
+use super::training::{Network, Training};
+use super::{Error, images};
 
 const CONFIG: &str = include_str!("../../../configs/cpu/mini-imagenet-conv4.toml");
 

@@ -1,13 +1,14 @@
 //! How soon training begins.
 
-use super::Error;
-use super::case::{Case, Measure, Setup};
-use super::row::Better;
-use crate::programs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
+
+use super::Error;
+use super::case::{Case, Measure, Setup};
+use super::row::Better;
+use crate::programs;
 
 const TRAINER: &str = if cfg!(windows) { "trainer.exe" } else { "trainer" };
 /// How the trainer's line begins that the first step is followed by.

@@ -1,12 +1,14 @@
 //! A training as the trainer has it, without its files and its log.
 
-use super::Error;
+use std::time::Instant;
+
 use candle_core::{Device, Tensor};
 use fewshot_experiment::{Config, Model, RawConfig, device, image_dtype};
 use fewshot_losses::{backward, cross_entropy};
 use fewshot_models::{BackboneKind, Pass};
-use std::time::Instant;
-use trainer::Optimiser;
+use trainer::Optimizer;
+
+use super::Error;
 
 /// Base classes of mini-ImageNet.
 pub const CLASSES: usize = 64;
@@ -110,7 +112,7 @@ impl std::fmt::Display for Network {
 /// A training under way.
 pub struct Training {
     model: Model,
-    optimiser: Optimiser,
+    optimizer: Optimizer,
     steps: u64,
     device: Device,
 }
@@ -125,8 +127,8 @@ impl Training {
         let model = Model::new(config, CLASSES, &device)?;
         let parameters = model.parameters.trainable();
         let train = &config.train;
-        let optimiser = Optimiser::new(train.optimizer, train.weight_decay, parameters)?;
-        Ok(Self { model, optimiser, steps: 0, device })
+        let optimizer = Optimizer::new(train.optimizer, train.weight_decay, parameters)?;
+        Ok(Self { model, optimizer, steps: 0, device })
     }
 
     /// Images and labels where and as the network takes them.
@@ -152,7 +154,7 @@ impl Training {
         let features = self.model.backbone.forward(images, pass)?;
         let scores = self.model.head.training_scores(&features, labels)?;
         let loss = cross_entropy(&scores, labels)?;
-        self.optimiser.step(&backward(&loss)?, RATE)?;
+        self.optimizer.step(&backward(&loss)?, RATE)?;
         self.steps += 1;
         Ok(loss.detach())
     }
@@ -179,7 +181,7 @@ impl Training {
         let head = lap()?;
         let gradients = backward(&loss)?;
         let back = lap()?;
-        self.optimiser.step(&gradients, RATE)?;
+        self.optimizer.step(&gradients, RATE)?;
         Ok([forward, head, back, lap()?])
     }
 }

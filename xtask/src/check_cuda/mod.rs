@@ -6,9 +6,10 @@
 
 mod simulated;
 
-use crate::programs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use crate::programs;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:

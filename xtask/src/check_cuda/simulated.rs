@@ -1,10 +1,11 @@
 //! The tests of the CUDA build on a simulated GPU.
 
-use super::{root, succeed};
-use crate::programs;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use super::{root, succeed};
+use crate::programs;
 
 /// Its sources, each with the way it is compiled: convolutions are worth vectors.
 const SOURCES: [(&str, &[&str]); 7] = [

@@ -1,9 +1,10 @@
 //! What a download is doing, for people.
 
-use fewshot_fetch::{Event, bytes};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
+
+use fewshot_fetch::{Event, bytes};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Time between lines where there is no terminal.
 const INTERVAL: Duration = Duration::from_secs(10);

@@ -1,9 +1,10 @@
 //! CIFAR-FS: the images of CIFAR-100, in a folder for each class of each split.
 
-use fewshot_fetch::{Event, Listener};
-use image::RgbImage;
 use std::fs;
 use std::path::Path;
+
+use fewshot_fetch::{Event, Listener};
+use image::RgbImage;
 
 /// Pixels of a side.
 const SIDE: u32 = 32;

@@ -1,9 +1,11 @@
 //! Which datasets there are.
 
-use super::place;
-use fewshot_fetch::{Dataset, Readiness, bytes, datasets};
-use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+
+use fewshot_fetch::{PublishedDataset, Readiness, bytes, datasets};
+use serde_json::{Value, json};
+
+use super::place;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -37,7 +39,7 @@ impl List {
 }
 
 /// The state's name, and the bytes that have arrived.
-fn state(dataset: &Dataset, data: &Path) -> (&'static str, u64) {
+fn state(dataset: &PublishedDataset, data: &Path) -> (&'static str, u64) {
     match dataset.package.readiness(data) {
         Readiness::Ready => ("ready", 0),
         Readiness::Incomplete => ("incomplete", 0),
@@ -46,7 +48,7 @@ fn state(dataset: &Dataset, data: &Path) -> (&'static str, u64) {
     }
 }
 
-fn row(dataset: &Dataset, data: &Path) -> Value {
+fn row(dataset: &PublishedDataset, data: &Path) -> Value {
     let (state, arrived) = state(dataset, data);
     let archives = dataset.package.archives.iter().map(|archive| {
         let remote = &archive.remote;
@@ -75,7 +77,7 @@ fn row(dataset: &Dataset, data: &Path) -> Value {
     })
 }
 
-fn paragraph(dataset: &Dataset, data: &Path) -> String {
+fn paragraph(dataset: &PublishedDataset, data: &Path) -> String {
     let path = data.join(&dataset.package.folder);
     let state = match state(dataset, data) {
         ("ready", _) => format!("ready in {}", path.display()),

@@ -1,15 +1,17 @@
 //! mini-ImageNet, of the shards that the Hugging Face hub has of it.
 
-use fewshot_data::mini_imagenet;
-use fewshot_experiment::write_atomically;
-use fewshot_fetch::{
-    Archive, Dataset, Digest, Error, Event, Format, Hub, Listed, Listener, Listing, Remote, Size,
-};
-use fewshot_shards::{Labelled, Shard};
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+
+use fewshot_data::mini_imagenet;
+use fewshot_experiment::write_atomically;
+use fewshot_fetch::{
+    Archive, Digest, Error, Event, Format, Hub, Listed, Listener, Listing, PublishedDataset,
+    Remote, Size,
+};
+use fewshot_shards::{Labelled, ParquetShard};
 
 /// Shards of these splits of the repository; its `test` has other images than mini-ImageNet.
 const SPLITS: [&str; 2] = ["data/train-", "data/validation-"];
@@ -20,7 +22,7 @@ const MOST_BYTES: u64 = 16_000_000_000;
 /// the folder, for calls without it. Without either, given shards are taken at their word; the
 /// classes and counts of what comes out are checked in any case. Gives what to say about that.
 pub fn list_shards(
-    dataset: &mut Dataset,
+    dataset: &mut PublishedDataset,
     hub: &Hub,
     from: &[PathBuf],
     data: &Path,
@@ -46,7 +48,7 @@ pub fn list_shards(
     Ok(None)
 }
 
-fn add(dataset: &mut Dataset, remotes: Vec<Remote>) {
+fn add(dataset: &mut PublishedDataset, remotes: Vec<Remote>) {
     let archive = |remote| Archive { remote, format: Format::Plain, strip: None };
     dataset.package.archives = remotes.into_iter().map(archive).collect();
 }
@@ -156,14 +158,14 @@ pub fn make(
     paths.sort();
     let mut total = 0u64;
     for path in &paths {
-        let shard = Shard::open(path).map_err(|e| e.to_string())?;
+        let shard = ParquetShard::open(path).map_err(|e| e.to_string())?;
         check_names(shard.names()).map_err(|why| format!("{}: {why}", path.display()))?;
         total += shard.rows() as u64;
     }
     let mut writer = Writer { out, images_per_class, counts: BTreeMap::new() };
     let mut done = 0;
     for (number, path) in paths.iter().enumerate() {
-        let shard = Shard::open(path).map_err(|e| e.to_string())?;
+        let shard = ParquetShard::open(path).map_err(|e| e.to_string())?;
         let write = &mut |row: Labelled<'_>| {
             writer.write(&shard.names()[row.label], number, row)?;
             done += 1;

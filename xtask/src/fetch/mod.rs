@@ -11,11 +11,12 @@ pub use cifar::SPLITS as CIFAR_FS_SPLITS;
 pub use list::List;
 pub use place::data_folder;
 
+use std::path::{Path, PathBuf};
+
 use fewshot_data::{SourceKind, SourceSpec, Split};
 use fewshot_fetch::{
-    Dataset, Downloader, Hub, Installed, Installer, Listener, Readiness, bytes, datasets,
+    Downloader, Hub, Installed, Installer, Listener, PublishedDataset, Readiness, bytes, datasets,
 };
-use std::path::{Path, PathBuf};
 
 #[derive(Clone, clap::Args)]
 #[command(after_help = "Examples:
@@ -83,7 +84,12 @@ impl Download {
     }
 
     /// Asks the hub for the archives first, unless the dataset is there.
-    fn get_of_hub(&self, mut dataset: Dataset, hub: Hub, data: &Path) -> Result<String, String> {
+    fn get_of_hub(
+        &self,
+        mut dataset: PublishedDataset,
+        hub: Hub,
+        data: &Path,
+    ) -> Result<String, String> {
         let hub = if self.offline { hub.offline() } else { hub };
         let downloader = hub.downloader().clone();
         let mut whole = self.clone();
@@ -100,7 +106,7 @@ impl Download {
 
     fn get(
         &self,
-        mut dataset: Dataset,
+        mut dataset: PublishedDataset,
         mut downloader: Downloader,
         data: &Path,
     ) -> Result<String, String> {
@@ -141,7 +147,7 @@ impl Download {
         ))
     }
 
-    fn add_mirrors(&self, dataset: &mut Dataset) -> Result<(), String> {
+    fn add_mirrors(&self, dataset: &mut PublishedDataset) -> Result<(), String> {
         for mirror in self.mirror.iter().rev() {
             let path = mirror.split(['?', '#']).next().unwrap_or_default();
             let file = path.rsplit('/').next().unwrap_or_default();
@@ -164,7 +170,7 @@ impl Download {
 }
 
 /// Opens the dataset as a training would, and checks that it is whole.
-fn opened(dataset: &Dataset, folder: &Path) -> Result<(usize, usize), String> {
+fn opened(dataset: &PublishedDataset, folder: &Path) -> Result<(usize, usize), String> {
     let kind: SourceKind = dataset.source.parse().map_err(|e| format!("{e}"))?;
     let mut spec = SourceSpec::new(kind, folder);
     // Counted below, against what this dataset has.

@@ -5,10 +5,11 @@ mod archives;
 #[path = "../../../crates/fetch/tests/common/mod.rs"]
 pub(super) mod common;
 
-use super::*;
 use common::{MD5, Server, ranged, status};
 use fewshot_fetch::{Pace, Size};
 use image::RgbImage;
+
+use super::*;
 
 fn png(shade: u8) -> Vec<u8> {
     let mut bytes = std::io::Cursor::new(Vec::new());
@@ -29,7 +30,7 @@ pub(super) fn arguments() -> Download {
 }
 
 /// A dataset of the table, made small: a server that breaks off has its archives.
-fn small(name: &str, archives: Vec<Vec<u8>>, holds: (usize, usize)) -> (Server, Dataset) {
+fn small(name: &str, archives: Vec<Vec<u8>>, holds: (usize, usize)) -> (Server, PublishedDataset) {
     let mut dataset = datasets().into_iter().find(|dataset| dataset.name == name).unwrap();
     dataset.holds = holds;
     dataset.package.on_disk = 1 << 20;
@@ -53,7 +54,7 @@ fn downloader() -> Downloader {
     Downloader { pace: Pace::default().sleeping_by(|_| {}), ..Downloader::default() }
 }
 
-fn cub() -> (Server, Dataset) {
+fn cub() -> (Server, PublishedDataset) {
     let classes = b"1 001.Albatross\n2 002.Auklet\n3 003.Wren\n4 004.Crow\n";
     let images = ["001.Albatross/a.png", "002.Auklet/b.png", "003.Wren/c.png", "004.Crow/d.png"];
     let list: String =

@@ -3,15 +3,17 @@
 mod shrink;
 mod split;
 
-use crate::fetch::data_folder;
-use crate::verify::{Counter, NAMES, root, source};
-use fewshot_data::{Dataset, SourceKind, SourceSpec};
-use fewshot_fetch::{Lock, Staging, bytes, free_space};
-use split::Packed;
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+
+use fewshot_data::{Dataset, SourceKind, SourceSpec};
+use fewshot_fetch::{Lock, Staging, bytes, free_space};
+use split::Packed;
+
+use crate::fetch::data_folder;
+use crate::verify::{Counter, NAMES, root, source};
 
 /// What a zip adds to an image at most: two headers with its name, and its line in the manifest.
 const OVERHEAD: u64 = 1024;

@@ -1,9 +1,10 @@
 //! Images that are larger than a training needs.
 
+use std::io::Cursor;
+
 use fewshot_data::{Error, resize};
 use image::{ImageFormat, RgbImage};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
-use std::io::Cursor;
 
 const QUALITY: u8 = 95;
 

@@ -1,13 +1,15 @@
 //! One split's file.
 
-use super::shrink;
-use crate::verify::Counter;
-use fewshot_data::{Error, PackInfo, PackWriter, SourceKind, SplitSurvey, check_image};
-use fewshot_fetch::bytes;
-use rayon::prelude::*;
 use std::io::{Seek, Write};
 use std::path::Path;
 use std::time::Duration;
+
+use fewshot_data::{Error, PackInfo, PackWriter, SourceKind, SplitSurvey, check_image};
+use fewshot_fetch::bytes;
+use rayon::prelude::*;
+
+use super::shrink;
+use crate::verify::Counter;
 
 /// Images that are read, checked and made smaller before they are written.
 const AHEAD: usize = 256;

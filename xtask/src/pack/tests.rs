@@ -1,7 +1,8 @@
 //! From a folder to a pack and back.
 
-use super::*;
 use std::fs;
+
+use super::*;
 
 fn arguments() -> Pack {
     Pack {

@@ -1,9 +1,10 @@
 //! The pickled caches of mini-ImageNet that circulate, read without executing anything.
 
-use fewshot_data::mini_imagenet::{self, IMAGES_PER_CLASS};
-use fewshot_pytorch::{Array, Checkpoint, Value};
 use std::collections::BTreeMap;
 use std::io::Read;
+
+use fewshot_data::mini_imagenet::{self, IMAGES_PER_CLASS};
+use fewshot_pytorch::{Array, Checkpoint, PickleValue};
 
 /// Channels of an image.
 const CHANNELS: usize = 3;
@@ -80,7 +81,7 @@ impl Cache {
     }
 }
 
-fn images<'a>(root: &Value<'a>) -> Result<Array<'a>, String> {
+fn images<'a>(root: &PickleValue<'a>) -> Result<Array<'a>, String> {
     let array = root.get("image_data").or_else(|_| root.get("data"));
     let array = array.and_then(|array| array.array()).map_err(|e| e.to_string())?;
     let sides = 1..=LONGEST_SIDE;
@@ -97,7 +98,7 @@ fn images<'a>(root: &Value<'a>) -> Result<Array<'a>, String> {
     }
 }
 
-fn classes(root: &Value<'_>, count: usize) -> Result<BTreeMap<String, Vec<usize>>, String> {
+fn classes(root: &PickleValue<'_>, count: usize) -> Result<BTreeMap<String, Vec<usize>>, String> {
     let text = |e: fewshot_pytorch::Error| e.to_string();
     let mut classes = BTreeMap::<String, Vec<usize>>::new();
     // Of two equal keys the later one counts.
@@ -133,7 +134,7 @@ fn classes(root: &Value<'_>, count: usize) -> Result<BTreeMap<String, Vec<usize>
     Ok(classes)
 }
 
-fn number(value: &Value<'_>) -> Result<usize, String> {
+fn number(value: &PickleValue<'_>) -> Result<usize, String> {
     let number = value.as_int().map_err(|e| e.to_string())?;
     usize::try_from(number).map_err(|_| format!("{number}; expected the number of an image"))
 }

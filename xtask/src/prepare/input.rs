@@ -1,9 +1,10 @@
 //! What the user holds, told apart by looking.
 
-use fewshot_data::mini_imagenet::{self, Class, FoundImage};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+
+use fewshot_data::mini_imagenet::{self, Class, FoundImage};
 
 use super::cache::Cache;
 

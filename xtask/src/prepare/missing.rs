@@ -1,7 +1,8 @@
 //! What a copy lacks, exactly and in few words.
 
-use fewshot_data::mini_imagenet::IMAGES_PER_CLASS;
 use std::collections::{BTreeMap, HashSet};
+
+use fewshot_data::mini_imagenet::IMAGES_PER_CLASS;
 
 use super::input::{Found, Input};
 

@@ -4,7 +4,10 @@ mod cache;
 mod input;
 mod missing;
 
-use crate::fetch::{bar::Bar, place};
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
 use cache::CachedImage;
 use fewshot_data::{SourceKind, SourceSpec, Split};
 use fewshot_fetch::{Event, Lock, Staging, require_space};
@@ -12,9 +15,8 @@ use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use input::Input;
 use missing::Missing;
-use std::fs::File;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+
+use crate::fetch::{bar::Bar, place};
 
 const FOLDER: &str = "mini-imagenet";
 

@@ -2,10 +2,12 @@
 
 mod caches;
 
-use super::*;
-use fewshot_data::mini_imagenet;
 use std::collections::BTreeMap;
 use std::fs;
+
+use fewshot_data::mini_imagenet;
+
+use super::*;
 
 /// Paths and contents.
 type Files = BTreeMap<String, Vec<u8>>;

@@ -1,9 +1,11 @@
 //! The model card: what the hub shows, and what its programs read.
 
-use super::measured::{Measured, Report};
+use std::fmt::Write;
+
 use fewshot_data::{SourceKind, Split};
 use fewshot_experiment::{Config, SplitConfig};
-use std::fmt::Write;
+
+use super::measured::{Measured, Report};
 
 /// What a card is made of.
 pub struct Card<'a> {

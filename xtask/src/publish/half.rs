@@ -1,10 +1,11 @@
 //! float32 to float16.
 
+use std::path::Path;
+
 use fewshot_experiment::{Error, write_atomically};
 use half::f16;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
-use std::path::Path;
 
 /// Rounds the parameters of a safetensors file to float16, in place. Running statistics stay
 /// float32: they are few, and variances may lie beyond what float16 holds.

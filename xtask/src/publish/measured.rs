@@ -1,9 +1,10 @@
 //! What the run of a checkpoint measured.
 
-use fewshot_experiment::{Config, Error};
-use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
+
+use fewshot_experiment::{Config, Error};
+use serde::Deserialize;
 
 /// What `results.json` says of one checkpoint.
 pub struct Measured {

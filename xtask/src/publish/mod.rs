@@ -4,10 +4,11 @@ mod card;
 mod half;
 mod measured;
 
+use std::path::{Path, PathBuf};
+
 use card::Card;
 use fewshot_experiment::{Checkpoint, Error, RawConfig, device, write_atomically};
 use measured::Measured;
-use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:

@@ -1,10 +1,12 @@
 //! A small run, published and evaluated again.
 
-use super::*;
+use std::fs;
+
 use evaluator::{SplitResults, evaluate_split};
 use fewshot_experiment::{Config, Model, Provenance, TrainingState, open_split};
-use std::fs;
 use trainer::{FinalReport, ModelReport};
+
+use super::*;
 
 const EPOCHS: usize = 7;
 

@@ -1,9 +1,11 @@
 //! How much of the table's work is done: settings over those of its cells.
 
-use super::cells::Cell;
-use fewshot_experiment::RawConfig;
 use std::path::{Path, PathBuf};
+
+use fewshot_experiment::RawConfig;
 use toml::{Table, Value};
+
+use super::cells::Cell;
 
 /// A budget, read from `configs/budgets/NAME.toml` or a file of the user's.
 #[derive(Debug)]

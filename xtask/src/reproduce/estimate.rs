@@ -1,11 +1,13 @@
 //! How long a training will take and how much disk it needs.
 
+use std::time::Instant;
+
+use fewshot_data::Split;
+use fewshot_experiment::{Config, Model, SplitConfig, device, open_split};
+
 use super::plan::Training;
 use crate::bench::training as bench;
 use crate::verify::{Expected, NAMES, figures};
-use fewshot_data::Split;
-use fewshot_experiment::{Config, Model, SplitConfig, device, open_split};
-use std::time::Instant;
 
 /// Pixels of the steps that are timed: small images are as fast as they will be in large batches
 /// only.

@@ -11,17 +11,18 @@ mod work;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use budget::Budget;
 use cells::Cell;
 use estimate::Estimator;
 use fewshot_experiment::{Progress, write_atomically};
 use plan::{Planned, State, Training, plan};
 use results::{Accuracy, Elapsed};
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use table::{Margin, Row, Run, Table, duration};
 use work::{Ended, Programs};
 

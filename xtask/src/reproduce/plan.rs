@@ -1,10 +1,12 @@
 //! Which trainings the cells need, and how far each has come.
 
+use std::path::{Path, PathBuf};
+
+use fewshot_experiment::{Config, RawConfig};
+
 use super::budget::Budget;
 use super::cells::Cell;
 use super::results::Results;
-use fewshot_experiment::{Config, RawConfig};
-use std::path::{Path, PathBuf};
 
 /// One training. Cells of the same settings share it.
 pub struct Training {

@@ -1,8 +1,9 @@
 //! What a finished run folder holds.
 
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
+
+use serde::{Deserialize, Serialize};
 
 /// The part of `results.json` that the table is made of.
 #[derive(Clone, Debug, Deserialize)]

@@ -1,9 +1,11 @@
 //! Published and measured figures side by side.
 
+use std::path::PathBuf;
+
+use serde::Serialize;
+
 use super::results::Accuracy;
 use super::work::Difference;
-use serde::Serialize;
-use std::path::PathBuf;
 
 /// The table, as `table.json` has it.
 #[derive(Debug, Serialize)]

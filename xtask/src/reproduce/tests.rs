@@ -1,11 +1,12 @@
 //! Two cells at the size of a few seconds, by the real programs.
 
-use super::budget::Budget;
-use super::cells::{Cell, select};
-use super::*;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+
+use super::budget::Budget;
+use super::cells::{Cell, select};
+use super::*;
 
 /// Drawn images in place of every dataset, and a network that trains at once.
 const TINY: &str = r#"

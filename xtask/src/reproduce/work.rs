@@ -1,14 +1,16 @@
 //! Trainings and comparisons, each in a process of its own, so that one that fails or is
 //! killed takes nothing else along.
 
-use super::plan::{State, Training};
-use super::results::{Elapsed, Results};
-use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::plan::{State, Training};
+use super::results::{Elapsed, Results};
 
 /// Time between looks at a process.
 const INTERVAL: Duration = Duration::from_millis(200);

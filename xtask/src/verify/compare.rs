@@ -1,11 +1,13 @@
 //! What was found against what was published.
 
+use std::collections::HashMap;
+
+use fewshot_data::{ClassSurvey, SplitSurvey, Survey};
+use sha2::{Digest, Sha256};
+
 use super::examine::Examined;
 use super::published::{Expected, Published};
 use super::report::{Broken, Copies, Report, Row, Short, Stray};
-use fewshot_data::{ClassSurvey, SplitSurvey, Survey};
-use sha2::{Digest, Sha256};
-use std::collections::HashMap;
 
 /// A report without lists of images, of what the survey says alone.
 pub fn counts(report: &mut Report, survey: &Survey, published: &Published) {

@@ -1,10 +1,12 @@
 //! Reads and decodes every image.
 
-use crate::fetch::Bar;
+use std::sync::Mutex;
+
 use fewshot_data::{Dataset, Error, check_image};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
-use std::sync::Mutex;
+
+use crate::fetch::Bar;
 
 /// What was found out about an image.
 pub struct Examined {

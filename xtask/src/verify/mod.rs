@@ -8,9 +8,10 @@ mod report;
 pub use examine::Counter;
 pub use published::{Expected, NAMES, figures, root, source};
 
+use std::path::{Path, PathBuf};
+
 use fewshot_data::SourceSpec;
 use report::Report;
-use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:

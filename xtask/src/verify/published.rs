@@ -1,8 +1,10 @@
 //! What the published datasets hold.
 
-use crate::fetch;
-use fewshot_data::{SourceKind, Split, mini_imagenet};
 use std::path::{Path, PathBuf};
+
+use fewshot_data::{SourceKind, Split, mini_imagenet};
+
+use crate::fetch;
 
 /// The datasets whose figures are known.
 pub const NAMES: [&str; 4] = ["cub", "mini-imagenet", "omniglot", "cifar-fs"];

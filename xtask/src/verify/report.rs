@@ -1,7 +1,8 @@
 //! What is told.
 
-use serde::Serialize;
 use std::collections::BTreeMap;
+
+use serde::Serialize;
 
 /// Entries of a list, unless all are wanted.
 const FIRST: usize = 20;

@@ -1,8 +1,10 @@
 //! Made-up and real copies that lack something.
 
-use super::*;
-use report::Report;
 use std::fs;
+
+use report::Report;
+
+use super::*;
 
 /// A small CIFAR-FS: `images` of each of its first classes, no two alike.
 fn cifar_fs(root: &Path, images: u8) {

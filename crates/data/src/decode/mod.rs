@@ -14,6 +14,7 @@ use image::codecs::png::PngDecoder;
 use image::{DynamicImage, ImageDecoder, ImageFormat, Limits, RgbImage};
 
 use self::jpeg::Jpeg;
+
 pub use self::strict::check_image;
 
 /// The most pixels a side of any image.

@@ -1,7 +1,8 @@
 //! Points of the plane and what moves them, without sine and cosine.
 
-use rand::Rng;
 use std::ops::{Add, Mul, Sub};
+
+use rand::Rng;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Point {

@@ -1,9 +1,10 @@
 //! The hand that draws: nobody draws a character twice alike.
 
+use rand::Rng;
+
 use super::geometry::{Point, jitter_point};
 use super::program::Program;
 use super::raster::coverage;
-use rand::Rng;
 
 /// Standard deviation of a control point; the glyph is 2 wide.
 const MOTOR: f32 = 0.14;

@@ -1,9 +1,10 @@
 //! Colours of ink and paper.
 
-use super::geometry::{Point, jitter_point};
-use super::raster::coverage;
 use image::RgbImage;
 use rand::Rng;
+
+use super::geometry::{Point, jitter_point};
+use super::raster::coverage;
 
 /// How far ink and paper are apart in luminance, at least, before shading and grain.
 const CONTRAST: f32 = 0.35;

@@ -1,9 +1,10 @@
 //! What a class is: a program of strokes, each made of lines, arcs and splines.
 
-use super::geometry::{Point, jitter, jitter_point};
-use super::raster::coverage;
 use fewshot_seed::stream;
 use rand::Rng;
+
+use super::geometry::{Point, jitter, jitter_point};
+use super::raster::coverage;
 
 /// Segments that a part is traced with.
 const STEPS: usize = 10;

@@ -1,5 +1,6 @@
-use super::*;
 use std::collections::HashSet;
+
+use super::*;
 
 fn glyphs(seed: u64) -> Glyphs {
     Glyphs::new(&GlyphOptions { seed, ..GlyphOptions::default() })

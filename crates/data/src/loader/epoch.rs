@@ -7,7 +7,7 @@ use fewshot_seed::stream;
 
 use super::pipeline::{Done, Pipeline, Plan};
 use super::{Loader, OnBroken};
-use crate::transform::normalise_into;
+use crate::transform::normalize_into;
 use crate::{Dataset, Error};
 
 thread_local! {
@@ -19,7 +19,7 @@ thread_local! {
 /// Transformed images with their labels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
-    /// Normalised samples, row-major `[len, 3, size, size]`.
+    /// Normalized samples, row-major `[len, 3, size, size]`.
     pub images: Vec<f32>,
     /// The side of the images, in pixels.
     pub size: usize,
@@ -52,11 +52,11 @@ impl Epoch {
                 let index = order[position];
                 let mut rng = stream(seed, "augment", &[epoch, index as u64]);
                 let choose = |width, height| {
-                    let variation = transform.draw(width, height, &mut rng);
-                    (variation.crop.bottom(), variation)
+                    let params = transform.draw(width, height, &mut rng);
+                    (params.crop.bottom(), params)
                 };
-                let (image, variation) = dataset.load_rows(index, SPARE.take(), choose)?;
-                normalise_into(&transform.vary(&image, &variation)?, samples);
+                let (image, params) = dataset.load_rows(index, SPARE.take(), choose)?;
+                normalize_into(&transform.apply_with(&image, &params)?, samples);
                 SPARE.set(image.into_raw());
                 Ok(())
             }

@@ -9,7 +9,7 @@ use fewshot_seed::stream;
 use rand::seq::SliceRandom;
 
 pub use self::epoch::{Batch, Epoch};
-use crate::{Dataset, Error, Transform, Variation};
+use crate::{AugmentParams, Dataset, Error, Transform};
 
 /// What to do about an image that cannot be decoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,10 +24,10 @@ pub enum OnBroken {
 /// How a [`Loader`] makes batches.
 #[derive(Clone, Debug)]
 pub struct LoaderOptions {
-    /// Images of a batch, of all shards together; the last of an epoch may have fewer.
+    /// Images of a batch, of all replicas together; the last of an epoch may have fewer.
     pub batch_size: usize,
     /// The part of each batch that this loader gives.
-    pub shard: Shard,
+    pub replica: Replica,
     /// Whether each epoch has an order of its own, rather than the dataset's.
     pub shuffle: bool,
     /// The seed of the order and of the transform's draws.
@@ -45,7 +45,7 @@ impl Default for LoaderOptions {
     fn default() -> Self {
         Self {
             batch_size: 256,
-            shard: Shard::default(),
+            replica: Replica::default(),
             shuffle: false,
             seed: 0,
             on_broken: OnBroken::Error,
@@ -57,17 +57,17 @@ impl Default for LoaderOptions {
 
 /// One of several equal parts of each batch, for one of several processes that train together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shard {
+pub struct Replica {
     /// Which part, from 0.
-    pub index: usize,
+    pub rank: usize,
     /// Of how many. The batch size must be a multiple of it; of an epoch whose images are none,
     /// the last few are left out, so that all parts have equally many batches.
-    pub count: usize,
+    pub world_size: usize,
 }
 
-impl Default for Shard {
+impl Default for Replica {
     fn default() -> Self {
-        Self { index: 0, count: 1 }
+        Self { rank: 0, world_size: 1 }
     }
 }
 
@@ -78,8 +78,8 @@ pub struct DrawnBatch {
     pub indices: Vec<usize>,
     /// The class of each image, `[len]`.
     pub labels: Vec<u32>,
-    /// What is to be done to each image before it is normalised, `[len]`.
-    pub variations: Vec<Variation>,
+    /// What is to be done to each image before it is normalized, `[len]`.
+    pub params: Vec<AugmentParams>,
     /// Images that belonged to the batch, but are not there.
     pub left_out: usize,
 }
@@ -120,11 +120,11 @@ impl Loader {
             let expected = "at least 1 and no more than fits into memory";
             return Err(Error::parameter("batch size", options.batch_size, expected));
         }
-        let Shard { index, count } = options.shard;
+        let Replica { rank: index, world_size: count } = options.replica;
         if index >= count || !options.batch_size.is_multiple_of(count) || dataset.len() < count {
             let got = format!("{index} of {count}");
             let expected = "one of as many as divide the batch size, and not more than images";
-            return Err(Error::parameter("shard", got, expected));
+            return Err(Error::parameter("replica", got, expected));
         }
         let threads = match options.threads {
             None => thread::available_parallelism().map_or(1, usize::from),
@@ -139,14 +139,14 @@ impl Loader {
         &self.dataset
     }
 
-    /// Number of images of an epoch, of this shard.
+    /// Number of images of an epoch, of this replica.
     pub fn len(&self) -> usize {
-        self.dataset.len() / self.options.shard.count
+        self.dataset.len() / self.options.replica.world_size
     }
 
-    /// Images of this shard's part of a batch.
+    /// Images of this replica's part of a batch.
     fn batch_size(&self) -> usize {
-        self.options.batch_size / self.options.shard.count
+        self.options.batch_size / self.options.replica.world_size
     }
 
     /// Always false: a loader has at least one image.
@@ -191,7 +191,7 @@ impl Loader {
                 let mut rng = stream(self.options.seed, "augment", &[epoch, index as u64]);
                 batch.indices.push(index);
                 batch.labels.push(self.dataset.labels()[index]);
-                batch.variations.push(self.transform.draw(width, height, &mut rng));
+                batch.params.push(self.transform.draw(width, height, &mut rng));
             }
             batch
         })
@@ -203,7 +203,7 @@ impl Loader {
         if self.options.shuffle {
             order.shuffle(&mut stream(self.options.seed, "shuffle", &[epoch]));
         }
-        let Shard { index, count } = self.options.shard;
+        let Replica { rank: index, world_size: count } = self.options.replica;
         if count > 1 {
             order.truncate(self.len() * count);
             let part = |batch: &[usize]| {

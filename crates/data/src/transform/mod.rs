@@ -10,12 +10,12 @@ use rand::Rng;
 
 pub use self::color::{adjust_brightness, adjust_contrast, adjust_saturation};
 pub use self::geometry::{Crop, center_crop, resize, resized_crop};
-pub use self::train::{Adjustment, TrainTransform, Variation};
+pub use self::train::{Adjustment, AugmentParams, TrainTransform};
 use crate::Error;
 
-/// The mean of each channel of normalised images, of samples from 0 to 1.
+/// The mean of each channel of normalized images, of samples from 0 to 1.
 pub const MEAN: [f32; 3] = [0.507, 0.487, 0.441];
-/// The standard deviation of each channel of normalised images, of samples from 0 to 1.
+/// The standard deviation of each channel of normalized images, of samples from 0 to 1.
 pub const STD: [f32; 3] = [0.267, 0.257, 0.276];
 
 const MAX_SIZE: usize = 4096;
@@ -64,22 +64,22 @@ impl Transform {
         }
     }
 
-    /// Transforms an image, up to but without [`normalise`]. Evaluation draws nothing from
+    /// Transforms an image, up to but without [`normalize`]. Evaluation draws nothing from
     /// `rng`.
     ///
     /// # Errors
     /// [`Error::Parameter`] where [`Self::check`] fails or the image has no pixels.
     pub fn apply(&self, image: &RgbImage, rng: &mut impl Rng) -> Result<RgbImage, Error> {
         self.check()?;
-        self.vary(image, &self.draw(image.width(), image.height(), rng))
+        self.apply_with(image, &self.draw(image.width(), image.height(), rng))
     }
 
     /// All that [`Self::apply`] leaves to chance for an image of this size. Of evaluation that
     /// is nothing.
-    pub(crate) fn draw(&self, width: u32, height: u32, rng: &mut impl Rng) -> Variation {
+    pub(crate) fn draw(&self, width: u32, height: u32, rng: &mut impl Rng) -> AugmentParams {
         match &self.0 {
             Kind::Train(options) => options.draw(width, height, rng),
-            Kind::Eval { .. } => Variation {
+            Kind::Eval { .. } => AugmentParams {
                 crop: Crop::whole(width, height),
                 adjustments: Vec::new(),
                 is_mirrored: false,
@@ -88,10 +88,14 @@ impl Transform {
     }
 
     /// The rest. Nothing but the crop needs to be there of the image.
-    pub(crate) fn vary(&self, image: &RgbImage, variation: &Variation) -> Result<RgbImage, Error> {
+    pub(crate) fn apply_with(
+        &self,
+        image: &RgbImage,
+        params: &AugmentParams,
+    ) -> Result<RgbImage, Error> {
         let size = self.size() as u32;
         match &self.0 {
-            Kind::Train(_) => variation.apply(image, size),
+            Kind::Train(_) => params.apply(image, size),
             Kind::Eval { .. } => geometry::resized_center(image, size),
         }
     }
@@ -99,13 +103,13 @@ impl Transform {
 
 /// Scales samples to 0…1, subtracts [`MEAN`] and divides by [`STD`]: row-major
 /// `[3, height, width]`.
-pub fn normalise(image: &RgbImage) -> Vec<f32> {
-    let mut normalised = vec![0.0; image.len()];
-    normalise_into(image, &mut normalised);
-    normalised
+pub fn normalize(image: &RgbImage) -> Vec<f32> {
+    let mut normalized = vec![0.0; image.len()];
+    normalize_into(image, &mut normalized);
+    normalized
 }
 
-/// The normalised value of each level of each channel.
+/// The normalized value of each level of each channel.
 static NORMALISED: [[f32; 256]; 3] = {
     let mut tables = [[0.0; 256]; 3];
     let mut at = 0;
@@ -117,11 +121,11 @@ static NORMALISED: [[f32; 256]; 3] = {
     tables
 };
 
-/// [`normalise`] into a slice of as many samples as the image has.
-pub(crate) fn normalise_into(image: &RgbImage, normalised: &mut [f32]) {
-    let plane = normalised.len() / 3;
+/// [`normalize`] into a slice of as many samples as the image has.
+pub(crate) fn normalize_into(image: &RgbImage, normalized: &mut [f32]) {
+    let plane = normalized.len() / 3;
     let pixels = image.as_raw().as_chunks::<3>().0;
-    let planes = normalised.chunks_exact_mut(plane.max(1));
+    let planes = normalized.chunks_exact_mut(plane.max(1));
     for ((channel, plane), table) in planes.enumerate().zip(&NORMALISED) {
         for (out, pixel) in plane.iter_mut().zip(pixels) {
             *out = table[usize::from(pixel[channel])];

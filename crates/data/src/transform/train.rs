@@ -45,7 +45,7 @@ impl TrainTransform {
     }
 
     /// Everything that is left to chance, for an image of this size.
-    pub(super) fn draw(&self, width: u32, height: u32, rng: &mut impl Rng) -> Variation {
+    pub(super) fn draw(&self, width: u32, height: u32, rng: &mut impl Rng) -> AugmentParams {
         let crop = self.draw_crop(width, height, rng);
         let mut adjustments = Vec::new();
         if self.jitter > 0.0 {
@@ -54,7 +54,7 @@ impl TrainTransform {
             adjustments.extend(kinds.map(factor));
             adjustments.shuffle(rng);
         }
-        Variation { crop, adjustments, is_mirrored: self.flip && rng.random_bool(0.5) }
+        AugmentParams { crop, adjustments, is_mirrored: self.flip && rng.random_bool(0.5) }
     }
 
     /// Ten attempts at a crop of a random area and ratio; the central crop of a ratio that
@@ -102,7 +102,7 @@ impl TrainTransform {
 
 /// What chance made of a [`TrainTransform`], for one image.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Variation {
+pub struct AugmentParams {
     /// The part of the image that is resized to the transformed image.
     pub crop: Crop,
     /// Then in this order, each with its factor.
@@ -122,7 +122,7 @@ pub enum Adjustment {
     Saturation,
 }
 
-impl Variation {
+impl AugmentParams {
     /// The varied image, `size`×`size` pixels. Nothing but the crop needs to be there of `image`.
     ///
     /// # Errors
@@ -176,8 +176,8 @@ mod tests {
     fn one_pixel_is_enough() {
         let image = RgbImage::from_pixel(1, 1, image::Rgb([9, 8, 7]));
         let options = TrainTransform { jitter: 0.0, ..TrainTransform::new(4) };
-        let variation = options.draw(1, 1, &mut stream(0, "augment", &[]));
-        let image = variation.apply(&image, 4).unwrap();
+        let params = options.draw(1, 1, &mut stream(0, "augment", &[]));
+        let image = params.apply(&image, 4).unwrap();
         assert!(image.pixels().all(|pixel| pixel.0 == [9, 8, 7]));
     }
 

@@ -1,9 +1,10 @@
 //! The binary on checkpoints that were drawn, not trained.
 
-use fewshot_experiment::{Checkpoint, Config, Model, RawConfig, TrainingState, device};
-use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+
+use fewshot_experiment::{Checkpoint, Config, Model, RawConfig, TrainingState, device};
+use serde_json::Value;
 
 /// Enough episodes for a test, few enough to be quick.
 pub const FEW: [&str; 2] = ["--episodes", "30"];

@@ -3,17 +3,19 @@
 //! Defaults are the published `lib/config.py`'s, except that nothing is said of data: the
 //! default source is the one that needs no file.
 
-use super::raw::{Reader, value_error};
-use super::{
-    Augment, Config, Dataset, DeviceKind, LoaderConfig, Method, Optimizer, Precision, Schedule,
-    SplitConfig, Test, Train, Validation,
-};
-use crate::Error;
+use std::path::PathBuf;
+
 use fewshot_data::{OnBroken, SourceKind, Split};
 use fewshot_episodes::FineTune;
 use fewshot_losses::ClassifierKind;
 use fewshot_models::BackboneKind;
-use std::path::PathBuf;
+
+use super::raw::{Reader, value_error};
+use super::{
+    Augment, Config, DatasetConfig, DeviceKind, LoaderConfig, Method, OptimizerKind, Precision,
+    Schedule, SplitConfig, Test, Train, Validation,
+};
+use crate::Error;
 
 const POSITIVE: &str = "a positive finite number";
 const NOT_NEGATIVE: &str = "a finite number of at least 0";
@@ -59,7 +61,7 @@ pub(super) fn check(mut r: Reader) -> Result<Config, Error> {
     })
 }
 
-fn dataset(r: &mut Reader) -> Result<Dataset, Error> {
+fn dataset(r: &mut Reader) -> Result<DatasetConfig, Error> {
     let default = SplitConfig {
         root_key: "dataset.root".to_owned(),
         source: SourceKind::Glyphs,
@@ -87,7 +89,7 @@ fn dataset(r: &mut Reader) -> Result<Dataset, Error> {
     let expected = "a folder name of letters, digits, `-`, `_` and `.`";
     let name =
         r.text("dataset.name", &name, expected, |name| is_name(name).then(|| name.to_owned()))?;
-    Ok(Dataset { name, base, val, novel })
+    Ok(DatasetConfig { name, base, val, novel })
 }
 
 /// One split's section; what it leaves out is `default`'s.
@@ -160,12 +162,12 @@ fn train(r: &mut Reader) -> Result<Train, Error> {
         r.number("train.dampening", 0.0, "a number in [0, 1]", |v| (0.0..=1.0).contains(&v))?;
     let nesterov = r.flag("train.nesterov", true)?;
     let optimizer = r.text("train.optimizer", "adam", "adam, adamw or sgd", |s| match s {
-        "adam" => Some(Optimizer::Adam),
-        "adamw" => Some(Optimizer::AdamW),
-        "sgd" => Some(Optimizer::Sgd { momentum, dampening, nesterov }),
+        "adam" => Some(OptimizerKind::Adam),
+        "adamw" => Some(OptimizerKind::AdamW),
+        "sgd" => Some(OptimizerKind::Sgd { momentum, dampening, nesterov }),
         _ => None,
     })?;
-    if let Optimizer::Sgd { nesterov: true, momentum, dampening } = optimizer
+    if let OptimizerKind::Sgd { nesterov: true, momentum, dampening } = optimizer
         && (momentum == 0.0 || dampening > 0.0)
     {
         let got = format!("true with momentum {momentum} and dampening {dampening}");

@@ -5,13 +5,15 @@ mod raw;
 
 pub use raw::RawConfig;
 
-use crate::Error;
+use std::path::{Path, PathBuf};
+
 use fewshot_data::{OnBroken, SourceKind, Split};
 use fewshot_episodes::FineTune;
 use fewshot_losses::ClassifierKind;
 use fewshot_models::BackboneKind;
 use sha2::{Digest, Sha256};
-use std::path::{Path, PathBuf};
+
+use crate::Error;
 
 /// A checked configuration: the only form that the rest accepts, made by
 /// [`RawConfig::check`].
@@ -25,7 +27,7 @@ pub struct Config {
     /// What images and what is computed of them are kept in.
     pub precision: Precision,
     /// Where images come from.
-    pub dataset: Dataset,
+    pub dataset: DatasetConfig,
     /// What is trained.
     pub method: Method,
     /// How it is trained.
@@ -116,7 +118,7 @@ impl Config {
 /// Where the images of base, val and novel classes come from.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Dataset {
+pub struct DatasetConfig {
     /// Names the run folder.
     pub name: String,
     /// Base classes.
@@ -182,7 +184,7 @@ pub struct Train {
     /// Whether batch norms of several processes take the statistics of all their images.
     pub sync_batch_norm: bool,
     /// The update rule.
-    pub optimizer: Optimizer,
+    pub optimizer: OptimizerKind,
     /// Highest learning rate.
     pub learning_rate: f64,
     /// Weight decay: coupled (L2) for Adam and SGD, decoupled for AdamW.
@@ -197,7 +199,7 @@ pub struct Train {
 
 /// The update rule.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Optimizer {
+pub enum OptimizerKind {
     /// Adam with weight decay added to the gradient.
     Adam,
     /// Adam with decoupled weight decay.

@@ -1,10 +1,12 @@
 //! Settings before they are checked: TOML, overlaid by `key=value` arguments.
 
-use crate::{Config, Error};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::path::Path;
+
 use toml::{Table, Value};
+
+use crate::{Config, Error};
 
 /// Settings by dotted key, unchecked.
 #[derive(Clone, Debug, Default)]

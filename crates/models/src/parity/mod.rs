@@ -6,15 +6,17 @@ mod ties;
 
 pub use ties::{nudged, watched};
 
-use crate::{Backbone, BackboneKind, DropOptions, Parameters, Pass};
+use std::collections::BTreeMap;
+
 use candle_core::{DType, Tensor, Var};
 use candle_nn::VarBuilder;
 use fewshot_losses::{ClassifierKind, Margin, MarginHead, cross_entropy};
-use fewshot_ops::plainly;
+use fewshot_ops::with_direct_convolution;
 use fewshot_parity::{Inputs, check, device, digest_deviation, files, integers};
 use serde_json::Value;
 use settle::Settling;
-use std::collections::BTreeMap;
+
+use crate::{Backbone, BackboneKind, DropOptions, Parameters, Pass};
 
 /// Gradients of biases before a batch norm are zero but for rounding: their scale is at least
 /// this.
@@ -153,7 +155,8 @@ fn check_backbone(name: &str, kind: BackboneKind, json: &Value) {
 
     // Units at a tie are found where rounding is that of plain sums; that fewer products give
     // the same gradients is for the kernels' own tests to show.
-    let gradients = |backbone: &Backbone| plainly(|| forward(backbone).1.backward()).unwrap();
+    let gradients =
+        |backbone: &Backbone| with_direct_convolution(|| forward(backbone).1.backward()).unwrap();
     // The same network with kernels that have no gradients.
     let tensor = |(name, v): (String, Var)| match v.dims() {
         [_] => (name, v.as_tensor().clone()),

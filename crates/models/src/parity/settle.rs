@@ -5,13 +5,15 @@
 //! its units that best explains how its gradients deviate. Ties in pooling windows show in
 //! the gradients of convolutions only, and are tried out one by one.
 
-use super::ties::{Layer, Nudges, Unit, Units, values, watch};
-use super::{FLOOR, deviations};
+use std::collections::HashMap;
+
 use candle_core::backprop::GradStore;
 use candle_core::{Result, Tensor, TensorId};
 use fewshot_parity::{integers, numbers};
 use serde_json::Value;
-use std::collections::HashMap;
+
+use super::ties::{Layer, Nudges, Unit, Units, values, watch};
+use super::{FLOOR, deviations};
 
 /// Deviation of a gradient that is rounding alone: what the last layer has at least.
 const ROUNDING: f64 = 2e-6;

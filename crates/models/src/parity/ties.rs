@@ -6,12 +6,14 @@
 //! before it by a hundredth of its size. This module watches a pass: it finds those units, and
 //! moves them by as little as rounding may.
 
-use crate::layers::{BatchNorm, EPS};
-use candle_core::backprop::GradStore;
-use candle_core::{DType, Result, Tensor, Var};
-use fewshot_ops::{Activation, BatchStatistics, Tape, Value, batch_norm};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+
+use candle_core::backprop::GradStore;
+use candle_core::{DType, Result, Tensor, Var};
+use fewshot_ops::{Activation, BatchStatistics, Tape, TapeTensor, batch_norm};
+
+use crate::layers::{BatchNorm, EPS};
 
 thread_local! {
     static PASS: RefCell<Option<WatchedPass>> = const { RefCell::new(None) };
@@ -94,14 +96,14 @@ pub fn watch<T>(nudges: &Nudges, pass: impl FnOnce() -> T) -> (T, Vec<Layer>) {
 }
 
 /// The input of the batch norm that comes next, moved.
-pub fn nudged(tape: &mut Tape, x: &Value) -> Result<Value> {
+pub fn nudged(tape: &mut Tape, x: &TapeTensor) -> Result<TapeTensor> {
     PASS.with_borrow(|pass| {
         let nudges = pass.as_ref().and_then(|pass| pass.nudges.get(&pass.layers.len()));
         let Some(nudges) = nudges else { return Ok(x.clone()) };
         let planes = x.to_tensor()?;
         let mut change = vec![0f32; planes.elem_count()];
         nudges.iter().for_each(|(&unit, &by)| change[unit] = by);
-        let change = tape.enter(&Tensor::from_vec(change, planes.shape(), planes.device())?)?;
+        let change = tape.input(&Tensor::from_vec(change, planes.shape(), planes.device())?)?;
         tape.add(x, &change)
     })
 }
@@ -110,23 +112,23 @@ pub fn nudged(tape: &mut Tape, x: &Value) -> Result<Value> {
 pub fn watched(
     tape: &mut Tape,
     norm: &BatchNorm,
-    x: &Value,
+    x: &TapeTensor,
     activation: Activation,
-    residual: Option<&Value>,
-    y: Value,
-) -> Result<Value> {
+    residual: Option<&TapeTensor>,
+    y: TapeTensor,
+) -> Result<TapeTensor> {
     PASS.with_borrow_mut(|pass| {
         let Some(pass) = pass else { return Ok(y) };
         let planes = y.to_tensor()?;
         let probe = Var::zeros(planes.shape(), DType::F32, planes.device())?;
-        let probed = tape.enter(&probe)?;
+        let probed = tape.input(&probe)?;
         let y = tape.add(&y, &probed)?;
         pass.layers.push(Layer {
             weight: norm.weight.clone(),
             bias: norm.bias.clone(),
             activation,
             input: x.to_tensor()?,
-            residual: residual.map(Value::to_tensor).transpose()?,
+            residual: residual.map(TapeTensor::to_tensor).transpose()?,
             probe,
         });
         Ok(y)

@@ -1,12 +1,14 @@
-//! Batch normalisation of pixels `[pixels, C]`, with the activation and residual addition that
+//! Batch normalization of pixels `[pixels, C]`, with the activation and residual addition that
 //! follow it.
 
-use super::buffer::{Filling, filled};
-use super::simd::{Kernel, Portable, Vector};
-use crate::{Activation, tensor::Real};
+use std::ops::Range;
+
 use candle_core::WithDType as _;
 use rayon::prelude::*;
-use std::ops::Range;
+
+use super::buffer::{Filling, filled};
+use super::simd::{Portable, SimdKernel, Vector};
+use crate::{Activation, tensor::Real};
 
 /// Elements of a task, which stay in the first caches between two looks at them.
 const ELEMENTS: usize = 1 << 14;
@@ -64,7 +66,7 @@ unsafe fn load<V: Vector, const N: usize>(from: *const V::Scalar) -> [V; N] {
 /// Runs work on channels for the machine's vectors.
 struct OnChannels<W>(usize, W);
 
-impl<T: Real, W: Channels<T>> Kernel<T> for OnChannels<W> {
+impl<T: Real, W: Channels<T>> SimdKernel<T> for OnChannels<W> {
     type Output = W;
 
     #[inline(always)]
@@ -245,8 +247,8 @@ pub struct Gradients<T> {
     pub residual: Option<Vec<T>>,
 }
 
-/// The statistics that a normalisation used.
-pub struct Normalisation<'a> {
+/// The statistics that a normalization used.
+pub struct Normalization<'a> {
     /// `[C]`.
     pub mean: &'a [f64],
     /// `1 / sqrt(variance + eps)`.
@@ -380,17 +382,17 @@ pub fn gradients<T: Real>(
     [x, dy]: [&[T]; 2],
     affine: &Affine<T>,
     weight: &[T],
-    normalisation: &Normalisation,
+    normalization: &Normalization,
     activation: Activation,
     y: Option<&[T]>,
 ) -> Gradients<T> {
     let channels = weight.len();
     let pixels = x.len() / channels.max(1);
-    let vectors = [affine.scale.len(), affine.shift.len(), normalisation.mean.len()];
+    let vectors = [affine.scale.len(), affine.shift.len(), normalization.mean.len()];
     assert_eq!((vectors, x.len() % channels.max(1)), ([channels; 3], 0));
     let slope = T::from_f64(activation.slope());
     let round = |numbers: &[f64]| numbers.iter().map(|&v| T::from_f64(v)).collect::<Vec<_>>();
-    let mean = round(normalisation.mean);
+    let mean = round(normalization.mean);
     // All is said by dy where nothing is cut.
     let is_cut = activation != Activation::Identity;
     let keeps = y.is_some() && is_cut;
@@ -426,12 +428,12 @@ pub fn gradients<T: Real>(
         }
     }
 
-    let deviation = normalisation.inverse_deviation;
+    let deviation = normalization.inverse_deviation;
     let dweight: Vec<f64> = totals.iter().zip(deviation).map(|([_, p], d)| p * d).collect();
     let by_channel = |f: &dyn Fn(usize) -> f64| round(&(0..channels).map(f).collect::<Vec<_>>());
     let gain = |c: usize| weight[c].to_f64() * deviation[c];
     // dx = gain·(d - mean(d) - x̂·mean(d·x̂)), the means only for batch statistics.
-    let share = if normalisation.from_batch { 1.0 / pixels as f64 } else { 0.0 };
+    let share = if normalization.from_batch { 1.0 / pixels as f64 } else { 0.0 };
     let offset = by_channel(&|c| totals[c][0] * share);
     let along = by_channel(&|c| -gain(c) * dweight[c] * share * deviation[c]);
     let gain = by_channel(&gain);

@@ -1,7 +1,8 @@
 //! Memory that several threads fill.
 
-use crate::tensor::Real;
 use std::marker::PhantomData;
+
+use crate::tensor::Real;
 
 /// A place for numbers, each of which is written before it is read.
 ///

@@ -1,9 +1,11 @@
 //! Convolution over channels-last images: its sizes, and which way is taken.
 
+use std::cell::Cell;
+
+use candle_core::{Result, bail};
+
 use super::{patches, winograd};
 use crate::tensor::Real;
-use candle_core::{Result, bail};
-use std::cell::Cell;
 
 thread_local! {
     static PLAINLY: Cell<bool> = const { Cell::new(false) };
@@ -13,7 +15,7 @@ thread_local! {
 /// products: for comparisons down to rounding.
 ///
 /// Usually 3×3 convolutions of stride 1 take fewer products, and round by up to twice as much.
-pub fn plainly<R>(work: impl FnOnce() -> R) -> R {
+pub fn with_direct_convolution<R>(work: impl FnOnce() -> R) -> R {
     /// Sets it back, whether or not `work` panics.
     struct Before(bool);
     impl Drop for Before {
@@ -37,7 +39,7 @@ pub struct Geometry {
     pub(crate) kernel: [usize; 2],
     pub(crate) stride: usize,
     pub(crate) padding: usize,
-    /// Whether every product is taken, as [`plainly`] has it.
+    /// Whether every product is taken, as [`with_direct_convolution`] has it.
     pub(crate) is_plain: bool,
 }
 
@@ -117,7 +119,7 @@ impl Geometry {
 
 /// What becomes of sums before they are written: `activation(scale·sum + shift + residual)`.
 #[derive(Clone, Copy)]
-pub struct Finish<'a, T> {
+pub struct Epilogue<'a, T> {
     /// `[O]`, by which the kernel is multiplied instead.
     pub scale: Option<&'a [T]>,
     /// `[O]`.
@@ -128,7 +130,7 @@ pub struct Finish<'a, T> {
     pub slope: T,
 }
 
-impl<'a, T: Real> Finish<'a, T> {
+impl<'a, T: Real> Epilogue<'a, T> {
     /// Adds a bias, if there is one.
     pub fn bias(bias: Option<&'a [T]>) -> Self {
         Self { scale: None, shift: bias, residual: None, slope: T::one() }
@@ -153,7 +155,7 @@ impl<'a, T: Real> Finish<'a, T> {
 ///
 /// # Panics
 /// Here and below, if slices are not of these lengths.
-pub fn forward<T: Real>(g: &Geometry, x: &[T], kernel: &[T], finish: Finish<T>) -> Vec<T> {
+pub fn forward<T: Real>(g: &Geometry, x: &[T], kernel: &[T], finish: Epilogue<T>) -> Vec<T> {
     assert_eq!(x.len(), g.batch * g.in_image());
     assert_eq!(kernel.len(), g.out_channels * g.patch());
     finish.check(g);
@@ -169,9 +171,13 @@ pub fn input_gradient<T: Real>(g: &Geometry, dy: &[T], kernel: &[T]) -> Vec<T> {
     assert_eq!(dy.len(), g.batch * g.out_image());
     assert_eq!(kernel.len(), g.out_channels * g.patch());
     match g.turned() {
-        Some(turned) if turned.suits_winograd() => {
-            winograd::forward(&turned, dy, kernel, winograd::Direction::Turned, Finish::bias(None))
-        }
+        Some(turned) if turned.suits_winograd() => winograd::forward(
+            &turned,
+            dy,
+            kernel,
+            winograd::Direction::Turned,
+            Epilogue::bias(None),
+        ),
         _ => patches::input_gradient(g, dy, kernel),
     }
 }

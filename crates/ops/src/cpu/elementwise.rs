@@ -1,8 +1,9 @@
 //! Activations.
 
+use rayon::prelude::*;
+
 use super::buffer::filled;
 use crate::{Activation, tensor::Real};
-use rayon::prelude::*;
 
 /// Elements a task.
 const CHUNK: usize = 1 << 14;

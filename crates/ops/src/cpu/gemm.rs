@@ -1,8 +1,9 @@
 //! The matrix product, on one thread: callers split the work, so that the order of each
 //! sum never depends on how many threads there are.
 
-use crate::tensor::Real;
 use gemm::Parallelism;
+
+use crate::tensor::Real;
 
 /// A borrowed row-major matrix, or the transpose of one.
 #[derive(Clone, Copy)]

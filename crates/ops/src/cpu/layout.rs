@@ -1,7 +1,8 @@
 //! From planes to channels last, and back.
 
-use crate::tensor::Real;
 use rayon::prelude::*;
+
+use crate::tensor::Real;
 
 /// Side of the squares that are exchanged at a time.
 const SQUARE: usize = 16;

@@ -3,15 +3,17 @@
 //! A task copies the images that it sees, with their padding, and reads patches where they
 //! lie: a patch's element is its position's place plus its tap's.
 
+use std::ops::Range;
+
+use rayon::prelude::*;
+
 use super::buffer::{Filling, Scratch, filled};
-use super::conv::{Finish, Geometry};
+use super::conv::{Epilogue, Geometry};
 use super::elementwise::factor;
 use super::product::{Dense, Output, Right, Scattered, multiply, panel_width};
-use super::simd::{Kernel, Vector, lanes};
+use super::simd::{SimdKernel, Vector, lanes};
 use super::slices::sum_over_images;
 use crate::tensor::Real;
-use rayon::prelude::*;
-use std::ops::Range;
 
 /// Elements of the padded images, or of gradients of patches, that a task has at a time.
 const ELEMENTS: usize = 1 << 17;
@@ -152,7 +154,7 @@ struct PackKernel<'a, T, F> {
     packed: Filling<'a, T>,
 }
 
-impl<T: Real, F: Fn(usize, usize) -> usize> Kernel<T> for PackKernel<'_, T, F> {
+impl<T: Real, F: Fn(usize, usize) -> usize> SimdKernel<T> for PackKernel<'_, T, F> {
     type Output = ();
 
     #[inline(always)]
@@ -220,7 +222,7 @@ fn pack<T: Real>(
 }
 
 /// See [`super::conv::forward`].
-pub fn forward<T: Real>(g: &Geometry, x: &[T], kernel: &[T], finish: Finish<T>) -> Vec<T> {
+pub fn forward<T: Real>(g: &Geometry, x: &[T], kernel: &[T], finish: Epilogue<T>) -> Vec<T> {
     let (channels, taps) = (g.in_channels, g.kernel[0] * g.kernel[1]);
     let place = |k: usize, o: usize| (o * channels + k % channels) * taps + k / channels;
     let shape = [g.patch(), g.out_channels];
@@ -241,12 +243,12 @@ struct Forward<'a, T> {
     g: &'a Geometry,
     x: &'a [T],
     kernel: &'a [T],
-    finish: Finish<'a, T>,
+    finish: Epilogue<'a, T>,
     chunk: &'a Chunk,
     y: Filling<'a, T>,
 }
 
-impl<T: Real> Kernel<T> for Forward<'_, T> {
+impl<T: Real> SimdKernel<T> for Forward<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -344,7 +346,7 @@ struct InputGradient<'a, T> {
     dx: Filling<'a, T>,
 }
 
-impl<T: Real> Kernel<T> for InputGradient<'_, T> {
+impl<T: Real> SimdKernel<T> for InputGradient<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -410,7 +412,7 @@ struct KernelGradient<'a, T> {
     start: usize,
 }
 
-impl<T: Real> Kernel<T> for KernelGradient<'_, T> {
+impl<T: Real> SimdKernel<T> for KernelGradient<'_, T> {
     type Output = ();
 
     #[inline(always)]

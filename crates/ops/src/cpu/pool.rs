@@ -1,11 +1,13 @@
 //! Pooling of channels-last images.
 
-use super::buffer::filled;
-use super::simd::{Kernel, Vector};
-use crate::tensor::Real;
+use std::ops::Range;
+
 use candle_core::{Result, bail};
 use rayon::prelude::*;
-use std::ops::Range;
+
+use super::buffer::filled;
+use super::simd::{SimdKernel, Vector};
+use crate::tensor::Real;
 
 /// Channels that are looked at together.
 const TOGETHER: usize = 16;
@@ -145,7 +147,7 @@ impl<T: Real> Max<'_, T> {
     }
 }
 
-impl<T: Real> Kernel<T> for Max<'_, T> {
+impl<T: Real> SimdKernel<T> for Max<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -205,7 +207,7 @@ impl<T: Real> MaxGradient<'_, T> {
     }
 }
 
-impl<T: Real> Kernel<T> for MaxGradient<'_, T> {
+impl<T: Real> SimdKernel<T> for MaxGradient<'_, T> {
     type Output = ();
 
     #[inline(always)]

@@ -3,13 +3,14 @@
 //! A kernel is written once, over any [`Vector`]; [`Real::run`]
 //! compiles it for AVX-512, AVX2 and any machine, and runs the best that this one has.
 
-use crate::tensor::Real;
 use std::sync::LazyLock;
+
+use crate::tensor::Real;
 
 /// Several numbers that are computed with at once.
 ///
 /// # Safety
-/// All functions need the instruction set, which a [`Kernel`] has; pointers must be good for
+/// All functions need the instruction set, which a [`SimdKernel`] has; pointers must be good for
 /// [`LANES`](Self::LANES) numbers.
 #[expect(clippy::missing_safety_doc, reason = "it is the same for all, see above")]
 pub trait Vector: Copy {
@@ -48,7 +49,7 @@ pub trait Vector: Copy {
 
 /// Code that is compiled for each kind of vector. Everything it calls with vectors must be
 /// `inline(always)`, so that it is compiled for the instruction set, too.
-pub trait Kernel<T> {
+pub trait SimdKernel<T> {
     /// What it gives.
     type Output;
     /// Runs it.
@@ -92,7 +93,7 @@ pub fn instruction_set() -> &'static str {
 }
 
 /// Runs a kernel for `f32`.
-pub(crate) fn run_f32<K: Kernel<f32>>(kernel: K) -> K::Output {
+pub(crate) fn run_f32<K: SimdKernel<f32>>(kernel: K) -> K::Output {
     match *LEVEL {
         // SAFETY: the instruction set was detected.
         #[cfg(target_arch = "x86_64")]
@@ -105,7 +106,7 @@ pub(crate) fn run_f32<K: Kernel<f32>>(kernel: K) -> K::Output {
 }
 
 /// Runs a kernel for `f64`, which is there for gradient checks: plain loops.
-pub(crate) fn run_f64<K: Kernel<f64>>(kernel: K) -> K::Output {
+pub(crate) fn run_f64<K: SimdKernel<f64>>(kernel: K) -> K::Output {
     kernel.run::<Portable<f64, 4>>()
 }
 
@@ -124,7 +125,7 @@ pub(crate) fn prefetch<T>(place: *const T) {
 /// Numbers in a vector of this machine.
 pub(crate) fn lanes<T: Real>() -> usize {
     struct Lanes;
-    impl<T> Kernel<T> for Lanes {
+    impl<T> SimdKernel<T> for Lanes {
         type Output = usize;
 
         #[inline(always)]
@@ -208,16 +209,16 @@ impl<T: Real, const N: usize> Vector for Portable<T, N> {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Kernel, Vector};
+    use super::{SimdKernel, Vector};
     use std::arch::x86_64::*;
 
     #[target_feature(enable = "avx512f,avx2,fma")]
-    pub fn run_avx512<K: Kernel<f32>>(kernel: K) -> K::Output {
+    pub fn run_avx512<K: SimdKernel<f32>>(kernel: K) -> K::Output {
         kernel.run::<__m512>()
     }
 
     #[target_feature(enable = "avx2,fma")]
-    pub fn run_avx2<K: Kernel<f32>>(kernel: K) -> K::Output {
+    pub fn run_avx2<K: SimdKernel<f32>>(kernel: K) -> K::Output {
         kernel.run::<__m256>()
     }
 

@@ -1,10 +1,12 @@
 //! Sums over images, which tasks share.
 
+use std::ops::Range;
+
+use rayon::prelude::*;
+
 use super::buffer::{Filling, filled};
 use super::elementwise::add_to;
 use crate::tensor::Real;
-use rayon::prelude::*;
-use std::ops::Range;
 
 /// Tasks that there should be at least.
 const TASKS: usize = 8;

@@ -1,8 +1,9 @@
-//! Batch normalisation of channels-last images.
+//! Batch normalization of channels-last images.
+
+use candle_core::{DType, Result, Tensor};
 
 use super::{Gpu, Numbers, address, empty, launch};
 use crate::launch::{Rows, Shape, width};
-use candle_core::{DType, Result, Tensor};
 
 /// Blocks of kernels that leave partial sums, and of those that do not.
 const SUMMING: usize = 1024;

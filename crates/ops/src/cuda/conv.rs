@@ -1,11 +1,12 @@
 //! Convolutions of channels-last images.
 
+use candle_core::{DType, Result, Tensor};
+
 use super::dnn::{Direction, Format, Key};
 use super::layout::{add_to_rows, to_channels_last, to_planes};
 use super::{Gpu, Numbers, address, empty, launch};
 use crate::cpu::conv::Geometry;
 use crate::launch::{Rows, Shape};
-use candle_core::{DType, Result, Tensor};
 
 /// A kernel `[O, C, kh, kw]` as convolutions of images of `dtype` take it: `[O, kh, kw, C]`.
 pub(crate) fn packed(kernel: &Tensor, dtype: DType) -> Result<Tensor> {

@@ -1,14 +1,16 @@
 //! A GPU, with what is kept for as long as the program runs.
 
-use super::dnn::Dnn;
-use super::numbers::Numbers;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use candle_core::cuda_backend::DeviceId;
 use candle_core::{CudaDevice, Device, Error, Result, bail};
 use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaStream};
 use cudarc::nvrtc::{CompileError, CompileOptions, compile_ptx_with_opts};
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::dnn::Dnn;
+use super::numbers::Numbers;
 
 /// One program; the order matters.
 const SOURCES: [&str; 9] = [

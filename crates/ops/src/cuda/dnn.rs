@@ -1,14 +1,16 @@
 //! Convolutions by cuDNN, each with the algorithm that was fastest when its sizes first came.
 
-use super::Gpu;
-use candle_core::{Error, Result, bail};
-use cudarc::cudnn::{CudnnError, result, sys};
-use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
 use std::collections::HashMap;
 use std::ffi::c_void;
 use std::sync::Arc;
 
+use candle_core::{Error, Result, bail};
+use cudarc::cudnn::{CudnnError, result, sys};
+use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
+
+use super::Gpu;
 use super::Numbers;
+
 pub(crate) use crate::cudnn_plan::{Direction, Format, Key};
 
 /// Bytes that an algorithm may take beside its arguments.

@@ -3,9 +3,10 @@
 //! Each image has a key of ChaCha8: what a `ChaCha8Rng` of that seed draws in turn on the CPU, threads
 //! draw here at once.
 
+use candle_core::{DType, Device, Result, Tensor, bail};
+
 use super::{Gpu, Numbers, address, empty, launch};
 use crate::launch::{Shape, blocks};
-use candle_core::{DType, Device, Result, Tensor, bail};
 
 /// The seed of an image's generator.
 pub type Key = [u8; 32];

@@ -1,9 +1,10 @@
 //! Classifiers fitted to the support sets of many episodes at once.
 
-use super::{Gpu, Numbers, address, empty, launch};
-use crate::launch::Shape;
 use candle_core::{DType, Device, Result, Tensor, bail};
 use cudarc::driver::DeviceRepr;
+
+use super::{Gpu, Numbers, address, empty, launch};
+use crate::launch::Shape;
 
 /// Episodes of one shape, on a GPU.
 pub struct Episodes<'a> {

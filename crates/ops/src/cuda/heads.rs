@@ -1,9 +1,10 @@
 //! Classifiers over features and their loss, on storages as candle's operations have them.
 
-use super::{Gpu, Numbers, address, address_in, empty, launch, output};
-use crate::launch::Shape;
 use candle_core::backend::BackendStorage as _;
 use candle_core::{CudaStorage, DType, Layout, Result, Tensor};
+
+use super::{Gpu, Numbers, address, address_in, empty, launch, output};
+use crate::launch::Shape;
 
 const ROW: (u32, u32, u32) = (128, 1, 1);
 /// One block of 32 warps.
@@ -94,7 +95,7 @@ pub(crate) fn unit_rows_gradient([x, y, dy]: [&Tensor; 3], shortest: f64) -> Res
 pub(crate) fn margin_scores(
     (z, layout): (&CudaStorage, &Layout),
     labels: Option<(&CudaStorage, &Layout)>,
-    (scale, margin, from_least): (f64, f64, bool),
+    (scale, margin, subtract_min): (f64, f64, bool),
 ) -> Result<CudaStorage> {
     let (gpu, numbers) = (Gpu::of_cuda(&z.device)?, Numbers::of(z.dtype())?);
     let (rows, classes) = layout.shape().dims2()?;
@@ -112,7 +113,7 @@ pub(crate) fn margin_scores(
         classes as u32,
         numbers.scalar(scale),
         numbers.scalar(margin),
-        i32::from(from_least)
+        i32::from(subtract_min)
     );
     Ok(y)
 }
@@ -121,7 +122,7 @@ pub(crate) fn margin_scores_gradient(
     z: &Tensor,
     dy: &Tensor,
     scale: f64,
-    from_least: bool,
+    subtract_min: bool,
 ) -> Result<Tensor> {
     let (gpu, numbers) = (Gpu::of(z.device())?, Numbers::of(z.dtype())?);
     let (rows, classes) = z.dims2()?;
@@ -137,7 +138,7 @@ pub(crate) fn margin_scores_gradient(
         rows as u32,
         classes as u32,
         numbers.scalar(scale),
-        i32::from(from_least)
+        i32::from(subtract_min)
     );
     Ok(dz)
 }
@@ -188,14 +189,14 @@ pub(crate) fn cross_entropy_gradient(
 }
 
 /// How many rows have their largest score at the label: a scalar `u32`.
-pub(crate) fn right_rows(scores: &Tensor, labels: &Tensor) -> Result<Tensor> {
+pub(crate) fn count_correct(scores: &Tensor, labels: &Tensor) -> Result<Tensor> {
     let (gpu, numbers) = (Gpu::of(scores.device())?, Numbers::of(scores.dtype())?);
     let (rows, classes) = scores.dims2()?;
     let right = empty((), DType::U32, scores.device())?;
     launch!(
         gpu,
         numbers,
-        "right_rows",
+        "count_correct",
         ONE,
         address(scores)?,
         address(labels)?,

@@ -1,8 +1,9 @@
 //! Decoded images that are kept on a GPU, and varied there for each batch.
 
+use candle_core::{DType, Device, Result, Tensor, bail};
+
 use super::{Gpu, Numbers, address, empty, launch};
 use crate::launch::Shape;
-use candle_core::{DType, Device, Result, Tensor, bail};
 
 /// Words of `Picture` in the source.
 const WORDS: usize = 12;
@@ -25,7 +26,7 @@ struct Image {
 /// How one image is varied: a crop is resized, then its colours are adjusted, then it may be
 /// mirrored.
 #[derive(Clone, Copy, Debug)]
-pub struct Variation {
+pub struct AugmentParams {
     /// Which image, by the order in which they were [added](Images::add).
     pub image: usize,
     /// Rows above the crop and columns to its left.
@@ -53,7 +54,7 @@ pub enum Adjustment {
 }
 
 impl Images {
-    /// None yet. `levels` `[3 · 256]` holds the normalised value of each level of each channel.
+    /// None yet. `levels` `[3 · 256]` holds the normalized value of each level of each channel.
     ///
     /// # Errors
     /// A device that is no GPU.
@@ -93,27 +94,27 @@ impl Images {
         self.chunks.iter().map(Tensor::elem_count).sum()
     }
 
-    /// Varied, normalised images `[B, 3, size, size]` of `f32` or bfloat16.
+    /// Varied, normalized images `[B, 3, size, size]` of `f32` or bfloat16.
     ///
     /// # Errors
     /// An image that is not there, a crop that reaches beyond its image; no memory.
-    pub fn vary(&self, variations: &[Variation], size: usize, dtype: DType) -> Result<Tensor> {
+    pub fn apply(&self, params: &[AugmentParams], size: usize, dtype: DType) -> Result<Tensor> {
         let (gpu, numbers) = (Gpu::of(&self.device)?, Numbers::of(dtype)?);
-        let mut words = Vec::with_capacity(variations.len() * WORDS);
-        for variation in variations {
-            words.extend_from_slice(&self.picture(variation)?);
+        let mut words = Vec::with_capacity(params.len() * WORDS);
+        for image in params {
+            words.extend_from_slice(&self.picture(image)?);
         }
-        let y = empty((variations.len(), 3, size, size), dtype, &self.device)?;
-        if variations.is_empty() || size == 0 {
+        let y = empty((params.len(), 3, size, size), dtype, &self.device)?;
+        if params.is_empty() || size == 0 {
             return Ok(y);
         }
-        let pictures = Tensor::from_vec(words, (variations.len(), WORDS), &self.device)?;
+        let pictures = Tensor::from_vec(words, (params.len(), WORDS), &self.device)?;
         let scratch = empty(y.elem_count(), DType::U8, &self.device)?;
         launch!(
             gpu,
             numbers,
             "vary_images",
-            Shape { grid: (variations.len() as u32, 1, 1), block: (256, 1, 1) },
+            Shape { grid: (params.len() as u32, 1, 1), block: (256, 1, 1) },
             address(&pictures)?,
             address(&self.levels)?,
             address(&scratch)?,
@@ -124,28 +125,28 @@ impl Images {
     }
 
     /// `Picture` of the source.
-    fn picture(&self, variation: &Variation) -> Result<[u32; WORDS]> {
-        let ([top, left], [height, width]) = (variation.start, variation.size);
+    fn picture(&self, params: &AugmentParams) -> Result<[u32; WORDS]> {
+        let ([top, left], [height, width]) = (params.start, params.size);
         let fits = |start: u32, length: u32, side: u32| {
             length > 0 && start.checked_add(length).is_some_and(|end| end <= side)
         };
         let image = self
             .images
-            .get(variation.image)
+            .get(params.image)
             .filter(|image| fits(top, height, image.height) && fits(left, width, image.width));
         let Some(image) = image else {
-            bail!("{variation:?} of {} images: no such image or crop", self.images.len())
+            bail!("{params:?} of {} images: no such image or crop", self.images.len())
         };
         let pixel = u64::from(top) * u64::from(image.width) + u64::from(left);
         let first = image.address + 3 * pixel;
-        let [a, b, c] = variation.adjustments;
+        let [a, b, c] = params.adjustments;
         Ok([
             first as u32,
             (first >> 32) as u32,
             image.width,
             height,
             width,
-            u32::from(variation.is_mirrored),
+            u32::from(params.is_mirrored),
             a.0 as u32,
             b.0 as u32,
             c.0 as u32,

@@ -1,8 +1,9 @@
 //! Layouts, sums and products of whole tensors.
 
+use candle_core::{DType, Result, Tensor};
+
 use super::{Gpu, Numbers, address, empty, launch};
 use crate::launch::Shape;
-use candle_core::{DType, Result, Tensor};
 
 /// Turns each matrix `[rows, columns]` of `x` over; gives numbers of the type `to`: the same, or
 /// from or to what is computed in.

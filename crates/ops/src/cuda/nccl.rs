@@ -1,12 +1,14 @@
 //! Gradients averaged over GPUs by NCCL, while the way back goes on.
 
-use super::{Gpu, address};
-use candle_core::{DType, Device, Error, Result, Tensor, bail};
-use cudarc::driver::{CudaEvent, CudaStream};
-use cudarc::nccl::{result, sys};
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use candle_core::{DType, Device, Error, Result, Tensor, bail};
+use cudarc::driver::{CudaEvent, CudaStream};
+use cudarc::nccl::{result, sys};
+
+use super::{Gpu, address};
 
 /// Bytes that are sent together: small gradients alone would each cost a round of all GPUs.
 const BUCKET: usize = 25 << 20;

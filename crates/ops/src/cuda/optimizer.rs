@@ -1,9 +1,10 @@
 //! Updates of all parameters, of up to 96 in one launch.
 
-use super::{Gpu, Numbers, address, launch};
-use crate::launch::{Shape, blocks};
 use candle_core::{DType, Result, Tensor, bail};
 use cudarc::driver::DeviceRepr;
+
+use super::{Gpu, Numbers, address, launch};
+use crate::launch::{Shape, blocks};
 
 /// As in optimizer.cu.
 const MOST: usize = 96;
@@ -88,7 +89,7 @@ fn tables(updates: &[Update]) -> Result<Vec<(Table, Shape)>> {
             let length = value.elem_count();
             for tensor in [Some(value), Some(gradient), Some(first), second].into_iter().flatten() {
                 if tensor.dtype() != DType::F32 || tensor.elem_count() != length {
-                    bail!("optimiser: {tensor:?} beside {value:?}, expected f32 of one length")
+                    bail!("optimizer: {tensor:?} beside {value:?}, expected f32 of one length")
                 }
             }
             table.value[i] = address(value)?;
@@ -140,7 +141,7 @@ pub fn sgd(updates: &[Update], step: &Sgd) -> Result<()> {
 pub fn adam(updates: &[Update], step: &Adam) -> Result<()> {
     let Some(first) = updates.first() else { return Ok(()) };
     if updates.iter().any(|update| update.second.is_none()) {
-        bail!("optimiser: Adam needs second moments")
+        bail!("optimizer: Adam needs second moments")
     }
     let (gpu, numbers) = (Gpu::of(first.value.device())?, Numbers::Single);
     for (table, shape) in tables(updates)? {

@@ -1,10 +1,11 @@
 //! Pooling of channels-last images.
 
+use candle_core::{DType, Result, Tensor};
+use cudarc::driver::DeviceRepr;
+
 use super::{Gpu, Numbers, address, empty, launch};
 use crate::cpu::pool::Geometry;
 use crate::launch::{Shape, width};
-use candle_core::{DType, Result, Tensor};
-use cudarc::driver::DeviceRepr;
 
 /// `Pool` of pool.cu.
 #[repr(C)]

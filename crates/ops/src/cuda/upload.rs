@@ -1,10 +1,12 @@
 //! Batches on their way to a GPU, copied while it computes.
 
-use super::{Gpu, Numbers, address, empty, launch};
-use crate::launch::Shape;
+use std::sync::Arc;
+
 use candle_core::{DType, Device, Error, Result, Tensor, bail};
 use cudarc::driver::{CudaEvent, CudaSlice, CudaStream, DevicePtr, PinnedHostSlice};
-use std::sync::Arc;
+
+use super::{Gpu, Numbers, address, empty, launch};
+use crate::launch::Shape;
 
 /// Two buffers in pinned memory and two on the GPU: while it computes on one batch, the next is
 /// on its way.

@@ -7,11 +7,11 @@ use std::collections::HashMap;
 
 use candle_core::Tensor;
 
+use self::view::View;
 use crate::error::quote;
 use crate::torch::Object;
-use crate::{Checkpoint, Error, Value};
+use crate::{Checkpoint, Error, PickleValue};
 
-use self::view::View;
 pub(crate) use self::view::naturals;
 
 const LEAST_LIMIT: u64 = 16 << 20;
@@ -34,7 +34,7 @@ impl<'a> Materialiser<'a> {
         Self { checkpoint, limit: limit.max(LEAST_LIMIT), used: 0, made: HashMap::new() }
     }
 
-    pub(crate) fn tensor(&mut self, value: &Value<'_>) -> Result<Tensor, Error> {
+    pub(crate) fn tensor(&mut self, value: &PickleValue<'_>) -> Result<Tensor, Error> {
         let (object, name) = value.object()?;
         self.make(object).map_err(|reason| Error::Tensor { name: quote(name), reason })
     }

@@ -1,13 +1,12 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use crate::error::quote;
-use crate::pickle::{self, Arena, Id, Node, StringKind};
-
 use super::global::Global;
 use super::numpy::Scalar;
 use super::storage::Declarations;
 use super::{Object, Place};
+use crate::error::quote;
+use crate::pickle::{self, Arena, Id, Node, StringKind};
 
 /// Constructs what the list of [`Global`]s allows.
 #[derive(Default)]

@@ -2,13 +2,12 @@
 //! the list of its storages' keys - and then, for each key, the number of elements and the
 //! elements.
 
-use crate::Error;
-use crate::error::quote;
-use crate::pickle::{self, Arena, Id, Node, PlainData, Reader};
-
 use super::builder::Builder;
 use super::storage::{Declarations, Storage};
 use super::{Content, Object};
+use crate::Error;
+use crate::error::quote;
+use crate::pickle::{self, Arena, Id, Node, PlainData, Reader};
 
 const MAGIC: i128 = 0x1950_a86a_20f9_469c_fc6c;
 const PROTOCOL_VERSION: i128 = 1001;

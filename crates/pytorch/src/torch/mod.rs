@@ -9,12 +9,12 @@ mod storage;
 mod zip;
 mod zip_end;
 
-use crate::Error;
-use crate::pickle::{Arena, Id, Reader};
-
 use self::builder::Builder;
 use self::global::Global;
 use self::numpy::Scalar;
+use crate::Error;
+use crate::pickle::{Arena, Id, Reader};
+
 pub(crate) use self::storage::{ElementType, Storage};
 
 /// What a checkpoint may hold beside plain data. The parts of a tensor stay where they are in

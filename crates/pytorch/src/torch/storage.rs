@@ -1,12 +1,11 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use super::Object;
+use super::global::Global;
 use crate::Error;
 use crate::error::quote;
 use crate::pickle::{Arena, Id, Node};
-
-use super::Object;
-use super::global::Global;
 
 /// The type of a storage's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

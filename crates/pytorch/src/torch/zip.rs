@@ -7,13 +7,12 @@ use ::zip::read::{ArchiveOffset, Config};
 use ::zip::result::ZipError;
 use ::zip::{CompressionMethod, ZipArchive};
 
-use crate::Error;
-use crate::error::quote;
-use crate::pickle::{self, Arena, Reader};
-
 use super::Content;
 use super::builder::Builder;
 use super::storage::Storage;
+use crate::Error;
+use crate::error::quote;
+use crate::pickle::{self, Arena, Reader};
 
 pub(super) fn parse(bytes: &[u8]) -> Result<Content, Error> {
     let mut archive = Archive::open(bytes)?;

@@ -1,4 +1,4 @@
-use fewshot_pytorch::{Checkpoint, Error, Value};
+use fewshot_pytorch::{Checkpoint, Error, PickleValue};
 
 /// More values than this are not visited: a pickle may hold cycles.
 const VISITED: usize = 64;
@@ -30,7 +30,7 @@ fn exercise_all_of(checkpoint: &Checkpoint) {
     }
 }
 
-fn ask(value: &Value<'_>) {
+fn ask(value: &PickleValue<'_>) {
     let _ = (value.is_none(), value.as_bool(), value.as_int(), value.as_float());
     let _ = (value.as_str(), value.as_bytes(), value.get("state"), format!("{value:?}"));
     if let Ok(array) = value.array() {

@@ -1,13 +1,14 @@
 //! Small files as `datasets` writes them.
 #![allow(dead_code, missing_docs)]
 
+use std::sync::Arc;
+
 use parquet::basic::Compression;
 use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
-use std::sync::Arc;
 
 /// Label, image, path.
 pub type Row = (Option<i64>, Option<Vec<u8>>, Option<String>);

@@ -1,12 +1,13 @@
 //! Decoded images in a GPU's memory.
 
-use super::Ready;
 use candle_core::{DType, Device, Tensor};
-use fewshot_data::{Adjustment, Dataset, DrawnBatch, Loader, OnBroken, Variation, normalise};
+use fewshot_data::{Adjustment, AugmentParams, Dataset, DrawnBatch, Loader, OnBroken, normalize};
 use fewshot_experiment::{Config, Error, Progress};
 use fewshot_ops::cuda::images::{self, Images};
 use image::RgbImage;
 use rayon::prelude::*;
+
+use super::Ready;
 
 /// Images that are decoded at a time.
 const AT_ONCE: usize = 256;
@@ -29,7 +30,7 @@ impl Kept {
         let dataset = loader.dataset();
         let levels = RgbImage::from_fn(256, 1, |level, _| image::Rgb([level as u8; 3]));
         let mut kept = Self {
-            images: Images::new(&normalise(&levels), device)?,
+            images: Images::new(&normalize(&levels), device)?,
             places: Vec::with_capacity(dataset.len()),
             size: config.method.image_size,
             device: device.clone(),
@@ -82,8 +83,8 @@ impl Kept {
     ) -> Result<Ready, Error> {
         let place = |&index: &usize| self.places[index].map(|(place, ..)| place);
         let places = batch.indices.iter().filter_map(place);
-        let variations: Vec<_> = places.zip(&batch.variations).map(variation).collect();
-        let images = self.images.vary(&variations, self.size, dtype)?;
+        let params: Vec<_> = places.zip(&batch.params).map(to_gpu_params).collect();
+        let images = self.images.apply(&params, self.size, dtype)?;
         let labels = Tensor::from_slice(&batch.labels, batch.labels.len(), &self.device)?;
         Ok(Ready { images, labels, skipped })
     }
@@ -97,8 +98,8 @@ fn decode(dataset: &Dataset, index: usize, on_broken: OnBroken) -> Result<Option
     }
 }
 
-fn variation((image, variation): (usize, &Variation)) -> images::Variation {
-    let Variation { crop, adjustments, is_mirrored } = variation;
+fn to_gpu_params((image, params): (usize, &AugmentParams)) -> images::AugmentParams {
+    let AugmentParams { crop, adjustments, is_mirrored } = params;
     let mut on_gpu = [(images::Adjustment::Nothing, 1.0); 3];
     for (to, (adjustment, factor)) in on_gpu.iter_mut().zip(adjustments) {
         let adjustment = match adjustment {
@@ -108,7 +109,7 @@ fn variation((image, variation): (usize, &Variation)) -> images::Variation {
         };
         *to = (adjustment, *factor as f32);
     }
-    images::Variation {
+    images::AugmentParams {
         image,
         start: [crop.top, crop.left],
         size: [crop.height, crop.width],

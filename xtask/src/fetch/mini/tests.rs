@@ -5,9 +5,6 @@ mod fake;
 #[path = "../../../../crates/shards/tests/common/mod.rs"]
 mod shards;
 
-use super::super::Download;
-use super::super::tests::{arguments, common};
-use super::*;
 use common::{Answer, Request, Server, status};
 use fake::hub;
 use fewshot_data::{SourceKind, SourceSpec, Split};
@@ -15,6 +12,10 @@ use fewshot_fetch::{Downloader, Pace, datasets};
 use image::RgbImage;
 use shards::{Row, SCHEMA, note, parquet, row};
 use tempfile::TempDir;
+
+use super::super::Download;
+use super::super::tests::{arguments, common};
+use super::*;
 
 const REPOSITORY: &str = "datasets/timm/mini-imagenet";
 
@@ -56,7 +57,7 @@ fn files() -> Vec<(String, Vec<u8>)> {
 struct Case {
     server: Server,
     data: TempDir,
-    dataset: Dataset,
+    dataset: PublishedDataset,
 }
 
 impl Case {

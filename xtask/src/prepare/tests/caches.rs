@@ -1,8 +1,9 @@
 //! Pickled caches, as Python writes them and as nobody should.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::prepare::cache::Cache;
-use proptest::prelude::*;
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src/prepare/fixtures").join(name)

@@ -7,17 +7,19 @@
 
 mod transform;
 
-use super::buffer::{Filling, Scratch, filled};
-use super::conv::{Finish, Geometry};
-use super::product::{Dense, Output, Right, multiply, panel_width};
-use super::simd::{Kernel, Vector};
-use super::slices::sum_over_images;
-use crate::tensor::Real;
-use rayon::prelude::*;
 use std::ops::Range;
+
+use rayon::prelude::*;
 use transform::{
     Input, OUT, OutputGradient, Outputs, POINTS, SIDE, TapGradient, Taps, Transform, both_ways,
 };
+
+use super::buffer::{Filling, Scratch, filled};
+use super::conv::{Epilogue, Geometry};
+use super::product::{Dense, Output, Right, multiply, panel_width};
+use super::simd::{SimdKernel, Vector};
+use super::slices::sum_over_images;
+use crate::tensor::Real;
 
 /// Channels come in multiples of this, the widest vector.
 pub const CHANNELS: usize = 16;
@@ -101,7 +103,7 @@ pub fn forward<T: Real>(
     x: &[T],
     kernel: &[T],
     direction: Direction,
-    finish: Finish<T>,
+    finish: Epilogue<T>,
 ) -> Vec<T> {
     let kernel = transformed_kernel(g, kernel, direction, finish);
     let chunks = Chunk::divide(g, 0..g.batch);
@@ -125,7 +127,7 @@ fn transformed_kernel<T: Real>(
     g: &Geometry,
     kernel: &[T],
     direction: Direction,
-    finish: Finish<T>,
+    finish: Epilogue<T>,
 ) -> Vec<T> {
     let tasks: Vec<_> = parts(0..g.in_channels, CHANNELS).collect();
     // SAFETY: tasks write all points of all channels.
@@ -142,12 +144,12 @@ struct TransformKernel<'a, T> {
     g: &'a Geometry,
     kernel: &'a [T],
     direction: Direction,
-    finish: Finish<'a, T>,
+    finish: Epilogue<'a, T>,
     channels: Range<usize>,
     points: Filling<'a, T>,
 }
 
-impl<T: Real> Kernel<T> for TransformKernel<'_, T> {
+impl<T: Real> SimdKernel<T> for TransformKernel<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -262,13 +264,13 @@ struct Forward<'a, T> {
     g: &'a Geometry,
     x: &'a [T],
     kernel: &'a [T],
-    finish: Finish<'a, T>,
+    finish: Epilogue<'a, T>,
     chunk: &'a Chunk,
     out: Range<usize>,
     y: Filling<'a, T>,
 }
 
-impl<T: Real> Kernel<T> for Forward<'_, T> {
+impl<T: Real> SimdKernel<T> for Forward<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -379,7 +381,7 @@ struct KernelGradient<'a, T> {
     start: usize,
 }
 
-impl<T: Real> Kernel<T> for KernelGradient<'_, T> {
+impl<T: Real> SimdKernel<T> for KernelGradient<'_, T> {
     type Output = ();
 
     #[inline(always)]

@@ -6,8 +6,9 @@
 //! Winograd convolution", 2018: these four give the smallest errors of those tried,
 //! 1.6 times those of plain sums). Two-dimensional transforms do rows, then columns.
 
-use crate::cpu::simd::Vector;
 use candle_core::WithDType as _;
+
+use crate::cpu::simd::Vector;
 
 /// Side of a transformed tile.
 pub const SIDE: usize = 5;

@@ -1,4 +1,4 @@
-// Batch normalisation of channels-last images, seen as rows [rows, channels].
+// Batch normalization of channels-last images, seen as rows [rows, channels].
 //
 // Each thread keeps to N channels and strides over rows: blockDim.x threads lie side by side over
 // channels, blockDim.y over rows; blockIdx.x counts the tiles of channels, blockIdx.y the chunks of
@@ -152,7 +152,7 @@ __device__ __forceinline__ void affine(const Real* statistics, const Real* weigh
 }
 
 template <int N>
-__device__ __forceinline__ void normalise(const Number* x, const Number* residual, Number* y,
+__device__ __forceinline__ void normalize(const Number* x, const Number* residual, Number* y,
                                           const Real* statistics, const Real* weight,
                                           const Real* bias, uint64 rows, uint32 channels,
                                           Real slope) {
@@ -178,12 +178,12 @@ __device__ __forceinline__ void normalise(const Number* x, const Number* residua
 #define NORMALISE(NAME, N)                                                                        \
     NAME(const Number* x, const Number* residual, Number* y, const Real* statistics,             \
          const Real* weight, const Real* bias, uint64 rows, uint32 channels, Real slope) {       \
-        normalise<N>(x, residual, y, statistics, weight, bias, rows, channels, slope);           \
+        normalize<N>(x, residual, y, statistics, weight, bias, rows, channels, slope);           \
     }
 extern "C" __global__ void NORMALISE(normalised_single, 1)
 extern "C" __global__ void NORMALISE(normalised_wide, WIDE)
 
-// The gradient before the activation, and its sums: plain, and times the normalised input.
+// The gradient before the activation, and its sums: plain, and times the normalized input.
 // With a residual the sign is that of the output y, and the gradient is kept in `dr`.
 template <int N>
 __device__ __forceinline__ void norm_sums(const Number* x, const Number* y, const Number* dy,

@@ -49,25 +49,25 @@ __device__ __forceinline__ uint32 place_of_least(const Real* row, uint32 classes
     return at;
 }
 
-// scale · (z - least - margin at the label); `from_least` is 0 where the least is not subtracted.
+// scale · (z - least - margin at the label); `subtract_min` is 0 where the least is not subtracted.
 extern "C" __global__ void margin_scores(const Real* z, const uint32* labels, Real* y, uint32 rows,
-                                         uint32 classes, Real scale, Real margin, int from_least) {
+                                         uint32 classes, Real scale, Real margin, int subtract_min) {
     uint32 row = (uint32)(thread_number() / 32);
     if (row >= rows) return;
     z += (uint64)row * classes;
     y += (uint64)row * classes;
-    Real least = from_least ? z[place_of_least(z, classes)] : 0;
+    Real least = subtract_min ? z[place_of_least(z, classes)] : 0;
     for (uint32 c = threadIdx.x % 32; c < classes; c += 32)
         y[c] = scale * (z[c] - least - (labels && labels[row] == c ? margin : 0));
 }
 
 extern "C" __global__ void margin_scores_gradient(const Real* z, const Real* dy, Real* dz,
                                                   uint32 rows, uint32 classes, Real scale,
-                                                  int from_least) {
+                                                  int subtract_min) {
     uint32 row = (uint32)(thread_number() / 32);
     if (row >= rows) return;
     uint64 start = (uint64)row * classes;
-    uint32 least = from_least ? place_of_least(z + start, classes) : classes;
+    uint32 least = subtract_min ? place_of_least(z + start, classes) : classes;
     Real sum = 0;
     for (uint32 c = threadIdx.x % 32; c < classes; c += 32) sum += dy[start + c];
     sum = warp_sum(sum);
@@ -127,7 +127,7 @@ extern "C" __global__ void cross_entropy_gradient(const Real* scores, const uint
 }
 
 // One block of 32 warps: how many rows have their largest score, the first of equals, at the label.
-extern "C" __global__ void right_rows(const Real* scores, const uint32* labels, uint32* right,
+extern "C" __global__ void count_correct(const Real* scores, const uint32* labels, uint32* right,
                                       uint32 rows, uint32 classes) {
     __shared__ uint32 counts[32];
     uint32 warp = threadIdx.x / 32, count = 0;

@@ -1,5 +1,5 @@
 // Training images out of decoded ones, as Pillow and torchvision vary them: crop and resize, colour
-// jitter, mirror, normalise. A block takes an image.
+// jitter, mirror, normalize. A block takes an image.
 
 // As in images.rs.
 struct Picture {
@@ -51,7 +51,7 @@ __device__ __forceinline__ unsigned char blend(uint32 from, uint32 to, float fac
     return (unsigned char)(blended > 0 ? blended < 255 ? blended : 255 : 0);
 }
 
-// `levels` `[3, 256]` holds the normalised value of each level of each channel; `scratch` has
+// `levels` `[3, 256]` holds the normalized value of each level of each channel; `scratch` has
 // `3 · size²` bytes an image; `y` `[images, 3, size, size]`. 256 threads a block.
 extern "C" __global__ void vary_images(const Picture* pictures, const float* levels,
                                        unsigned char* scratch, Number* y, uint32 size) {

@@ -1,9 +1,12 @@
 //! Data, loaders and samplers as a configuration describes them.
 
-use crate::{Config, DeviceKind, Error, Precision, SplitConfig};
 use candle_core::{DType, Device};
-use fewshot_data::{Dataset, Loader, LoaderOptions, Shard, SourceSpec, TrainTransform, Transform};
+use fewshot_data::{
+    Dataset, Loader, LoaderOptions, Replica, SourceSpec, TrainTransform, Transform,
+};
 use fewshot_episodes::{EpisodeShape, Sampler};
+
+use crate::{Config, DeviceKind, Error, Precision, SplitConfig};
 
 /// The device that the configuration names.
 ///
@@ -68,18 +71,18 @@ pub fn open_optional(split: &SplitConfig) -> Result<Option<Dataset>, Error> {
 /// # Errors
 /// A dataset without images.
 pub fn open_loader(config: &Config, dataset: Dataset, is_training: bool) -> Result<Loader, Error> {
-    open_shard(config, dataset, is_training, Shard::default())
+    open_replica_loader(config, dataset, is_training, Replica::default())
 }
 
 /// The same for a part of each batch.
 ///
 /// # Errors
 /// A dataset without images; a batch size that the parts do not divide.
-pub fn open_shard(
+pub fn open_replica_loader(
     config: &Config,
     dataset: Dataset,
     is_training: bool,
-    shard: Shard,
+    replica: Replica,
 ) -> Result<Loader, Error> {
     let size = config.method.image_size;
     let transform = if is_training {
@@ -96,7 +99,7 @@ pub fn open_shard(
     let batch_size = if is_training { config.train.batch_size } else { config.test.batch_size };
     let options = LoaderOptions {
         batch_size,
-        shard,
+        replica,
         shuffle: is_training,
         seed: config.seed,
         on_broken: config.loader.on_broken,
