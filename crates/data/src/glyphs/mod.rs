@@ -34,7 +34,7 @@ pub const NOVEL_CLASSES: u32 = 20;
 const CLASSES: u32 = BASE_CLASSES + VAL_CLASSES + NOVEL_CLASSES;
 
 /// What a set of glyphs is made from.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GlyphOptions {
     /// Fixes every class and every image.
     pub seed: u64,

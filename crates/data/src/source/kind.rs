@@ -48,6 +48,11 @@ impl SourceKind {
     pub const VARIANTS: [Self; 6] =
         [Self::Glyphs, Self::Folders, Self::MiniImageNet, Self::Cub, Self::Omniglot, Self::Json];
 
+    /// Whether there have to be files at [`SourceSpec::root`](crate::SourceSpec::root).
+    pub fn needs_root(self) -> bool {
+        self != Self::Glyphs
+    }
+
     /// The kind's name, as [`FromStr`] takes it.
     pub fn as_str(self) -> &'static str {
         match self {

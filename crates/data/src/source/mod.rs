@@ -33,7 +33,7 @@ struct Class {
 }
 
 /// Where a dataset comes from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceSpec {
     /// How to read what lies at the root.
     pub kind: SourceKind,
