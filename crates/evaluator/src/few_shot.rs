@@ -1,4 +1,4 @@
-//! Accuracy over episodes.
+//! Few-shot accuracy: adapts a head to the support set of each episode.
 
 use std::collections::BTreeMap;
 
@@ -6,14 +6,14 @@ use candle_core::Device;
 use fewshot_data::Dataset;
 use fewshot_episodes::{Accuracy, FeatureBank, Head, PairedDifference, evaluate};
 use fewshot_experiment::{Config, Error, Model, Progress, sampler};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::extract_features;
 
-/// Accuracy over episodes of one number of shots.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// Accuracy over episodes with one number of shots.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct ShotResult {
-    /// The adaptation head.
+    /// Name of the adaptation head.
     pub head: String,
     /// Mean accuracy, in percent.
     pub mean: f64,
@@ -21,7 +21,7 @@ pub struct ShotResult {
     pub ci95: f64,
     /// Number of episodes.
     pub episodes: usize,
-    /// The accuracy of each, as a fraction.
+    /// Accuracy of each episode, as a fraction; not part of the JSON.
     #[serde(skip)]
     pub per_episode: Vec<f64>,
 }
@@ -44,11 +44,11 @@ impl std::fmt::Display for ShotResult {
     }
 }
 
-/// Results by number of shots.
+/// Accuracy on one split, by number of shots.
 pub type SplitResults = BTreeMap<usize, ShotResult>;
 
-/// How much better the first of two checkpoints is on the same episodes of one number of shots.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// Difference in accuracy of two checkpoints on the same episodes with one number of shots.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct ShotDifference {
     /// Mean over episodes of the first accuracy minus the second, in percentage points.
     pub mean: f64,
@@ -68,13 +68,13 @@ impl std::fmt::Display for ShotDifference {
     }
 }
 
-/// Differences by number of shots.
+/// Differences in accuracy on one split, by number of shots.
 pub type SplitDifferences = BTreeMap<usize, ShotDifference>;
 
-/// The paired differences, first minus second, of results on the same episodes.
+/// Returns the paired differences, first minus second, of results on the same episodes.
 ///
 /// # Errors
-/// Results of other shots or numbers of episodes.
+/// If the results differ in their numbers of shots or episodes.
 pub fn compare(first: &SplitResults, second: &SplitResults) -> Result<SplitDifferences, Error> {
     let difference = |(&shot, result): (&usize, &ShotResult)| {
         let other = second.get(&shot).map_or(&[][..], |result| &result.per_episode);

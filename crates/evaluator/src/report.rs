@@ -1,33 +1,36 @@
-//! Results of checkpoints for readers and for scripts.
+//! Results of one or two checkpoints, as text, Markdown or JSON.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use fewshot_experiment::{Config, Provenance};
-use serde::Serialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{ShotDifference, SplitDifferences, SplitResults};
+use crate::{ShotDifference, ShotResult, SplitDifferences, SplitResults};
 
-/// What one checkpoint reaches.
-#[derive(Clone, Debug, Serialize)]
+/// Few-shot results of one checkpoint.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Evaluation {
-    /// Where it lies.
+    /// Path, or `hf://` address with its commit.
     pub checkpoint: PathBuf,
-    /// Whole epochs of its training.
+    /// Number of completed training epochs.
     pub epoch: usize,
-    /// The network.
+    /// Name of the backbone.
     pub backbone: String,
-    /// The classifier over base classes.
+    /// Name of the classifier over base classes.
     pub classifier: String,
-    /// Its margin, if known.
+    /// Margin of that classifier, if known.
     pub margin: Option<f64>,
-    /// What the results came from; the configuration is that of the evaluation.
+    /// Provenance of the results; its hash is of the evaluation's configuration.
     pub run: Provenance,
-    /// Accuracy by shots.
+    /// Accuracy by number of shots.
+    #[serde(deserialize_with = "by_shot")]
     pub results: SplitResults,
 }
 
 impl Evaluation {
-    /// The results of a checkpoint under a configuration.
+    /// Labels `results` with the checkpoint and the configuration that they were measured under.
     pub fn new(checkpoint: &Path, epoch: usize, config: &Config, results: SplitResults) -> Self {
         Self {
             checkpoint: checkpoint.to_owned(),
@@ -40,46 +43,47 @@ impl Evaluation {
         }
     }
 
-    /// By which a pasted result is found again.
+    /// One line that names checkpoint and provenance, so that a pasted table can be reproduced.
     fn origin(&self) -> String {
         format!("{}: {}", self.checkpoint.display(), self.run)
     }
 }
 
-/// A second checkpoint on the same episodes.
-#[derive(Clone, Debug, Serialize)]
+/// A second checkpoint, evaluated on the same episodes as the first.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Comparison {
-    /// What it reaches.
+    /// Results of the second checkpoint.
     pub second: Evaluation,
-    /// How much better the first is.
+    /// Paired differences, first minus second.
     pub difference: SplitDifferences,
 }
 
-/// What a checkpoint reaches on a split, and how it compares with another.
-#[derive(Clone, Debug, Serialize)]
+/// Few-shot results on one split, of one checkpoint or of two that are compared: the evaluator's
+/// JSON output.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Report {
-    /// The name of the split's dataset.
+    /// Name of the dataset.
     pub dataset: String,
-    /// The split.
+    /// Name of the split.
     pub split: String,
-    /// Classes an episode.
+    /// Classes per episode.
     pub way: usize,
-    /// Query images a class.
+    /// Query images per class.
     pub query: usize,
-    /// The adaptation head.
+    /// Name of the adaptation head.
     pub head: String,
-    /// The seed of the episodes.
+    /// Seed that the episodes are drawn from.
     pub test_seed: u64,
-    /// The checkpoint.
+    /// Results of the checkpoint.
     #[serde(flatten)]
     pub first: Evaluation,
-    /// The one that it is compared with.
+    /// The checkpoint that it is compared with, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comparison: Option<Comparison>,
 }
 
 impl Report {
-    /// One or two evaluations, then their difference, for a terminal.
+    /// Formats the results, and the difference if there is one, for a terminal.
     pub fn to_text(&self) -> String {
         let mut text = self.evaluation_text(&self.first);
         if let Some(Comparison { second, difference }) = &self.comparison {
@@ -110,7 +114,7 @@ impl Report {
         text + &format!("\n{}", evaluation.origin())
     }
 
-    /// A table with a column for each number of shots, and where its numbers come from.
+    /// Formats a table with a column for each number of shots, followed by its provenance.
     pub fn to_markdown(&self) -> String {
         let results = &self.first.results;
         let mut table = row(
@@ -132,7 +136,53 @@ impl Report {
     }
 }
 
-/// A line of a markdown table.
+/// One row of a Markdown table.
 fn row(title: &str, cells: impl Iterator<Item = impl std::fmt::Display>) -> String {
     cells.fold(format!("| {title} |"), |row, cell| row + &format!(" {cell} |")) + "\n"
+}
+
+/// Reads results by number of shots. Needed because [`Report`] flattens its first [`Evaluation`]:
+/// serde buffers a flattened value, and its buffer does not read numbers from map keys.
+fn by_shot<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SplitResults, D::Error> {
+    let results = BTreeMap::<String, ShotResult>::deserialize(deserializer)?;
+    let parse = |(shot, result): (String, ShotResult)| {
+        Ok((shot.parse().map_err(D::Error::custom)?, result))
+    };
+    results.into_iter().map(parse).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every key, in order; the first evaluation's are those of the report itself.
+    const RUN: &str = r#""run":{"version":"0.1.0","candle":"0.11.1","commit":"unknown","device":"cpu (avx2)","config_sha256":"ab","seed":3}"#;
+
+    fn evaluation(checkpoint: &str, margin: &str) -> String {
+        let result =
+            |mean| format!(r#"{{"head":"finetune","mean":{mean},"ci95":0.25,"episodes":600}}"#);
+        let (one, five) = (result("48.5"), result("64.125"));
+        format!(
+            r#""checkpoint":"{checkpoint}","epoch":9,"backbone":"conv4","classifier":"cosine","margin":{margin},{RUN},"results":{{"1":{one},"5":{five}}}"#
+        )
+    }
+
+    #[test]
+    fn json_is_read_back_and_written_alike() {
+        let head = r#""dataset":"glyphs","split":"novel","way":5,"query":16,"head":"finetune","test_seed":1"#;
+        let first = evaluation("a.safetensors", "-0.5");
+        let alone = format!("{{{head},{first}}}");
+        let second = evaluation("b.safetensors", "null");
+        let difference = r#"{"1":{"mean":-1.5,"ci95":0.5,"better":1,"equal":2,"worse":3}}"#;
+        let compared = format!(
+            r#"{{{head},{first},"comparison":{{"second":{{{second}}},"difference":{difference}}}}}"#
+        );
+        for json in [alone, compared] {
+            let report: Report = serde_json::from_str(&json).unwrap();
+            assert_eq!(report.first.results[&5].mean, 64.125);
+            assert_eq!(serde_json::to_string(&report).unwrap(), json);
+        }
+        let wrong = format!("{{{head},{first}}}").replace(r#""5":"#, r#""five":"#);
+        assert!(serde_json::from_str::<Report>(&wrong).is_err());
+    }
 }

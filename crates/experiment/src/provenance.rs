@@ -1,35 +1,35 @@
-//! What a result came from.
+//! Provenance of results: build, device, configuration and seed.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{Config, DeviceKind};
 
-/// What it takes to obtain a result again. Nothing in it depends on time or on the number of
-/// threads, nor does the result.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// What it takes to reproduce a result. Neither it nor the result depends on time or on the number
+/// of threads.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Provenance {
-    /// The workspace's version.
-    pub version: &'static str,
-    /// The version of candle-core.
-    pub candle: &'static str,
-    /// The commit that was built, with `-modified` behind it if its sources were changed, or
-    /// `unknown` for a build outside a checkout.
-    pub commit: &'static str,
-    /// The device, with the instruction set of its kernels, which decides how sums are rounded.
+    /// Version of the workspace.
+    pub version: String,
+    /// Version of candle-core.
+    pub candle: String,
+    /// Commit of the build, followed by `-modified` if its sources were changed, or `unknown` for a
+    /// build outside a checkout.
+    pub commit: String,
+    /// Device, with the instruction set of its kernels, which decides how sums are rounded.
     pub device: String,
     /// [`Config::sha256`].
     pub config_sha256: String,
-    /// The training's seed.
+    /// Seed of the training.
     pub seed: u64,
 }
 
 impl Provenance {
-    /// The provenance of what this process computes under a configuration.
+    /// Returns the provenance of what this process computes under a configuration.
     pub fn of(config: &Config) -> Self {
         Self {
-            version: env!("CARGO_PKG_VERSION"),
-            candle: env!("FEWSHOT_CANDLE"),
-            commit: env!("FEWSHOT_COMMIT"),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            candle: env!("FEWSHOT_CANDLE").to_owned(),
+            commit: env!("FEWSHOT_COMMIT").to_owned(),
             device: device(config),
             config_sha256: config.sha256(),
             seed: config.seed,
@@ -37,7 +37,7 @@ impl Provenance {
     }
 }
 
-/// The device, with what decides how sums are rounded.
+/// Describes the device, including what decides how sums are rounded.
 fn device(config: &Config) -> String {
     match config.device {
         DeviceKind::Cpu => format!("cpu ({})", fewshot_ops::instruction_set()),
@@ -51,16 +51,17 @@ fn device(config: &Config) -> String {
     }
 }
 
-/// One line for readers, with hashes cut to twelve digits.
+/// One line, with hashes cut to twelve digits.
 impl std::fmt::Display for Provenance {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { version, candle, device, seed, .. } = self;
-        let config = &self.config_sha256[..12];
+        let cut = |hash: &str| hash.get(..12).unwrap_or(hash).to_owned();
+        let config = cut(&self.config_sha256);
         let (hash, modified) = match self.commit.split_once('-') {
             Some((hash, _)) => (hash, "-modified"),
-            None => (self.commit, ""),
+            None => (&*self.commit, ""),
         };
-        let commit = &hash[..hash.len().min(12)];
+        let commit = cut(hash);
         write!(
             f,
             "version {version}, commit {commit}{modified}, candle {candle}, {device}, \
@@ -122,9 +123,9 @@ mod tests {
     #[test]
     fn a_line_for_readers() {
         let run = Provenance {
-            version: "1.2.3",
-            candle: "0.11.1",
-            commit: "0123456789abcdef0123456789abcdef01234567-modified",
+            version: "1.2.3".to_owned(),
+            candle: "0.11.1".to_owned(),
+            commit: "0123456789abcdef0123456789abcdef01234567-modified".to_owned(),
             device: "cpu (avx2)".to_owned(),
             config_sha256: "fedcba9876543210".repeat(4),
             seed: 7,
@@ -132,7 +133,7 @@ mod tests {
         let line = "version 1.2.3, commit 0123456789ab-modified, candle 0.11.1, cpu (avx2), \
                     config fedcba987654, seed 7";
         assert_eq!(run.to_string(), line);
-        let unknown = Provenance { commit: "unknown", ..run }.to_string();
+        let unknown = Provenance { commit: "unknown".to_owned(), ..run }.to_string();
         assert!(unknown.contains("commit unknown,"), "{unknown}");
     }
 }

@@ -1,34 +1,35 @@
-//! The report at the end of a training, as the published code prints it.
+//! The report at the end of a training: accuracy of the last and the best checkpoint, in the
+//! layout of the published code.
 
 use candle_core::Device;
 use evaluator::{SplitResults, base_accuracy, evaluate_bank, evaluate_split, pixels};
 use fewshot_episodes::Head;
 use fewshot_experiment::{Config, Error, Model, Provenance};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Datasets;
 
-/// What one checkpoint reaches.
-#[derive(Clone, Debug, Serialize)]
+/// Accuracy of one checkpoint.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct ModelReport {
-    /// Whole epochs of its training.
+    /// Number of completed training epochs.
     pub epoch: usize,
     /// Supervised accuracy on base images under the training transform, in percent.
     pub base_accuracy: f64,
-    /// Supervised accuracy on held-out base images, in percent, where there are such.
+    /// Supervised accuracy on held-out base images, in percent, if any were held out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base_val_accuracy: Option<f64>,
-    /// Few-shot accuracy on validation classes, by shots.
+    /// Few-shot accuracy on validation classes, by number of shots.
     pub val: SplitResults,
-    /// Few-shot accuracy on novel classes, by shots.
+    /// Few-shot accuracy on novel classes, by number of shots.
     pub novel: SplitResults,
 }
 
 impl ModelReport {
-    /// Evaluates a model on everything.
+    /// Evaluates a model on base, validation and novel classes.
     ///
     /// # Errors
-    /// Images that cannot be read.
+    /// If images cannot be read, or classes or images do not suffice for an episode.
     pub fn of(
         config: &Config,
         model: &Model,
@@ -58,33 +59,34 @@ impl ModelReport {
     }
 }
 
-/// What the last and the best checkpoint reach; what `results.json` holds.
-#[derive(Clone, Debug, Serialize)]
+/// Accuracy of the last and the best checkpoint of a run: the content of `results.json`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct FinalReport {
-    /// What the results came from.
+    /// Provenance of the results.
     pub run: Provenance,
-    /// The seed of the episodes.
+    /// Seed that the episodes are drawn from.
     pub test_seed: u64,
-    /// After the last epoch.
+    /// The checkpoint after the last epoch.
     pub last: ModelReport,
-    /// At the best validation accuracy.
+    /// The checkpoint with the best validation accuracy.
     pub best: ModelReport,
-    /// What a nearest neighbour on pixels reaches on novel classes, by shots.
+    /// Few-shot accuracy of a nearest neighbour on pixels on novel classes, by number of shots;
+    /// not part of the JSON.
     #[serde(skip)]
     pub pixels: Option<SplitResults>,
 }
 
 impl FinalReport {
-    /// The baseline on novel classes that learns nothing.
+    /// Evaluates a nearest neighbour on pixels on novel classes: a baseline that learns nothing.
     ///
     /// # Errors
-    /// Images that cannot be read.
+    /// If images cannot be read, or classes or images do not suffice for an episode.
     pub fn pixel_baseline(config: &Config, datasets: &Datasets) -> Result<SplitResults, Error> {
         let bank = pixels(config, &datasets.novel)?;
         evaluate_bank(config, &bank, &Head::NearestNeighbour, "nearest", &Device::Cpu)
     }
 
-    /// One markdown table.
+    /// Formats the report as one Markdown table.
     pub fn to_markdown(&self, config: &Config) -> String {
         let shots = &config.test.shots;
         let has_base_val = self.last.base_val_accuracy.is_some();
@@ -114,5 +116,27 @@ impl FinalReport {
             table.push('\n');
         }
         table
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_read_back_and_written_alike() {
+        let shot = r#"{"head":"finetune","mean":48.5,"ci95":0.25,"episodes":600}"#;
+        let report = |epoch, held_out| {
+            format!(
+                r#"{{"epoch":{epoch},"base_accuracy":62.5,{held_out}"val":{{"5":{shot}}},"novel":{{"1":{shot},"5":{shot}}}}}"#
+            )
+        };
+        let run = r#"{"version":"0.1.0","candle":"0.11.1","commit":"unknown","device":"cpu (avx2)","config_sha256":"ab","seed":3}"#;
+        let (last, best) = (report(9, ""), report(4, r#""base_val_accuracy":50.5,"#));
+        let json = format!(r#"{{"run":{run},"test_seed":1,"last":{last},"best":{best}}}"#);
+        let results: FinalReport = serde_json::from_str(&json).unwrap();
+        assert_eq!(results.best.base_val_accuracy, Some(50.5));
+        assert_eq!(results.last.novel[&1].mean, 48.5);
+        assert_eq!(serde_json::to_string(&results).unwrap(), json);
     }
 }

@@ -26,11 +26,11 @@ pub struct Hardware {
     /// Distribution and kernel.
     pub os: String,
     /// Of this workspace.
-    pub version: &'static str,
+    pub version: String,
     /// Of this workspace.
-    pub commit: &'static str,
+    pub commit: String,
     /// The version of candle-core.
-    pub candle: &'static str,
+    pub candle: String,
     /// `release`, or `dev`, whose figures mean nothing.
     pub profile: &'static str,
     /// Versions of Python and what it imports.
@@ -72,7 +72,7 @@ impl std::fmt::Display for Hardware {
         let Self { cpu, cores, threads, instruction_set, os, candle, profile, .. } = self;
         let (hash, modified) = match self.commit.split_once('-') {
             Some((hash, _)) => (hash, "-modified"),
-            None => (self.commit, ""),
+            None => (&*self.commit, ""),
         };
         let commit = format!("{}{modified}", &hash[..hash.len().min(12)]);
         write!(f, "{cpu}, {cores} cores, {threads} threads, {instruction_set}")?;
