@@ -3,7 +3,7 @@
 #![no_main]
 
 #[allow(dead_code)]
-#[path = "../../xtask/src/prepare/cache.rs"]
+#[path = "../../crates/datasets/src/prepare/cache.rs"]
 mod cache;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

@@ -4,7 +4,7 @@
 
 use std::io::Write;
 
-use fewshot_shards::Shard;
+use fewshot_datasets::shards::ParquetShard;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(init: {
@@ -14,7 +14,7 @@ fuzz_target!(init: {
 }, |bytes: &[u8]| {
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
     file.write_all(bytes).expect("room for it");
-    let Ok(shard) = Shard::open(file.path()) else { return };
+    let Ok(shard) = ParquetShard::open(file.path()) else { return };
     let names = shard.names().len();
     let mut is_named = true;
     let _ = shard.for_each(&mut |row| {

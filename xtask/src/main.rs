@@ -2,15 +2,10 @@
 
 mod bench;
 mod check_cuda;
-mod convert;
-mod fetch;
-mod pack;
-mod prepare;
 mod programs;
-mod publish;
 mod reproduce;
-mod verify;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -31,32 +26,6 @@ enum Task {
     /// Whether the CUDA build compiles, without a GPU; with `--simulate` also whether its tests
     /// pass on a simulated one
     CheckCuda(check_cuda::CheckCuda),
-    /// Writes the model of a PyTorch checkpoint as safetensors, which evaluator and PyTorch
-    /// load. Nothing in the checkpoint is executed
-    Convert(convert::Convert),
-    /// Makes a folder of a checkpoint for the Hugging Face hub: weights, configuration, model
-    /// card with the measured figures. Sends nothing
-    Publish(publish::Publish),
-    /// Gets Caltech-UCSD Birds-200-2011 (1.15 GB), verified and unpacked
-    DownloadCub(fetch::Download),
-    /// Gets Omniglot (16 MB), verified and unpacked
-    DownloadOmniglot(fetch::Download),
-    /// Gets CIFAR-100 (169 MB), verified, and makes CIFAR-FS of it
-    DownloadCifarFs(fetch::Download),
-    /// Makes mini-ImageNet's folder of a copy that is there: the ILSVRC training set, images,
-    /// archives, or pickled caches
-    PrepareMiniImagenet(prepare::Prepare),
-    /// Gets mini-ImageNet (7.4 GB) from the Hugging Face hub, verified, and sorts it by class
-    DownloadMiniImagenet(fetch::Download),
-    /// The datasets that can be downloaded: what they are, from where, on which terms, and
-    /// whether they are there
-    Datasets(fetch::List),
-    /// Whether a copy of CUB, mini-ImageNet, Omniglot or CIFAR-FS is whole: counts, and every
-    /// image decoded
-    Verify(verify::Verify),
-    /// Makes one file per split of a dataset, which a training maps into memory in place of
-    /// folders and archives
-    Pack(pack::Pack),
     /// Trains and evaluates the cells of the paper's main table, at its size or at a smaller
     /// budget's, and sets published and measured figures side by side
     Reproduce(reproduce::Reproduce),
@@ -66,7 +35,28 @@ enum Task {
     /// The process whose memory `bench memory` reads
     #[command(hide = true)]
     BenchMemory(bench::Probe),
+    /// Commands of the packages that this one hands on to
+    #[command(external_subcommand)]
+    Other(Vec<OsString>),
 }
+
+/// Packages with the commands that they carry out.
+const PACKAGES: &[(&str, &[&str])] = &[
+    (
+        "fewshot-datasets",
+        &[
+            "datasets",
+            "download-cub",
+            "download-omniglot",
+            "download-cifar-fs",
+            "download-mini-imagenet",
+            "prepare-mini-imagenet",
+            "verify",
+            "pack",
+        ],
+    ),
+    ("fewshot-publish", &["convert", "publish"]),
+];
 
 /// A check: what it is called, cargo's command and arguments, and what it sets in the
 /// environment.
@@ -85,25 +75,13 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Task::Ci => CHECKS.iter().try_for_each(run).map(|()| "all checks passed".to_owned()),
         Task::CheckCuda(arguments) => arguments.run(),
-        Task::Convert(arguments) => convert::convert(&arguments).map_err(|e| e.to_string()),
-        Task::Publish(arguments) => publish::publish(&arguments).map_err(|e| e.to_string()),
-        Task::DownloadCub(arguments) => arguments.run("cub"),
-        Task::DownloadOmniglot(arguments) => arguments.run("omniglot"),
-        Task::DownloadCifarFs(arguments) => arguments.run("cifar-fs"),
-        Task::PrepareMiniImagenet(arguments) => arguments.run(),
-        Task::DownloadMiniImagenet(arguments) => arguments.run("mini-imagenet"),
-        Task::Datasets(arguments) => arguments.run(),
-        Task::Verify(arguments) => match arguments.run() {
-            Ok((report, false)) => {
-                println!("{report}");
-                return ExitCode::from(1);
-            }
-            other => other.map(|(report, _)| report),
-        },
-        Task::Pack(arguments) => arguments.run(),
         Task::Reproduce(arguments) => return arguments.run(),
         Task::Bench(arguments) => bench::bench(&arguments).map_err(|e| e.to_string()),
         Task::BenchMemory(probe) => probe.run().map_err(|e| e.to_string()),
+        Task::Other(arguments) => match hand_on(&arguments) {
+            Ok(code) => return code,
+            Err(message) => Err(message),
+        },
     };
     match done {
         Ok(message) => {
@@ -115,6 +93,18 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Runs the package whose command this is; gives its exit status.
+fn hand_on(arguments: &[OsString]) -> Result<ExitCode, String> {
+    let command = arguments.first().and_then(|command| command.to_str()).unwrap_or_default();
+    let package = PACKAGES.iter().find(|(_, commands)| commands.contains(&command));
+    let (package, _) = package.ok_or_else(|| format!("no command is called `{command}`"))?;
+    let mut cargo = programs::cargo("run");
+    cargo.args(["--quiet", "--package", package, "--"]).args(arguments);
+    let status = cargo.status().map_err(|error| format!("cannot run cargo: {error}"))?;
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Ok(ExitCode::from(code.unwrap_or(2)))
 }
 
 fn run((name, command, arguments, environment): &Check) -> Result<(), String> {

@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use fewshot_data::Split;
+use fewshot_datasets::{Expected, NAMES, figures};
 use fewshot_experiment::{Config, Model, SplitConfig, device, open_split};
 
 use super::plan::Training;
 use crate::bench::training as bench;
-use crate::verify::{Expected, NAMES, figures};
 
 /// Pixels of the steps that are timed: small images are as fast as they will be in large batches
 /// only.

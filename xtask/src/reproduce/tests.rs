@@ -58,17 +58,22 @@ impl Bench {
     }
 }
 
-/// The programs of the build that this test is of.
+/// Returns trainer and evaluator of the build that this test belongs to. The test program lies in
+/// `target/PROFILE/deps`, they lie in `target/PROFILE`.
 fn programs() -> [PathBuf; 2] {
     let test = std::env::current_exe().unwrap();
     let folder = test.parent().unwrap().parent().unwrap();
-    let paths = ["trainer", "evaluator"]
-        .map(|name| folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX)));
-    let mut cargo = crate::programs::cargo("build");
-    cargo.args(["--quiet", "--workspace", "--bins"]);
-    cargo.args((!cfg!(debug_assertions)).then_some("--release"));
-    assert!(cargo.status().unwrap().success());
-    paths
+    ["trainer", "evaluator"].map(|name| {
+        let path = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+        let profile = if cfg!(debug_assertions) { "" } else { " --release" };
+        assert!(
+            path.exists(),
+            "{} is missing: `cargo build{profile} -p trainer -p evaluator` builds it, and so does \
+             `cargo test{profile} --workspace`",
+            path.display()
+        );
+        path
+    })
 }
 
 /// The row of a cell.

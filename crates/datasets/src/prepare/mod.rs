@@ -1,0 +1,241 @@
+//! `prepare-mini-imagenet`: makes mini-ImageNet's usual folder from a copy in any form.
+
+mod cache;
+mod input;
+mod missing;
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use cache::CachedImage;
+use fewshot_data::{SourceKind, SourceSpec, Split};
+use fewshot_fetch::{Event, Lock, Staging, require_space};
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder};
+use input::Input;
+use missing::Missing;
+
+use crate::bar::Bar;
+use crate::data_folder::{data_folder, root_hint};
+
+const FOLDER: &str = "mini-imagenet";
+
+/// Arguments of `prepare-mini-imagenet`.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  cargo xtask prepare-mini-imagenet --from ~/ILSVRC2012_img_train.tar --data /data
+                                      from the 138 GB as they are; nothing is unpacked
+  cargo xtask prepare-mini-imagenet --from ~/ILSVRC/Data/CLS-LOC/train
+  cargo xtask prepare-mini-imagenet --from ~/mini-imagenet.zip
+                                      flat images or class folders, packed or not
+  cargo xtask prepare-mini-imagenet --from train.pkl val.pkl test.pkl
+                                      pickled caches; nothing in them is executed
+  cargo xtask prepare-mini-imagenet --from ~/half-a-copy --allow-partial
+
+The form of PATH is detected. Classes and splits are those that Ravi and Larochelle published;
+lists beside the images are not needed. Files are copied byte for byte; images of a pickled cache
+become PNGs. Classes are named by their WordNet IDs. The folder
+DATA/mini-imagenet/{train,val,test}/WNID/FILE appears only when it is complete; one that is already
+there is left alone. A training then opens it with FEWSHOT_DATA set:
+  FEWSHOT_DATA=/data cargo run --release -p trainer -- dataset.source=mini-imagenet \\
+      dataset.root=mini-imagenet
+
+Environment: FEWSHOT_DATA.
+
+Exit status: 0 done or already there, 2 any error.")]
+pub struct Prepare {
+    /// A folder or an archive (.tar, .tar.gz, .tgz, .zip) of images or of archives, or a pickled
+    /// cache (.pkl, .pickle); several are merged into one dataset
+    #[arg(long, value_name = "PATH", required = true, num_args = 1..)]
+    from: Vec<PathBuf>,
+    /// The folder of datasets [default: FEWSHOT_DATA, else this system's folder for data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Continue without the classes and images that are missing
+    #[arg(long)]
+    allow_partial: bool,
+    /// Continue even if the disk seems too small
+    #[arg(long)]
+    yes: bool,
+    /// Print the summary as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Prepare {
+    /// Makes the folder; returns a summary.
+    ///
+    /// # Errors
+    /// What went wrong, as one message.
+    pub fn run(&self) -> Result<String, String> {
+        let data = data_folder(self.data.as_deref())?;
+        let target = data.join(FOLDER);
+        let is_new = !is_there(&target) && self.make(&data, &target)?;
+        self.report(&data, &target, is_new)
+    }
+
+    /// Makes the folder; returns whether it was this call that did.
+    fn make(&self, data: &Path, target: &Path) -> Result<bool, String> {
+        let text = |e: fewshot_fetch::Error| e.to_string();
+        for path in &self.from {
+            eprintln!("{FOLDER}: looking into {}", path.display());
+        }
+        let input = Input::find(&self.from)?;
+        self.check_whole(&input)?;
+        std::fs::create_dir_all(data).map_err(|e| format!("{}: {e}", data.display()))?;
+        let _lock = Lock::on(data.join(format!(".{FOLDER}.lock"))).map_err(text)?;
+        if is_there(target) {
+            // Another process held the lock in the meantime.
+            return Ok(false);
+        }
+        if !self.yes {
+            require_space(data, input.on_disk).map_err(text)?;
+        }
+        let staging = Staging::new(data.join(format!(".{FOLDER}.making"))).map_err(text)?;
+        Writer::new(staging.path(), &input).write()?;
+        staging.become_folder(target).map_err(text)?;
+        Ok(true)
+    }
+
+    fn check_whole(&self, input: &Input) -> Result<(), String> {
+        let missing = Missing::new(input);
+        if missing.images == 0 {
+            return Ok(());
+        }
+        let from: Vec<_> = self.from.iter().map(|path| path.display().to_string()).collect();
+        let all = input.classes.len();
+        let what = format!(
+            "{}: {} of {all} classes and {} of {} images are missing",
+            from.join(", "),
+            missing.classes,
+            missing.images,
+            all * fewshot_data::mini_imagenet::IMAGES_PER_CLASS
+        );
+        let lines: String = missing.lines.iter().map(|line| format!("\n  {line}")).collect();
+        if missing.classes == all {
+            return Err(format!(
+                "{}: no image of mini-ImageNet: expected are the names of the published lists, \
+                 class folders or archives by WordNet ID, or pickled caches",
+                from.join(", ")
+            ));
+        }
+        if !self.allow_partial {
+            return Err(format!("{what}; add them, or go on without by --allow-partial{lines}"));
+        }
+        eprintln!("{FOLDER}: {what}{lines}");
+        Ok(())
+    }
+
+    /// Opens the folder as a training would, and counts classes and images.
+    fn report(&self, data: &Path, target: &Path, is_new: bool) -> Result<String, String> {
+        let mut spec = SourceSpec::new(SourceKind::MiniImageNet, target);
+        // What is missing was reported already.
+        spec.allow_partial = true;
+        let count = |split| match spec.open(split) {
+            Ok(dataset) => Ok((dataset.class_count(), dataset.len())),
+            Err(fewshot_data::Error::NoSplit { .. } | fewshot_data::Error::EmptySplit { .. }) => {
+                Ok((0, 0))
+            }
+            Err(e) => Err(e.to_string()),
+        };
+        let splits = [("train", Split::Base), ("val", Split::Val), ("test", Split::Novel)];
+        let counts = splits.map(|(name, split)| Ok((name, count(split)?)));
+        let counts = counts.into_iter().collect::<Result<Vec<_>, String>>()?;
+        if counts.iter().all(|(_, (_, images))| *images == 0) {
+            return Err(format!(
+                "{}: it has no image of mini-ImageNet: move it away and call again",
+                target.display()
+            ));
+        }
+        if self.json {
+            let splits: serde_json::Map<_, _> = counts
+                .iter()
+                .map(|(name, (classes, images))| {
+                    let split = serde_json::json!({ "classes": classes, "images": images });
+                    ((*name).to_owned(), split)
+                })
+                .collect();
+            let path = target.display().to_string();
+            let report = serde_json::json!({ "path": path, "made": is_new, "splits": splits });
+            return Ok(report.to_string());
+        }
+        let counts: Vec<_> = counts
+            .iter()
+            .map(|(name, (classes, images))| format!("{name} {classes} classes, {images} images"))
+            .collect();
+        Ok(format!(
+            "{}: {}; opens as dataset.source=mini-imagenet with {}\n{}",
+            target.display(),
+            if is_new { "made" } else { "is there already" },
+            counts.join("; "),
+            root_hint(data, FOLDER),
+        ))
+    }
+}
+
+fn is_there(target: &Path) -> bool {
+    target.symlink_metadata().is_ok()
+}
+
+/// Writes the images of an input to a folder.
+struct Writer<'a> {
+    folder: &'a Path,
+    input: &'a Input,
+    bar: Bar,
+    done: u64,
+    total: u64,
+}
+
+impl<'a> Writer<'a> {
+    fn new(folder: &'a Path, input: &'a Input) -> Self {
+        let total = input.classes.iter().map(|found| found.count() as u64).sum();
+        Self { folder, input, bar: Bar::new(FOLDER), done: 0, total }
+    }
+
+    fn write(mut self) -> Result<(), String> {
+        for found in self.input.classes.iter().filter(|found| found.count() > 0) {
+            let folder = self.class_folder(found.class.folder(), found.class.wnid);
+            std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+            for image in &found.images {
+                let bytes = image.read().map_err(|e| format!("{}: {e}", image.origin()))?;
+                self.add(&folder.join(&image.name), &bytes)?;
+            }
+        }
+        for path in &self.input.caches {
+            let cache = input::read_cache(path)?;
+            cache.for_each(|image| self.add_cached(&image, path))?;
+        }
+        if self.done == self.total {
+            return Ok(());
+        }
+        Err(format!("{} of {} images were there: the input has changed", self.done, self.total))
+    }
+
+    fn class_folder(&self, split: &str, wnid: &str) -> PathBuf {
+        self.folder.join(split).join(wnid)
+    }
+
+    fn add_cached(&mut self, image: &CachedImage<'_>, cache: &Path) -> Result<(), String> {
+        let CachedImage { wnid, number, height, width, pixels } = *image;
+        let class = fewshot_data::mini_imagenet::class(wnid);
+        let class = class.ok_or_else(|| format!("{}: class {wnid}", cache.display()))?;
+        let mut png = Vec::new();
+        PngEncoder::new(&mut png)
+            .write_image(pixels, width as u32, height as u32, ExtendedColorType::Rgb8)
+            .map_err(|e| format!("{}: image {number} of {wnid}: {e}", cache.display()))?;
+        let folder = self.class_folder(class.folder(), class.wnid);
+        self.add(&folder.join(format!("{wnid}{number:08}.png")), &png)
+    }
+
+    fn add(&mut self, path: &Path, bytes: &[u8]) -> Result<(), String> {
+        let written = File::create_new(path).and_then(|mut file| file.write_all(bytes));
+        written.map_err(|e| format!("{}: {e}", path.display()))?;
+        self.done += 1;
+        self.bar.show(Event::Making { done: self.done, total: self.total });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
