@@ -3,7 +3,7 @@
 use candle_core::{Device, Tensor};
 use fewshot_data::{Batch, Dataset};
 use fewshot_episodes::FeatureBank;
-use fewshot_experiment::{Config, Error, Model, Progress, image_dtype, open_loader};
+use fewshot_experiment::{BatchUploader, Config, DeviceBatch, Error, Model, Progress, open_loader};
 use fewshot_losses::count_correct;
 use fewshot_models::Pass;
 
@@ -18,8 +18,9 @@ pub fn extract_features(
     device: &Device,
 ) -> Result<FeatureBank, Error> {
     let model = model.frozen(config, device)?;
-    bank(config, dataset, "features of", |mut batch| {
-        let images = image_tensor(&mut batch, config, device)?;
+    let mut uploader = BatchUploader::new(config, device)?;
+    bank(config, dataset, "features of", |batch| {
+        let images = uploader.upload(batch)?.images;
         let features = model.backbone.forward(&images, Pass::Eval)?;
         Ok(features.flatten_all()?.to_vec1()?)
     })
@@ -39,7 +40,7 @@ fn bank(
     config: &Config,
     dataset: &Dataset,
     title: &str,
-    features: impl Fn(Batch) -> Result<Vec<f32>, Error>,
+    mut features: impl FnMut(Batch) -> Result<Vec<f32>, Error>,
 ) -> Result<FeatureBank, Error> {
     let loader = open_loader(config, dataset.clone(), false)?;
     let progress = Progress::new(format!("{title} {}", dataset.name()), loader.len(), "images");
@@ -69,33 +70,23 @@ pub fn base_accuracy(
 ) -> Result<f64, Error> {
     let model = model.frozen(config, device)?;
     let loader = open_loader(config, dataset.clone(), varied)?;
+    let mut uploader = BatchUploader::new(config, device)?;
     let title = format!("base accuracy on {}", dataset.name());
     let progress = Progress::new(title, loader.len(), "images");
     // Read in the end: a GPU is not waited for between batches.
     let (mut right, mut seen) = (Vec::new(), 0);
     // An epoch that training does not reach, so that its images are varied anew.
     for batch in loader.epoch(u64::MAX) {
-        let mut batch = batch?;
-        let images = image_tensor(&mut batch, config, device)?;
+        let DeviceBatch { images, labels } = uploader.upload(batch?)?;
         let features = model.backbone.forward(&images, Pass::Eval)?;
-        let labels = Tensor::from_slice(&batch.labels, batch.labels.len(), device)?;
         right.push(count_correct(&model.head.scores(&features)?, &labels)?);
-        seen += batch.labels.len();
-        progress.advance(batch.labels.len(), String::new);
+        let count = labels.elem_count();
+        seen += count;
+        progress.advance(count, String::new);
     }
     if right.is_empty() {
         return Ok(0.0);
     }
     let correct: u32 = Tensor::stack(&right, 0)?.to_vec1()?.iter().sum();
     Ok(100.0 * f64::from(correct) / seen as f64)
-}
-
-/// Takes the images out of a batch, `[B, 3, S, S]`, in the configuration's precision.
-///
-/// # Errors
-/// Out of memory.
-pub fn image_tensor(batch: &mut Batch, config: &Config, device: &Device) -> Result<Tensor, Error> {
-    let shape = (batch.labels.len(), 3, batch.size, batch.size);
-    let images = Tensor::from_vec(std::mem::take(&mut batch.images), shape, device)?;
-    Ok(images.to_dtype(image_dtype(config))?)
 }

@@ -40,7 +40,7 @@ mod few_shot;
 mod protocol;
 mod report;
 
-pub use features::{base_accuracy, extract_features, image_tensor, pixels};
+pub use features::{base_accuracy, extract_features, pixels};
 pub use few_shot::{
     ShotDifference, ShotResult, SplitDifferences, SplitResults, compare, evaluate_bank,
     evaluate_split, few_shot, head_of,

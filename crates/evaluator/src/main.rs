@@ -238,7 +238,6 @@ fn run(arguments: &Arguments) -> Result<String, Error> {
     match if arguments.json { Format::Json } else { arguments.format } {
         Format::Text => Ok(report.to_text()),
         Format::Markdown => Ok(report.to_markdown()),
-        Format::Json => serde_json::to_string(&report)
-            .map_err(|e| Error::Syntax(format!("results as JSON: {e}"))),
+        Format::Json => serde_json::to_string(&report).map_err(Error::json("results")),
     }
 }

@@ -23,20 +23,14 @@ impl Place {
 
 #[cfg(feature = "hub")]
 fn hub(address: &str) -> Result<Place, Error> {
-    use fewshot_experiment::Progress;
     use fewshot_fetch::{Event, Hub, HubFile};
+    use fewshot_progress::{Progress, Unit, printable};
 
-    const MIB: u64 = 1 << 20;
-    let mut bar: Option<(Progress, u64)> = None;
+    let progress = Progress::with_stages(address);
     let mut show = |event: Event<'_>| match event {
-        Event::Arrived { done, total: Some(total) } => {
-            let start = || (Progress::new(address, total.div_ceil(MIB) as usize, "MiB"), 0);
-            let (bar, shown) = bar.get_or_insert_with(start);
-            bar.advance((done / MIB).saturating_sub(*shown) as usize, String::new);
-            *shown = (done / MIB).max(*shown);
-        }
+        Event::Arrived { done, total } => progress.set("downloading", Unit::Bytes, done, total),
         Event::Waiting { wait, why } => {
-            eprintln!("{address}: {}; again in {} s", printable(why), wait.as_secs());
+            progress.note(&format!("{why}; again in {} s", wait.as_secs()));
         }
         _ => {}
     };
@@ -45,19 +39,11 @@ fn hub(address: &str) -> Result<Place, Error> {
         Hub::from_environment()?.get(&file, &mut show)
     };
     let cached =
-        get().map_err(|e: fewshot_fetch::Error| Error::Syntax(printable(&e.to_string())))?;
+        get().map_err(|e: fewshot_fetch::Error| Error::Download(printable(&e.to_string())))?;
     Ok(Place { file: cached.path, name: cached.file.to_string().into() })
-}
-
-/// What a server sent does not get to move the cursor.
-#[cfg(feature = "hub")]
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '?' } else { c }).collect()
 }
 
 #[cfg(not(feature = "hub"))]
 fn hub(address: &str) -> Result<Place, Error> {
-    let reason =
-        "this evaluator was built without the feature `hub`: give a file, or build it with";
-    Err(Error::Syntax(format!("{address}: {reason}")))
+    Err(Error::MissingFeature { feature: "hub", needed_for: address.to_owned() })
 }

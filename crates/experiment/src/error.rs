@@ -38,6 +38,59 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// The processes that train together cannot find each other or do not fit together.
+    #[error("{0}")]
+    ProcessGroup(String),
+    /// This build lacks a feature of Cargo's that it takes.
+    #[error(
+        "this build has no feature `{feature}` (build with --features {feature}), which it takes for {needed_for}"
+    )]
+    MissingFeature {
+        /// The feature.
+        feature: &'static str,
+        /// What was asked for.
+        needed_for: String,
+    },
+    /// The handler of Ctrl-C cannot be installed.
+    #[error("cannot install the handler of Ctrl-C: {0}")]
+    SignalHandler(String),
+    /// A file cannot be downloaded.
+    #[error("{0}")]
+    Download(String),
+    /// Something cannot be written as JSON.
+    #[error("cannot write {what} as JSON: {source}")]
+    Json {
+        /// What it is.
+        what: &'static str,
+        /// The reason.
+        source: serde_json::Error,
+    },
+    /// The results of a run cannot be used.
+    #[error("{path}: {reason}")]
+    Results {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file or folder would be overwritten.
+    #[error("{path}: it is there already: name a new {kind}")]
+    Exists {
+        /// Where.
+        path: PathBuf,
+        /// `file` or `folder`.
+        kind: &'static str,
+    },
+    /// An argument of the command line has a value that it does not take.
+    #[error("{name} {got}: expected {expected}")]
+    Argument {
+        /// The flag.
+        name: &'static str,
+        /// The value as it was written.
+        got: String,
+        /// What the flag takes.
+        expected: &'static str,
+    },
     /// A dataset is nowhere to be found.
     #[error("`{key}` is \"{}\", which does not exist{}", root.display(), under.as_ref().map_or_else(
         || "; set FEWSHOT_DATA to the folder that relative paths lie in".to_owned(),
@@ -78,6 +131,11 @@ impl Error {
     pub fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { action, path, source }
+    }
+
+    /// For `map_err` on writing JSON.
+    pub fn json(what: &'static str) -> impl FnOnce(serde_json::Error) -> Self {
+        move |source| Self::Json { what, source }
     }
 
     /// A checkpoint that cannot be used.

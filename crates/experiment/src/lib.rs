@@ -25,16 +25,17 @@
 //! assert!(error.contains("did you mean `method.margin`"), "{error}");
 //! ```
 
+mod batch;
 mod checkpoint;
 mod config;
 mod error;
 mod factory;
 mod model;
-mod progress;
 mod provenance;
 mod run;
 mod start;
 
+pub use batch::{BatchUploader, DeviceBatch};
 pub use checkpoint::{Checkpoint, TrainingState};
 pub use config::{
     Augment, Config, DatasetConfig, DeviceKind, LoaderConfig, Method, OptimizerKind, Precision,
@@ -45,7 +46,8 @@ pub use factory::{
     device, image_dtype, open_loader, open_optional, open_replica_loader, open_split, sampler,
 };
 pub use model::Model;
-pub use progress::Progress;
 pub use provenance::Provenance;
 pub use run::{RunFolder, write_atomically};
 pub use start::start;
+
+pub use fewshot_progress::Progress;

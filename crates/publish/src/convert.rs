@@ -26,8 +26,7 @@ pub struct Convert {
 pub fn convert(arguments: &Convert) -> Result<String, Error> {
     let Convert { input, output, .. } = arguments;
     if output.exists() {
-        let message = format!("{} exists: name a new file", output.display());
-        return Err(Error::Syntax(message));
+        return Err(Error::Exists { path: output.clone(), kind: "file" });
     }
     let checkpoint = Checkpoint::read(input)?;
     let mut raw = checkpoint.config.clone();

@@ -72,7 +72,7 @@ impl Measured {
         };
         let fail = |reason: String| {
             let remedy = "move it away to publish without figures";
-            Error::Syntax(format!("{}: {reason}; {remedy}", path.display()))
+            Error::Results { path: path.clone(), reason: format!("{reason}; {remedy}") }
         };
         let File { run, test_seed, last, best } = serde_json::from_str(&json)
             .map_err(|e| fail(format!("not the results of a run: {e}")))?;

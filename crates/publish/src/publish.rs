@@ -60,10 +60,7 @@ pub struct Publish {
 pub fn publish(arguments: &Publish) -> Result<String, Error> {
     let Publish { out, .. } = arguments;
     if out.symlink_metadata().is_ok() {
-        return Err(Error::Syntax(format!(
-            "{}: it is there already: name a new folder",
-            out.display()
-        )));
+        return Err(Error::Exists { path: out.clone(), kind: "folder" });
     }
     arguments.check_names()?;
     let path = arguments.checkpoint();
@@ -143,18 +140,20 @@ impl Publish {
 
     /// Checks repository and licence: both go into a file that other programs parse.
     fn check_names(&self) -> Result<(), Error> {
-        let fail = |message: String| Err(Error::Syntax(message));
+        let fail = |name, got: &str, expected| {
+            Err(Error::Argument { name, got: got.to_owned(), expected })
+        };
         if let Some(repo) = &self.repo {
             let address = format!("hf://{repo}/model.safetensors");
             if repo.split('/').count() != 2 || address.parse::<fewshot_fetch::HubFile>().is_err() {
-                return fail(format!("--repo {repo}: expected OWNER/NAME, as the hub has it"));
+                return fail("--repo", repo, "OWNER/NAME, as the hub has it");
             }
         }
         let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
         match &self.license {
-            Some(id) if id.is_empty() || !id.chars().all(is_plain) => fail(format!(
-                "--license {id}: expected an identifier of the hub, such as mit or cc-by-nc-4.0"
-            )),
+            Some(id) if id.is_empty() || !id.chars().all(is_plain) => {
+                fail("--license", id, "an identifier of the hub, such as mit or cc-by-nc-4.0")
+            }
             _ => Ok(()),
         }
     }

@@ -1,108 +1,64 @@
-//! Training batches as tensors, from files or from decoded images that a GPU keeps.
+//! Training batches as tensors, from image files or from a cache of decoded images on a GPU.
 
-use candle_core::{DType, Device, Tensor};
-use fewshot_data::{Batch, Loader};
-use fewshot_experiment::{Config, Error, image_dtype};
+use candle_core::Device;
+use fewshot_data::Loader;
+use fewshot_experiment::{BatchUploader, Config, DeviceBatch, Error};
 
 #[cfg(feature = "cuda")]
-mod kept;
+mod image_cache;
 
-/// Gives the batches of any epoch.
+/// The batches of any epoch.
 pub(crate) struct Batches {
     loader: Loader,
-    place: Place,
+    uploader: BatchUploader,
     #[cfg(feature = "cuda")]
-    kept: Option<kept::Kept>,
+    cache: Option<image_cache::GpuImageCache>,
 }
 
 impl Batches {
-    /// Batches of `loader`. Where the configuration asks for it, all its images are decoded
-    /// now, and kept on the GPU.
+    /// Makes batches of a loader's images. With `loader.keep_on_gpu` all of them are decoded
+    /// now and stay on the GPU.
     ///
     /// # Errors
-    /// No memory; images that cannot be read.
+    /// Out of memory; images that cannot be read.
     pub(crate) fn new(config: &Config, loader: Loader, device: &Device) -> Result<Self, Error> {
         Ok(Self {
             #[cfg(feature = "cuda")]
-            kept: match config.loader.keep_on_gpu {
-                true => Some(kept::Kept::new(config, &loader, device)?),
+            cache: match config.loader.keep_on_gpu {
+                true => Some(image_cache::GpuImageCache::new(config, &loader, device)?),
                 false => None,
             },
             loader,
-            place: Place::new(config, device)?,
+            uploader: BatchUploader::new(config, device)?,
         })
     }
 
-    /// An epoch's batches, in order, without the first `from`.
+    /// Returns an epoch's batches in order, without the first `from`, each with the number of
+    /// images that were skipped as broken since the first of them.
     pub(crate) fn epoch_from(
         &mut self,
         epoch: usize,
         from: usize,
-    ) -> Box<dyn Iterator<Item = Result<Ready, Error>> + '_> {
-        let place = &mut self.place;
+    ) -> Box<dyn Iterator<Item = Result<(DeviceBatch, usize), Error>> + '_> {
+        let uploader = &mut self.uploader;
         #[cfg(feature = "cuda")]
-        if let Some(kept) = &self.kept {
-            let drawn = self.loader.draw_epoch_from(epoch as u64, from, |image| kept.size(image));
+        if let Some(cache) = &self.cache {
+            let drawn = self.loader.draw_epoch_from(epoch as u64, from, |image| cache.size(image));
             let mut skipped = 0;
             let counted = drawn.map(move |batch| {
                 skipped += batch.left_out;
                 (batch, skipped)
             });
-            let is_there =
-                |(batch, _): &(fewshot_data::DrawnBatch, usize)| !batch.labels.is_empty();
-            let dtype = place.dtype;
-            let ready = move |(batch, skipped)| kept.take(&batch, skipped, dtype);
-            return Box::new(counted.filter(is_there).map(ready));
+            let dtype = uploader.dtype();
+            let not_empty = counted.filter(|(batch, _)| !batch.labels.is_empty());
+            return Box::new(
+                not_empty.map(move |(batch, skipped)| Ok((cache.augment(&batch, dtype)?, skipped))),
+            );
         }
         let mut loaded = self.loader.epoch_from(epoch as u64, from);
         Box::new(std::iter::from_fn(move || {
             let batch = loaded.next()?.map_err(Error::from);
-            Some(batch.and_then(|batch| place.take(batch, loaded.skipped())))
+            Some(batch.and_then(|batch| Ok((uploader.upload(batch)?, loaded.skipped()))))
         }))
-    }
-}
-
-/// A batch where it is to be.
-pub(crate) struct Ready {
-    /// `[B, 3, S, S]`
-    pub(crate) images: Tensor,
-    /// `[B]`
-    pub(crate) labels: Tensor,
-    /// Images skipped as broken since the epoch's first batch.
-    pub(crate) skipped: usize,
-}
-
-/// Where batches are to be; on a GPU they come there while the step before is still computed.
-struct Place {
-    device: Device,
-    dtype: DType,
-    #[cfg(feature = "cuda")]
-    uploader: Option<fewshot_ops::cuda::Uploader>,
-}
-
-impl Place {
-    fn new(config: &Config, device: &Device) -> Result<Self, Error> {
-        Ok(Self {
-            device: device.clone(),
-            dtype: image_dtype(config),
-            #[cfg(feature = "cuda")]
-            uploader: match device {
-                Device::Cuda(_) => Some(fewshot_ops::cuda::Uploader::new(device)?),
-                _ => None,
-            },
-        })
-    }
-
-    fn take(&mut self, batch: Batch, skipped: usize) -> Result<Ready, Error> {
-        let count = batch.labels.len();
-        let labels = Tensor::from_slice(&batch.labels, count, &self.device)?;
-        let shape = [count, 3, batch.size, batch.size];
-        #[cfg(feature = "cuda")]
-        if let Some(uploader) = &mut self.uploader {
-            let images = uploader.upload(&batch.images, &shape, self.dtype)?;
-            return Ok(Ready { images, labels, skipped });
-        }
-        let images = Tensor::from_vec(batch.images, &shape[..], &self.device)?;
-        Ok(Ready { images: images.to_dtype(self.dtype)?, labels, skipped })
     }
 }

@@ -32,20 +32,19 @@
 //! ```
 
 mod batches;
-#[cfg(any(test, feature = "nccl"))]
-mod meeting;
 mod optimizer;
 mod parallel;
-mod ranks;
+mod process_group;
+#[cfg(any(test, feature = "nccl"))]
+mod rendezvous;
 mod report;
 mod schedule;
 mod session;
-mod steps;
 mod tensorboard;
 
 pub use optimizer::Optimizer;
 pub use parallel::Parallel;
-pub use ranks::Ranks;
+pub use process_group::ProcessGroup;
 pub use report::{FinalReport, ModelReport};
 pub use schedule::LearningRate;
 pub use session::{Datasets, Outcome, Session};

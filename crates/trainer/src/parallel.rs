@@ -1,92 +1,52 @@
-//! Several processes that train one model.
+//! Communication of several processes that train one model.
 
 use candle_core::{Device, Tensor, backprop::GradStore};
-use fewshot_experiment::{Config, DeviceKind, Error};
+use fewshot_experiment::Error;
 
-use crate::Ranks;
+use crate::ProcessGroup;
 
-/// What this process says to the others, where there are any.
+/// Communication of this process with the others of its group; does nothing in a group of one.
 pub struct Parallel {
-    /// Which process this is.
-    pub ranks: Ranks,
+    /// The group, and the rank of this process.
+    pub group: ProcessGroup,
     #[cfg(feature = "nccl")]
     communicator: Option<fewshot_ops::cuda::nccl::Shared>,
 }
 
-fn error(what: impl Into<String>) -> Error {
-    Error::Syntax(what.into())
-}
-
 impl Parallel {
-    /// A process alone.
-    pub fn alone() -> Self {
+    /// A process that is not connected with the others of its group yet.
+    pub fn new(group: ProcessGroup) -> Self {
         Self {
-            ranks: Ranks::default(),
+            group,
             #[cfg(feature = "nccl")]
             communicator: None,
         }
     }
 
-    /// Gives the configuration of this process among `ranks`: each has a GPU of its own.
+    /// Waits for the other processes and connects with them, unless that is done.
     ///
     /// # Errors
-    /// Settings that several processes cannot train by.
-    pub fn configure(ranks: &Ranks, config: &mut Config) -> Result<(), Error> {
-        if ranks.count == 1 {
-            return Ok(());
-        }
-        let refuse = |key: &str, got: String, expected: &str| {
-            let expected = format!("{expected} for {} processes", ranks.count);
-            Err(Error::Value { key: key.to_owned(), got, expected })
-        };
-        if !cfg!(feature = "nccl") {
-            return Err(error(format!(
-                "{} processes (WORLD_SIZE or SLURM_NTASKS) take a build with --features nccl; \
-                 alone, unset them",
-                ranks.count
-            )));
-        }
-        if config.device == DeviceKind::Cpu {
-            return refuse("device", config.device.to_string(), "cuda:0");
-        }
-        let batch = config.train.batch_size;
-        if !batch.is_multiple_of(ranks.count) {
-            return refuse("train.batch_size", batch.to_string(), "a multiple of their number");
-        }
-        if config.loader.on_broken == fewshot_data::OnBroken::Skip {
-            return refuse("loader.on_broken", "skip".to_owned(), "error");
-        }
-        config.device = DeviceKind::Cuda(ranks.local);
-        Ok(())
-    }
-
-    /// Meets the others.
-    ///
-    /// # Errors
-    /// Ranks that do not come, or NCCL's.
-    pub fn meet(ranks: Ranks, device: &Device) -> Result<Self, Error> {
-        if ranks.count == 1 {
-            return Ok(Self::alone());
-        }
+    /// Processes that do not come, or NCCL's.
+    pub fn connect(&mut self, device: &Device) -> Result<(), Error> {
         #[cfg(feature = "nccl")]
-        {
+        if self.group.world_size > 1 && self.communicator.is_none() {
             use fewshot_ops::cuda::nccl::{Communicator, Shared, unique_id};
-            let (host, port) = &ranks.meeting;
-            let id = if ranks.is_first() {
+
+            use crate::rendezvous;
+
+            let ProcessGroup { rank, world_size, rendezvous: (host, port), .. } = &self.group;
+            let id = if self.group.is_first() {
                 let id = unique_id()?;
-                crate::meeting::tell(*port, &id, ranks.count - 1).map_err(error)?;
+                rendezvous::send(*port, &id, world_size - 1).map_err(Error::ProcessGroup)?;
                 id
             } else {
-                crate::meeting::hear(host, *port).map_err(error)?
+                rendezvous::receive(host, *port).map_err(Error::ProcessGroup)?
             };
-            let communicator = Communicator::new(device, ranks.rank, ranks.count, &id)?;
-            Ok(Self { ranks, communicator: Some(Shared::new(communicator)) })
+            let communicator = Communicator::new(device, *rank, *world_size, &id)?;
+            self.communicator = Some(Shared::new(communicator));
         }
-        #[cfg(not(feature = "nccl"))]
-        {
-            let _ = device;
-            Err(error("this build has no feature `nccl`"))
-        }
+        let _ = device;
+        Ok(())
     }
 
     /// Runs a forward pass. With `sync_batch_norm` batch norms take the statistics of all
@@ -100,7 +60,8 @@ impl Parallel {
         forward()
     }
 
-    /// Gradients of a loss, averaged over all processes while the way back goes on.
+    /// Returns the gradients of a loss, averaged over all processes while the backward pass is
+    /// still going on.
     ///
     /// # Errors
     /// As candle's, and NCCL's.
@@ -122,7 +83,7 @@ impl Parallel {
         Ok(fewshot_ops::backward(loss)?)
     }
 
-    /// Whether any process says so.
+    /// Whether the flag is raised in any process.
     ///
     /// # Errors
     /// NCCL's.

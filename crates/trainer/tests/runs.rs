@@ -25,10 +25,12 @@ fn outcome(run: &Path) -> Vec<(String, String)> {
     texts.into_iter().chain(files).collect()
 }
 
-/// Waits until the run has logged an epoch and is at work on the next.
+/// Waits until the run has logged and saved an epoch and is at work on the next.
 fn wait_for_first_epoch(run: &Path) {
     let started = Instant::now();
-    while !fs::read_to_string(run.join("metrics.jsonl")).is_ok_and(|text| text.contains('\n')) {
+    let is_logged =
+        || fs::read_to_string(run.join("metrics.jsonl")).is_ok_and(|text| text.contains('\n'));
+    while !(is_logged() && run.join("last.safetensors").exists()) {
         assert!(started.elapsed() < Duration::from_secs(120), "no epoch in two minutes");
         std::thread::sleep(Duration::from_millis(2));
     }

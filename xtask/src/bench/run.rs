@@ -5,9 +5,8 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use candle_core::{Device, Tensor};
-use evaluator::image_tensor;
-use fewshot_experiment::{RawConfig, open_loader, open_split};
+use candle_core::Device;
+use fewshot_experiment::{BatchUploader, DeviceBatch, RawConfig, open_loader, open_split};
 use serde_json::json;
 
 use super::case::{Case, Measure, Setup};
@@ -62,6 +61,7 @@ pub fn cases(setup: &Setup) -> Result<Vec<Case>, Error> {
     let ours = move || -> Result<Measure, Error> {
         let loader = open_loader(&config, dataset, true)?;
         let mut training = Training::new(&config)?;
+        let mut uploader = BatchUploader::new(&config, &Device::Cpu)?;
         let mut epoch = 0;
         Ok(Box::new(move || {
             // PyTorch's files stay as long as the row is measured.
@@ -69,9 +69,7 @@ pub fn cases(setup: &Setup) -> Result<Vec<Case>, Error> {
             let started = Instant::now();
             for _ in 0..epochs {
                 for batch in loader.epoch(epoch) {
-                    let mut batch = batch?;
-                    let images = image_tensor(&mut batch, &config, &Device::Cpu)?;
-                    let labels = Tensor::new(&batch.labels[..], &Device::Cpu)?;
+                    let DeviceBatch { images, labels } = uploader.upload(batch?)?;
                     training.step(&images, &labels)?;
                 }
                 epoch += 1;

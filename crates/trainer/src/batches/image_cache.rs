@@ -1,45 +1,43 @@
-//! Decoded images in a GPU's memory.
+//! All images of a training, decoded and kept in a GPU's memory, where they are augmented.
 
 use candle_core::{DType, Device, Tensor};
 use fewshot_data::{Adjustment, AugmentParams, Dataset, DrawnBatch, Loader, OnBroken, normalize};
-use fewshot_experiment::{Config, Error, Progress};
+use fewshot_experiment::{Config, DeviceBatch, Error, Progress};
 use fewshot_ops::cuda::images::{self, Images};
 use image::RgbImage;
 use rayon::prelude::*;
 
-use super::Ready;
-
-/// Images that are decoded at a time.
+/// Number of images that are decoded at a time.
 const AT_ONCE: usize = 256;
 
-/// All images of a dataset that are whole.
-pub(super) struct Kept {
+/// All images of a dataset that can be decoded.
+pub(super) struct GpuImageCache {
     images: Images,
-    /// Place among `images`, width and height.
-    places: Vec<Option<(usize, u32, u32)>>,
+    /// Index among `images`, width and height, by index in the dataset; none where broken.
+    entries: Vec<Option<(usize, u32, u32)>>,
     size: usize,
     device: Device,
 }
 
-impl Kept {
+impl GpuImageCache {
     /// Decodes all images of a loader.
     ///
     /// # Errors
-    /// Images that cannot be read, if they are not to be skipped; no memory on the GPU.
+    /// Images that cannot be read, unless they are to be skipped; too little memory on the GPU.
     pub(super) fn new(config: &Config, loader: &Loader, device: &Device) -> Result<Self, Error> {
         let dataset = loader.dataset();
         let levels = RgbImage::from_fn(256, 1, |level, _| image::Rgb([level as u8; 3]));
-        let mut kept = Self {
+        let mut cache = Self {
             images: Images::new(&normalize(&levels), device)?,
-            places: Vec::with_capacity(dataset.len()),
+            entries: Vec::with_capacity(dataset.len()),
             size: config.method.image_size,
             device: device.clone(),
         };
         let title = format!("decoding {} onto the GPU", dataset.name());
         let progress = Progress::new(title, dataset.len(), "images");
         let mut count = 0;
-        while kept.places.len() < dataset.len() {
-            let first = kept.places.len();
+        while cache.entries.len() < dataset.len() {
+            let first = cache.entries.len();
             let decoded: Vec<_> = (first..dataset.len().min(first + AT_ONCE))
                 .into_par_iter()
                 .map(|index| decode(dataset, index, config.loader.on_broken))
@@ -47,46 +45,41 @@ impl Kept {
             let (mut sizes, mut samples) = (Vec::new(), Vec::new());
             for image in &decoded {
                 let Some(image) = image else {
-                    kept.places.push(None);
+                    cache.entries.push(None);
                     continue;
                 };
-                kept.places.push(Some((count, image.width(), image.height())));
+                cache.entries.push(Some((count, image.width(), image.height())));
                 count += 1;
                 sizes.push(image.dimensions());
                 samples.extend_from_slice(image);
             }
-            kept.images.add(&sizes, samples).map_err(|e| Error::Value {
+            cache.images.add(&sizes, samples).map_err(|e| Error::Value {
                 key: "loader.keep_on_gpu".to_owned(),
                 got: format!(
                     "true, and after {first} of {} images, {} MB, the GPU said: {e}",
                     dataset.len(),
-                    kept.images.bytes() / 1_000_000
+                    cache.images.bytes() / 1_000_000
                 ),
                 expected: "false, or room for all decoded images".to_owned(),
             })?;
             progress.advance(decoded.len(), String::new);
         }
-        Ok(kept)
+        Ok(cache)
     }
 
-    /// Width and height of an image, if it is whole.
+    /// Width and height of an image of the dataset; none if it is broken.
     pub(super) fn size(&self, index: usize) -> Option<(u32, u32)> {
-        self.places[index].map(|(_, width, height)| (width, height))
+        self.entries[index].map(|(_, width, height)| (width, height))
     }
 
-    /// The varied images of a batch.
-    pub(super) fn take(
-        &self,
-        batch: &DrawnBatch,
-        skipped: usize,
-        dtype: DType,
-    ) -> Result<Ready, Error> {
-        let place = |&index: &usize| self.places[index].map(|(place, ..)| place);
-        let places = batch.indices.iter().filter_map(place);
-        let params: Vec<_> = places.zip(&batch.params).map(to_gpu_params).collect();
+    /// Crops, adjusts and mirrors the images of a batch as drawn; `images` is `[B, 3, S, S]`.
+    pub(super) fn augment(&self, batch: &DrawnBatch, dtype: DType) -> Result<DeviceBatch, Error> {
+        let cached = |&index: &usize| self.entries[index].map(|(image, ..)| image);
+        let images = batch.indices.iter().filter_map(cached);
+        let params: Vec<_> = images.zip(&batch.params).map(to_gpu_params).collect();
         let images = self.images.apply(&params, self.size, dtype)?;
         let labels = Tensor::from_slice(&batch.labels, batch.labels.len(), &self.device)?;
-        Ok(Ready { images, labels, skipped })
+        Ok(DeviceBatch { images, labels })
     }
 }
 
@@ -120,11 +113,11 @@ fn to_gpu_params((image, params): (usize, &AugmentParams)) -> images::AugmentPar
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Batches, Ready};
-    use fewshot_experiment::{RawConfig, open_loader, open_split};
+    use super::super::Batches;
+    use fewshot_experiment::{DeviceBatch, RawConfig, open_loader, open_split};
     use fewshot_parity::{device, is_gpu};
 
-    /// Values of one level of the images differ by about 0.015.
+    /// Difference between normalized values that are one level of 256 apart, about.
     const LEVEL: f32 = 0.0153;
 
     #[test]
@@ -148,18 +141,18 @@ mod tests {
                 let base = open_split(&config.dataset.base).unwrap();
                 let loader = open_loader(&config, base, true).unwrap();
                 let mut batches = Batches::new(&config, loader, device()).unwrap();
-                let values = |batch: Ready| {
+                let values = |batch: DeviceBatch| {
                     let images = batch.images.flatten_all().unwrap().to_vec1::<f32>().unwrap();
                     (images, batch.labels.to_vec1::<u32>().unwrap())
                 };
                 let two = batches.epoch_from(1, 2).take(2);
-                two.map(|batch| values(batch.unwrap())).collect::<Vec<_>>()
+                two.map(|batch| values(batch.unwrap().0)).collect::<Vec<_>>()
             };
-            for (kept, loaded) in batches("true").into_iter().zip(batches("false")) {
-                assert_eq!(kept.1, loaded.1);
-                let differences = kept.0.iter().zip(&loaded.0).map(|(a, b)| (a - b).abs());
+            for (cached, loaded) in batches("true").into_iter().zip(batches("false")) {
+                assert_eq!(cached.1, loaded.1);
+                let differences = cached.0.iter().zip(&loaded.0).map(|(a, b)| (a - b).abs());
                 let most = differences.clone().fold(0.0, f32::max);
-                let mean = differences.sum::<f32>() / kept.0.len() as f32;
+                let mean = differences.sum::<f32>() / cached.0.len() as f32;
                 println!("{settings:?}: at most {most}, {mean} on average");
                 // A sum that rounds the other way is a level; jitter adds to that, and changes
                 // all of an image by the level of its grey.
