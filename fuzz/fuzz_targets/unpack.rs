@@ -1,5 +1,5 @@
-//! Any bytes as an archive to be unpacked. The first byte chooses the form: a tar (which is
-//! compressed first, as the unpacker takes it), a compressed tar, or a zip.
+//! Any bytes as an archive to unpack. The first byte selects the form: a tar (which is compressed
+//! first, as the unpacker requires), a compressed tar, or a zip.
 
 #![no_main]
 

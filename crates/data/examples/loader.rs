@@ -1,6 +1,10 @@
-//! How many images a second the loader makes:
-//! `cargo run --release -p fewshot-data --example loader -- mini-imagenet ROOT 42 train 2`
-//! (kind, root, image size, `train` or `eval`, threads).
+//! Measures how many images a second the loader makes:
+//!
+//! ```text
+//! cargo run --release -p fewshot-data --example loader -- mini-imagenet ROOT 42 train 2
+//! ```
+//!
+//! The arguments are kind and root of the source, image size, `train` or `eval`, and threads.
 
 use std::time::Instant;
 

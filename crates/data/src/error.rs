@@ -1,19 +1,23 @@
+//! The errors of this crate.
+
 use std::io;
 use std::path::PathBuf;
 
-use crate::{SourceKind, Split};
+use fewshot_images::{DecodeError, ParameterError};
 
-/// Why a dataset, an image or a batch could not be had. Each message names the file, the
-/// value that was found and, where there is one, the remedy.
+use crate::Split;
+
+/// Why a dataset, an image or a batch cannot be read. Each message names the file, the value
+/// found and, where there is one, the remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The operating system refused.
+    /// The operating system reported an error.
     #[error("{}: {source}", path.display())]
     Io {
-        /// What was being opened or read.
+        /// The file or folder.
         path: PathBuf,
-        /// The system's reason.
+        /// The system's error.
         source: io::Error,
     },
     /// The root of a source is of a kind that cannot be read.
@@ -21,30 +25,26 @@ pub enum Error {
     Root {
         /// The root.
         path: PathBuf,
-        /// What lies there.
+        /// What it is.
         found: &'static str,
-        /// What may lie there.
+        /// What it may be.
         expected: &'static str,
     },
     /// The source has no such split, complete or not.
-    #[error("{}: no `{split}` split in this {kind} source; {remedy}", root.display())]
+    #[error("{origin}: no `{split}` split; {remedy}")]
     NoSplit {
-        /// The root of the source.
-        root: PathBuf,
-        /// The kind of source.
-        kind: SourceKind,
+        /// Root and kind of the source, or the name of a user's own source.
+        origin: String,
         /// The split asked for.
         split: Split,
-        /// What would supply it.
+        /// What to supply for it.
         remedy: String,
     },
-    /// The split is known, but not one of its images is there.
-    #[error("{}: the `{split}` split of this {kind} source has no image at all; add its images", root.display())]
+    /// The source has such a split, but none of its images is present.
+    #[error("{origin}: the `{split}` split has no image at all; add its images")]
     EmptySplit {
-        /// The root of the source.
-        root: PathBuf,
-        /// The kind of source.
-        kind: SourceKind,
+        /// Root and kind of the source, or the name of a user's own source.
+        origin: String,
         /// The split asked for.
         split: Split,
     },
@@ -58,9 +58,9 @@ pub enum Error {
         list: String,
         /// The first absent image, as the list names it.
         first: String,
-        /// How many are absent.
+        /// Number of absent images.
         missing: usize,
-        /// How many the list names.
+        /// Number of images that the list names.
         listed: usize,
     },
     /// A published dataset lacks classes or images.
@@ -71,11 +71,11 @@ pub enum Error {
     Incomplete {
         /// The root of the source.
         root: PathBuf,
-        /// Classes without an image.
+        /// Number of classes without an image.
         missing_classes: usize,
         /// Published number of classes.
         classes: usize,
-        /// Images that are not there.
+        /// Number of absent images.
         missing_images: usize,
         /// Published number of images.
         images: usize,
@@ -90,30 +90,30 @@ pub enum Error {
         root: PathBuf,
         /// The class.
         class: String,
-        /// Its images.
+        /// Number of its images.
         images: usize,
-        /// How many are to be held out of every base class.
+        /// Number of images to hold out of every base class.
         hold_out: usize,
     },
-    /// A pack was made of a partial dataset, or images were left out of it.
+    /// A pack was made of a partial dataset, or without some of its images.
     #[error("{pack}: a partial pack: {lacks}; pack the whole or allow a partial dataset")]
     PartialPack {
         /// The pack's manifest.
         pack: String,
-        /// What it says that it lacks.
+        /// What is missing from it, as the manifest says.
         lacks: String,
     },
-    /// Two files claim the same place.
+    /// Two files have the same path or name.
     #[error("`{name}` is there twice: {first} and {second}; remove one")]
     Duplicate {
         /// The contested path or image.
         name: String,
-        /// Where it was first.
+        /// Where it was found first.
         first: String,
-        /// Where it was again.
+        /// Where it was found again.
         second: String,
     },
-    /// An archive's entry is of a kind that is refused.
+    /// An entry of an archive is refused.
     #[error("{}: entry `{entry}`: {reason}", archive.display())]
     Entry {
         /// The archive.
@@ -128,10 +128,10 @@ pub enum Error {
     Truncated {
         /// The archive.
         archive: PathBuf,
-        /// Where it ends, in bytes of the file itself.
+        /// Length of the file, in bytes.
         offset: u64,
     },
-    /// An archive cannot be understood.
+    /// An archive cannot be read.
     #[error("{}: not a readable archive: {reason}", archive.display())]
     Archive {
         /// The archive.
@@ -139,14 +139,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// Something is larger than is ever sensible.
+    /// A size is beyond its limit.
     #[error("{what}: {value} is more than the limit of {limit}")]
     Limit {
-        /// What was measured, with its file.
+        /// The file and the size measured.
         what: String,
-        /// What it measures.
+        /// The size found.
         value: u64,
-        /// The most that is accepted.
+        /// The largest size accepted.
         limit: u64,
     },
     /// An index file (CSV, JSON or text) is malformed.
@@ -166,20 +166,21 @@ pub enum Error {
         reason: String,
     },
     /// A parameter is outside its range.
-    #[error("{name} is {value}; expected {expected}")]
-    Parameter {
-        /// The parameter.
-        name: &'static str,
-        /// What was given.
-        value: String,
-        /// What is accepted.
-        expected: &'static str,
+    #[error(transparent)]
+    Parameter(#[from] ParameterError),
+    /// A user's own source failed.
+    #[error("{origin}: {source}")]
+    Source {
+        /// The source or image.
+        origin: String,
+        /// The source's error.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A worker thread could not be started.
     #[error("cannot start a loader thread: {0}; lower the number of threads")]
     Thread(io::Error),
     /// A worker thread panicked. This is a defect of the program, not of the data.
-    #[error("a loader thread panicked; its message stands above")]
+    #[error("a loader thread panicked; its message is above")]
     WorkerPanicked,
 }
 
@@ -187,6 +188,10 @@ impl Error {
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, source }
+    }
+
+    pub(crate) fn decode(image: impl Into<String>, error: DecodeError) -> Self {
+        Self::Image { image: image.into(), reason: error.reason }
     }
 
     pub(crate) fn image(image: impl Into<String>, reason: impl ToString) -> Self {
@@ -200,8 +205,8 @@ impl Error {
     pub(crate) fn parameter(
         name: &'static str,
         value: impl std::fmt::Debug,
-        expected: &'static str,
+        expected: impl Into<String>,
     ) -> Self {
-        Self::Parameter { name, value: format!("{value:?}"), expected }
+        Self::Parameter(ParameterError::new(name, value, expected))
     }
 }

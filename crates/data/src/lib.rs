@@ -1,16 +1,17 @@
-//! Few-shot image data: sources, splits, archives, transforms and a deterministic parallel loader.
+//! Few-shot image data: sources, splits, archives and a deterministic parallel loader.
 //!
-//! - A [`SourceSpec`] says what lies where: class folders, mini-ImageNet, CUB, Omniglot,
+//! - A [`SourceSpec`] describes a built-in source: class folders, mini-ImageNet, CUB, Omniglot,
 //!   published JSON lists, in a folder or an archive that is read in place, or drawn
-//!   [`glyphs`] that need no file at all.
-//! - [`SourceSpec::open`] gives one [`Split`] of it as a [`Dataset`]: images that are decoded
-//!   when asked for, with dense labels. Files and archives are untrusted: whatever is wrong
-//!   with them is an [`Error`] that names the file.
-//! - [`SourceSpec::survey`] tells what a source holds and lacks, [`check_image`] whether an image
-//!   is whole, and a [`PackWriter`] makes one file of a split that stands for the source.
-//! - A [`Transform`] makes an image of any size into `size`×`size` pixels, at random for
-//!   training and in one way for evaluation, to the pixel as torchvision does on Pillow.
-//! - A [`Loader`] decodes and transforms on all cores and hands out each epoch's [`Batch`]es
+//!   [`glyphs`] that need no file at all. An [`ImageSource`] is one of your own, and
+//!   [`Dataset::from_images`] takes images in memory.
+//! - [`SourceSpec::open`] opens one [`Split`] of it as a [`Dataset`]: images that are decoded
+//!   when they are asked for, with dense labels. Files and archives are untrusted: whatever is
+//!   wrong with them is an [`Error`] that names the file.
+//! - [`SourceSpec::survey`] lists what a source has and lacks, [`check_image`] tells whether an image
+//!   is whole, and a [`PackWriter`] makes one file of a split that takes the place of the source.
+//! - A [`Transform`] of the crate `fewshot-images` turns an image of any size into `size`×`size`
+//!   pixels, at random for training and in one way for evaluation.
+//! - A [`Loader`] decodes and transforms on all cores and gives each epoch's [`Batch`]es
 //!   in order. They depend on the seed and the epoch, never on the number of threads.
 //!
 //! ```
@@ -38,25 +39,36 @@
 //! ```
 
 mod dataset;
-mod decode;
 mod error;
-pub mod glyphs;
 mod loader;
 pub mod mini_imagenet;
 mod pack;
 mod source;
 mod split;
-mod transform;
 mod tree;
 
-pub use dataset::Dataset;
-pub use decode::check_image;
-pub use error::Error;
-pub use loader::{Batch, DrawnBatch, Epoch, Loader, LoaderOptions, OnBroken, Replica};
-pub use pack::{PackInfo, PackWriter};
-pub use source::{ClassSurvey, SourceKind, SourceSpec, SplitSurvey, Survey};
-pub use split::Split;
-pub use transform::{
+pub use fewshot_glyphs as glyphs;
+pub use fewshot_images::{
     Adjustment, AugmentParams, Crop, MEAN, STD, TrainTransform, Transform, adjust_brightness,
     adjust_contrast, adjust_saturation, center_crop, normalize, resize, resized_crop,
 };
+use image::RgbImage;
+
+pub use crate::dataset::Dataset;
+pub use crate::error::Error;
+pub use crate::loader::{Batch, BatchPlan, Epoch, Loader, LoaderOptions, OnBroken, Replica};
+pub use crate::pack::{PackInfo, PackWriter};
+pub use crate::source::{
+    ClassSurvey, ImageData, ImageSource, SourceClass, SourceImage, SourceKind, SourceSpec,
+    SplitSurvey, Survey,
+};
+pub use crate::split::Split;
+pub use crate::tree::{FileTree, StoredFile};
+
+/// Decodes a JPEG or PNG strictly, as [`fewshot_images::check_image`] does.
+///
+/// # Errors
+/// [`Error::Image`] with the given name.
+pub fn check_image(name: &str, bytes: Vec<u8>) -> Result<RgbImage, Error> {
+    fewshot_images::check_image(bytes).map_err(|e| Error::decode(name, e))
+}

@@ -1,10 +1,29 @@
-use std::fmt;
-use std::str::FromStr;
+//! The splits of a source.
+
+use strum::{VariantArray, VariantNames};
 
 use crate::Error;
 
-/// Which classes (and for [`Split::BaseVal`], which images) of a source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// A subset of a source's classes, or for [`Split::BaseVal`] of the images of its base classes.
+///
+/// Its name, as in `base-val`, is what [`Display`](std::fmt::Display) and
+/// [`FromStr`](std::str::FromStr) convert.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    VariantArray,
+    VariantNames,
+)]
+#[strum(serialize_all = "kebab-case", parse_err_ty = Error, parse_err_fn = unknown)]
 pub enum Split {
     /// The classes that a backbone is trained on.
     Base,
@@ -20,17 +39,13 @@ pub enum Split {
 
 impl Split {
     /// Every split.
-    pub const VARIANTS: [Self; 5] = [Self::Base, Self::BaseVal, Self::Val, Self::Novel, Self::All];
+    pub const VARIANTS: &'static [Self] = <Self as VariantArray>::VARIANTS;
+    /// The name of each split, in the order of [`Self::VARIANTS`].
+    pub const NAMES: &'static [&'static str] = <Self as VariantNames>::VARIANTS;
 
-    /// The split's name, as [`FromStr`] takes it.
+    /// Returns the split's name.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Base => "base",
-            Self::BaseVal => "base-val",
-            Self::Val => "val",
-            Self::Novel => "novel",
-            Self::All => "all",
-        }
+        self.into()
     }
 
     /// Whether the published CUB rule gives this split the class at `index` from 0: even to
@@ -45,7 +60,7 @@ impl Split {
         }
     }
 
-    /// The disjoint class splits that make up this one.
+    /// Returns the disjoint sets of classes that make up this split.
     pub(crate) fn parts(self) -> Vec<Self> {
         match self {
             Self::All => vec![Self::Base, Self::Val, Self::Novel],
@@ -54,21 +69,8 @@ impl Split {
     }
 }
 
-impl fmt::Display for Split {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for Split {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self, Error> {
-        Self::VARIANTS
-            .into_iter()
-            .find(|split| split.as_str() == name)
-            .ok_or_else(|| Error::parameter("split", name, "base, base-val, val, novel or all"))
-    }
+fn unknown(name: &str) -> Error {
+    Error::parameter("split", name, format!("one of {}", Split::NAMES.join(", ")))
 }
 
 #[cfg(test)]
@@ -78,9 +80,10 @@ mod tests {
     #[test]
     fn names_come_back() {
         for split in Split::VARIANTS {
-            assert_eq!(split.to_string().parse::<Split>().unwrap(), split);
+            assert_eq!(split.to_string().parse::<Split>().unwrap(), *split);
         }
-        assert!("test".parse::<Split>().is_err());
+        let error = "test".parse::<Split>().unwrap_err().to_string();
+        assert!(error.contains("base, base-val, val, novel, all"), "{error}");
     }
 
     #[test]

@@ -36,31 +36,32 @@ fn batches(loader: &Loader, epoch: u64) -> Vec<Batch> {
     loader.epoch(epoch).collect::<Result<_, _>>().unwrap()
 }
 
-/// Drawn batches make of images that are kept what the loader makes of the files.
+/// Plans applied to decoded images give the batches that the loader makes of the files.
 #[test]
-fn drawn_batches_are_those_of_the_loader() {
+fn planned_batches_are_those_of_the_loader() {
     let folder = tempfile::tempdir().unwrap();
     let dataset = dataset(&folder, &[4, 17]);
     let skip = LoaderOptions { on_broken: OnBroken::Skip, ..options() };
     let loader = Loader::new(dataset.clone(), train(), skip).unwrap();
-    let kept: Vec<_> = (0..dataset.len()).map(|index| dataset.load(index).ok()).collect();
-    let size = |index: usize| kept[index].as_ref().map(|image| image.dimensions());
+    let decoded: Vec<_> = (0..dataset.len()).map(|index| dataset.load(index).ok()).collect();
+    let size = |index: usize| decoded[index].as_ref().map(|image| image.dimensions());
     for from in [0, 2] {
         let mut epoch = loader.epoch_from(3, from);
-        let mut left_out = 0;
-        for drawn in loader.draw_epoch_from(3, from, size) {
+        let mut skipped = 0;
+        for planned in loader.plan_epoch_from(3, from, size) {
             let batch = epoch.next().unwrap().unwrap();
-            assert_eq!((&drawn.indices, &drawn.labels), (&batch.indices, &batch.labels));
-            let vary = |(&index, params): (&usize, &AugmentParams)| {
-                normalize(&params.apply(kept[index].as_ref().unwrap(), 12).unwrap())
+            assert_eq!((&planned.indices, &planned.labels), (&batch.indices, &batch.labels));
+            let augment = |(&index, params): (&usize, &AugmentParams)| {
+                normalize(&params.apply(decoded[index].as_ref().unwrap(), 12).unwrap())
             };
-            let images: Vec<f32> = drawn.indices.iter().zip(&drawn.params).flat_map(vary).collect();
+            let images: Vec<f32> =
+                planned.indices.iter().zip(&planned.params).flat_map(augment).collect();
             assert_eq!(images, batch.images);
-            left_out += drawn.left_out;
-            assert_eq!(left_out, epoch.skipped());
+            skipped += planned.skipped;
+            assert_eq!(skipped, epoch.skipped());
         }
         assert!(epoch.next().is_none());
-        assert_eq!(left_out, epoch.skipped());
+        assert_eq!(skipped, epoch.skipped());
     }
 }
 

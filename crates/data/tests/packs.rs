@@ -31,7 +31,7 @@ fn compare(spec: &SourceSpec) {
     let packed = SourceSpec { root: folder.path().to_owned(), ..spec.clone() };
     let mut compared = 0;
     for images_per_class in [None, Some(2)] {
-        for split in Split::VARIANTS {
+        for split in Split::VARIANTS.iter().copied() {
             let limited = |spec: &SourceSpec| SourceSpec { images_per_class, ..spec.clone() };
             let expected = everything(&limited(spec), split);
             assert!(everything(&limited(&packed), split) == expected, "{} {split}", spec.kind);
@@ -44,7 +44,7 @@ fn compare(spec: &SourceSpec) {
         }
     }
     assert!(compared >= 4, "{}: {compared}", spec.kind);
-    assert_eq!(packed.survey().unwrap().strays.len(), 0);
+    assert_eq!(packed.survey().unwrap().unlisted.len(), 0);
 }
 
 fn source(kind: SourceKind, files: &Files) -> (TempDir, SourceSpec) {
@@ -274,7 +274,7 @@ fn what_is_there_beside_the_images_listed_is_found() {
     fs::write(folder.path().join("base.zip"), &*PACK).unwrap();
     write_folder(folder.path(), &files(&[("other/x.png", &png(9)), ("notes.txt", b"notes")]));
     let survey = SourceSpec::new(SourceKind::Folders, folder.path()).survey().unwrap();
-    assert_eq!((survey.strays.len(), survey.strays.image_name(0)), (1, "other/x.png".into()));
+    assert_eq!((survey.unlisted.len(), survey.unlisted.image_name(0)), (1, "other/x.png".into()));
     assert_eq!(survey.splits[0].sha256.as_ref().map(String::len), Some(64));
 }
 

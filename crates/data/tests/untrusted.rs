@@ -15,7 +15,7 @@ fn exercise(kind: SourceKind, name: &str, bytes: &[u8]) {
     fs::write(folder.path().join(name), bytes).unwrap();
     let mut spec = SourceSpec::new(kind, folder.path());
     spec.allow_partial = true;
-    for split in Split::VARIANTS {
+    for split in Split::VARIANTS.iter().copied() {
         if let Ok(dataset) = spec.open(split) {
             for i in 0..dataset.len() {
                 let _ = dataset.load(i);

@@ -207,7 +207,7 @@ const OPCODES: &[u8] = b"().012FGIJKLMNQRTUVXabcdeghjlpqrstu}]BC\
     \0\x01\x02\x03\x04\xff\n";
 
 /// An opcode, or something that a checkpoint is made of.
-fn piece() -> impl Strategy<PickleValue = Vec<u8>> {
+fn piece() -> impl Strategy<Value = Vec<u8>> {
     let number = prop_oneof![Just(0i128), Just(-1), Just(1 << 62), 0..4i128];
     let numbers = prop::collection::vec(number.clone(), 0..4);
     prop_oneof![
@@ -238,7 +238,7 @@ static FILES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
 });
 
 /// A file, and where it is damaged, as shares of its length.
-fn damaged(edits: impl Strategy<PickleValue = (f64, u8)>) -> impl Strategy<PickleValue = Vec<u8>> {
+fn damaged(edits: impl Strategy<Value = (f64, u8)>) -> impl Strategy<Value = Vec<u8>> {
     (0..FILES.len(), prop::collection::vec(edits, 1..8)).prop_map(|(file, edits)| {
         let mut bytes = FILES[file].clone();
         for (place, value) in edits {

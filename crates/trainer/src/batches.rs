@@ -43,10 +43,10 @@ impl Batches {
         let uploader = &mut self.uploader;
         #[cfg(feature = "cuda")]
         if let Some(cache) = &self.cache {
-            let drawn = self.loader.draw_epoch_from(epoch as u64, from, |image| cache.size(image));
+            let plans = self.loader.plan_epoch_from(epoch as u64, from, |image| cache.size(image));
             let mut skipped = 0;
-            let counted = drawn.map(move |batch| {
-                skipped += batch.left_out;
+            let counted = plans.map(move |batch| {
+                skipped += batch.skipped;
                 (batch, skipped)
             });
             let dtype = uploader.dtype();

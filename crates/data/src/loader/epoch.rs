@@ -1,19 +1,21 @@
+//! The batches of an epoch.
+
 use std::cell::Cell;
 use std::iter::FusedIterator;
 use std::ops::Range;
 use std::sync::Arc;
 
+use fewshot_images::normalize_into;
 use fewshot_seed::stream;
 
-use super::pipeline::{Done, Pipeline, Plan};
+use super::pipeline::{FilledBatch, Pipeline, Plan};
 use super::{Loader, OnBroken};
-use crate::transform::normalize_into;
 use crate::{Dataset, Error};
 
 thread_local! {
-    /// The pixels of the last image, whose memory the next one takes over: the system would
-    /// have to clear new pages for each.
-    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    /// The pixel buffer of the last image, reused for the next: the system would have to clear new
+    /// pages for each.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// Transformed images with their labels.
@@ -21,7 +23,7 @@ thread_local! {
 pub struct Batch {
     /// Normalized samples, row-major `[len, 3, size, size]`.
     pub images: Vec<f32>,
-    /// The side of the images, in pixels.
+    /// Side of the images, in pixels.
     pub size: usize,
     /// The class of each image, `[len]`.
     pub labels: Vec<u32>,
@@ -36,9 +38,9 @@ pub struct Epoch {
     size: usize,
     on_broken: OnBroken,
     skipped: usize,
-    /// Gone at the end, and with it the workers.
+    /// Nothing at the end, so that the workers stop.
     pipeline: Option<Pipeline>,
-    /// Why the workers could not be started.
+    /// Why the workers could not be started, if they could not.
     start_error: Option<Error>,
 }
 
@@ -55,9 +57,9 @@ impl Epoch {
                     let params = transform.draw(width, height, &mut rng);
                     (params.crop.bottom(), params)
                 };
-                let (image, params) = dataset.load_rows(index, SPARE.take(), choose)?;
+                let (image, params) = dataset.load_rows(index, BUFFER.take(), choose)?;
                 normalize_into(&transform.apply_with(&image, &params)?, samples);
-                SPARE.set(image.into_raw());
+                BUFFER.set(image.into_raw());
                 Ok(())
             }
         });
@@ -76,7 +78,7 @@ impl Epoch {
         }
     }
 
-    /// Images skipped as broken in the batches that were handed out so far.
+    /// Returns the number of images skipped as broken in the batches given so far.
     pub fn skipped(&self) -> usize {
         self.skipped
     }
@@ -89,7 +91,7 @@ impl Epoch {
             return Ok(None);
         };
         while let Some(done) = pipeline.next()? {
-            let Done { items, samples, failures } = done;
+            let FilledBatch { items, samples, failures } = done;
             let mut broken = Vec::with_capacity(failures.len());
             for (position, error) in failures {
                 let skip = self.on_broken == OnBroken::Skip;
@@ -106,15 +108,15 @@ impl Epoch {
         Ok(None)
     }
 
-    /// A batch of the items that are not broken.
+    /// Returns a batch of the items that are not broken.
     fn gather(&self, items: Range<usize>, mut samples: Vec<f32>, broken: &[usize]) -> Batch {
         let row = samples.len() / items.len().max(1);
         let first = items.start;
         let whole: Vec<_> = items.filter(|position| !broken.contains(position)).collect();
-        for (kept, position) in whole.iter().enumerate() {
+        for (to, position) in whole.iter().enumerate() {
             let from = (position - first) * row;
-            if from != kept * row {
-                samples.copy_within(from..from + row, kept * row);
+            if from != to * row {
+                samples.copy_within(from..from + row, to * row);
             }
         }
         samples.truncate(whole.len() * row);

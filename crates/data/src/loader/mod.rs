@@ -1,4 +1,4 @@
-//! Decodes and transforms on worker threads; hands out batches in order.
+//! The loader: images decoded and transformed on worker threads, in batches in a fixed order.
 
 mod epoch;
 mod pipeline;
@@ -17,27 +17,27 @@ pub enum OnBroken {
     /// End the epoch with the error, which names the image.
     #[default]
     Error,
-    /// Leave it out of its batch and count it.
+    /// Omit it from its batch and count it.
     Skip,
 }
 
-/// How a [`Loader`] makes batches.
+/// Options of a [`Loader`].
 #[derive(Clone, Debug)]
 pub struct LoaderOptions {
-    /// Images of a batch, of all replicas together; the last of an epoch may have fewer.
+    /// Number of images of a batch, of all replicas together; the last of an epoch may have fewer.
     pub batch_size: usize,
-    /// The part of each batch that this loader gives.
+    /// Which part of each batch this loader gives.
     pub replica: Replica,
-    /// Whether each epoch has an order of its own, rather than the dataset's.
+    /// Whether each epoch is shuffled, rather than in the dataset's order.
     pub shuffle: bool,
-    /// The seed of the order and of the transform's draws.
+    /// Seed of the order and of the random transforms.
     pub seed: u64,
     /// What to do about an image that cannot be decoded.
     pub on_broken: OnBroken,
-    /// How far to work ahead: bytes of the batches that are begun or waiting, of which one
-    /// is always allowed.
+    /// How far to work ahead: most bytes of batches that are in progress or waiting. One batch is
+    /// always allowed.
     pub prefetch_bytes: usize,
-    /// Worker threads; as many as there are cores where not given.
+    /// Number of worker threads; by default, the number of cores.
     pub threads: Option<usize>,
 }
 
@@ -55,13 +55,13 @@ impl Default for LoaderOptions {
     }
 }
 
-/// One of several equal parts of each batch, for one of several processes that train together.
+/// One of several equal parts of each batch, for one of several processes of a training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replica {
-    /// Which part, from 0.
+    /// Number of the part, from 0.
     pub rank: usize,
-    /// Of how many. The batch size must be a multiple of it; of an epoch whose images are none,
-    /// the last few are left out, so that all parts have equally many batches.
+    /// Number of parts, which has to divide the batch size. The last few images of an epoch are
+    /// omitted if it does not divide their number, so that all parts have as many batches.
     pub world_size: usize,
 }
 
@@ -71,22 +71,23 @@ impl Default for Replica {
     }
 }
 
-/// A batch of images that are kept elsewhere: which, and how they are to be varied.
+/// The plan of a batch whose images are decoded already, in a GPU's memory, say: which images it
+/// has, and how each is augmented.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct DrawnBatch {
+pub struct BatchPlan {
     /// The index of each image in the dataset, `[len]`.
     pub indices: Vec<usize>,
     /// The class of each image, `[len]`.
     pub labels: Vec<u32>,
-    /// What is to be done to each image before it is normalized, `[len]`.
+    /// Parameters of each image's transform, `[len]`.
     pub params: Vec<AugmentParams>,
-    /// Images that belonged to the batch, but are not there.
-    pub left_out: usize,
+    /// Number of images of the batch that were skipped as broken.
+    pub skipped: usize,
 }
 
 /// Gives the batches of any epoch of a dataset.
 ///
-/// They are a function of the dataset, the transform, the seed and the epoch: the order is
+/// They depend on the dataset, the transform, the seed and the epoch alone: the order is
 /// drawn from the stream `("shuffle", [epoch])`, the transform of an image from
 /// `("augment", [epoch, image index])`.
 #[derive(Clone, Debug)]
@@ -98,11 +99,11 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Checks the options.
+    /// Makes a loader after checking its options.
     ///
     /// # Errors
-    /// [`Error::Parameter`] where there is no image, no thread, an empty or impossibly
-    /// large batch, or where [`Transform::check`] fails.
+    /// [`Error::Parameter`] where there is no image, no thread, an empty or too large batch, a
+    /// replica that does not exist, or where [`Transform::check`] fails.
     pub fn new(
         dataset: Dataset,
         transform: Transform,
@@ -120,10 +121,14 @@ impl Loader {
             let expected = "at least 1 and no more than fits into memory";
             return Err(Error::parameter("batch size", options.batch_size, expected));
         }
-        let Replica { rank: index, world_size: count } = options.replica;
-        if index >= count || !options.batch_size.is_multiple_of(count) || dataset.len() < count {
-            let got = format!("{index} of {count}");
-            let expected = "one of as many as divide the batch size, and not more than images";
+        let Replica { rank, world_size } = options.replica;
+        if rank >= world_size
+            || !options.batch_size.is_multiple_of(world_size)
+            || dataset.len() < world_size
+        {
+            let got = format!("{rank} of {world_size}");
+            let expected = "a rank below a world size that divides the batch size and is at most \
+                            the number of images";
             return Err(Error::parameter("replica", got, expected));
         }
         let threads = match options.threads {
@@ -134,17 +139,17 @@ impl Loader {
         Ok(Self { dataset, transform, options, threads })
     }
 
-    /// The images.
+    /// Returns the images.
     pub fn dataset(&self) -> &Dataset {
         &self.dataset
     }
 
-    /// Number of images of an epoch, of this replica.
+    /// Returns the number of images of an epoch, of this replica.
     pub fn len(&self) -> usize {
         self.dataset.len() / self.options.replica.world_size
     }
 
-    /// Images of this replica's part of a batch.
+    /// Returns the number of images of this replica's part of a batch.
     fn batch_size(&self) -> usize {
         self.options.batch_size / self.options.replica.world_size
     }
@@ -154,38 +159,38 @@ impl Loader {
         self.dataset.is_empty()
     }
 
-    /// Number of batches of an epoch, where no image is skipped.
+    /// Returns the number of batches of an epoch if no image is skipped.
     pub fn batches_per_epoch(&self) -> usize {
         self.len().div_ceil(self.batch_size())
     }
 
-    /// Starts the workers on an epoch's batches. Dropping the iterator stops them.
+    /// Starts worker threads on an epoch's batches. Dropping the iterator stops them.
     pub fn epoch(&self, epoch: u64) -> Epoch {
         self.epoch_from(epoch, 0)
     }
 
-    /// The same without its first `batches` batches, which are not even decoded: what a
-    /// training that was interrupted within an epoch goes on with.
+    /// As [`epoch`](Self::epoch), without the first `batches` batches, which are not decoded: where
+    /// a training that was interrupted within an epoch goes on.
     pub fn epoch_from(&self, epoch: u64, batches: usize) -> Epoch {
         Epoch::start(self, epoch, self.order(epoch, batches))
     }
 
-    /// The batches of [`epoch_from`](Self::epoch_from) for images that are kept elsewhere:
-    /// which images, and how each is to be varied. `size` gives an image's width and height;
-    /// images that it has none of are left out, as broken ones are.
-    pub fn draw_epoch_from(
+    /// Plans the batches of [`epoch_from`](Self::epoch_from) for images that are decoded already:
+    /// the same images with the same transforms. `size` gives an image's width and height; images
+    /// for which it gives none are skipped, as broken ones are.
+    pub fn plan_epoch_from(
         &self,
         epoch: u64,
         batches: usize,
         size: impl Fn(usize) -> Option<(u32, u32)>,
-    ) -> impl Iterator<Item = DrawnBatch> {
+    ) -> impl Iterator<Item = BatchPlan> {
         let order = self.order(epoch, batches);
         let batches: Vec<_> = order.chunks(self.batch_size()).map(<[_]>::to_vec).collect();
         batches.into_iter().map(move |whole| {
-            let mut batch = DrawnBatch::default();
+            let mut batch = BatchPlan::default();
             for index in whole {
                 let Some((width, height)) = size(index) else {
-                    batch.left_out += 1;
+                    batch.skipped += 1;
                     continue;
                 };
                 let mut rng = stream(self.options.seed, "augment", &[epoch, index as u64]);
@@ -197,18 +202,18 @@ impl Loader {
         })
     }
 
-    /// The images of an epoch in order, without those of its first `batches` batches.
+    /// Returns the images of an epoch in order, without those of its first `batches` batches.
     fn order(&self, epoch: u64, batches: usize) -> Vec<usize> {
         let mut order: Vec<_> = (0..self.dataset.len()).collect();
         if self.options.shuffle {
             order.shuffle(&mut stream(self.options.seed, "shuffle", &[epoch]));
         }
-        let Replica { rank: index, world_size: count } = self.options.replica;
-        if count > 1 {
-            order.truncate(self.len() * count);
+        let Replica { rank, world_size } = self.options.replica;
+        if world_size > 1 {
+            order.truncate(self.len() * world_size);
             let part = |batch: &[usize]| {
-                let part = batch.len() / count;
-                batch[index * part..][..part].to_vec()
+                let len = batch.len() / world_size;
+                batch[rank * len..][..len].to_vec()
             };
             order = order.chunks(self.options.batch_size).flat_map(part).collect();
         }

@@ -1,3 +1,5 @@
+//! Worker threads that fill batches item by item.
+
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -5,14 +7,14 @@ use std::thread::{self, JoinHandle};
 
 use crate::Error;
 
-/// How a sequence of items divides into batches, and how many batches may be under way.
+/// How a sequence of items divides into batches, and how many batches may be in progress.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
     pub items: usize,
     pub batch_size: usize,
-    /// `f32` samples of an item.
+    /// Number of `f32` samples of an item.
     pub samples: usize,
-    /// Batches that are begun or complete but not yet taken, at least 1.
+    /// Most batches that are in progress or complete but not yet taken, at least 1.
     pub ahead: usize,
 }
 
@@ -23,9 +25,9 @@ impl Plan {
     }
 }
 
-/// A batch whose items are all done, each well or with an error.
-pub(super) struct Done {
-    /// The positions of the batch's items in the sequence.
+/// A batch whose items are all complete or failed.
+pub(super) struct FilledBatch {
+    /// Positions of the batch's items in the sequence.
     pub items: Range<usize>,
     /// Row-major `[items, samples]`; rows of failed items hold zeros.
     pub samples: Vec<f32>,
@@ -64,7 +66,7 @@ struct OpenBatch {
 }
 
 impl Pipeline {
-    /// Starts the threads. `work` gets an item's position and a place for its samples.
+    /// Starts the threads. `work` gets an item's position and fills in its samples.
     pub(super) fn start<W>(plan: Plan, threads: usize, work: W) -> Result<Self, Error>
     where
         W: Fn(usize, &mut [f32]) -> Result<(), Error> + Send + Sync + 'static,
@@ -94,8 +96,8 @@ impl Pipeline {
         Ok(pipeline)
     }
 
-    /// Waits for the next batch; nothing after the last.
-    pub(super) fn next(&mut self) -> Result<Option<Done>, Error> {
+    /// Waits for the next batch; returns nothing after the last.
+    pub(super) fn next(&mut self) -> Result<Option<FilledBatch>, Error> {
         let mut state = self.shared.lock();
         let items = self.shared.plan.batch(state.taken);
         if items.is_empty() {
@@ -117,7 +119,7 @@ impl Pipeline {
         Ok(batch.map(|mut batch| {
             batch.failures.sort_by_key(|&(position, _)| position);
             let samples = std::mem::take(&mut *lock(&batch.samples));
-            Done { items, samples, failures: batch.failures }
+            FilledBatch { items, samples, failures: batch.failures }
         }))
     }
 }
@@ -148,13 +150,13 @@ impl Shared {
                 let row = position % self.plan.batch_size * self.plan.samples;
                 lock(&samples)[row..][..self.plan.samples].copy_from_slice(&scratch);
             }
-            // Before the batch can complete, so that its samples have one owner then.
+            // Before the batch can complete, so that its samples have a single owner then.
             drop(samples);
             self.finish_item(position, result.err());
         }
     }
 
-    /// The next item's position and its batch, as soon as there is room.
+    /// Returns the next item's position and its batch, as soon as there is room.
     fn next_item(&self) -> Option<(usize, Arc<Mutex<Vec<f32>>>)> {
         let plan = self.plan;
         let mut state = self.lock();
@@ -194,7 +196,7 @@ impl Shared {
     }
 }
 
-/// Wakes everybody when its thread panics, who would otherwise wait for it for ever.
+/// Wakes all threads when its own panics; they would otherwise wait for it for ever.
 struct PanicWatch<'a>(&'a Shared);
 
 impl Drop for PanicWatch<'_> {
@@ -207,7 +209,7 @@ impl Drop for PanicWatch<'_> {
     }
 }
 
-/// A panic elsewhere is told by [`State::panicked`], so that poison says nothing new.
+/// Locks a mutex, poisoned or not: a panic is reported by [`State::panicked`].
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,26 +1,28 @@
+//! The images of a tree, by the names that the lists have for them.
+
 use std::collections::HashMap;
 
 use super::{Class, IMAGES_PER_CLASS};
 use crate::Error;
-use crate::tree::{Stored, Tree};
+use crate::tree::{FileTree, StoredFile};
 
-/// An image at hand: its path and where it is.
-type Found<'a> = (&'a str, &'a Stored);
+/// An image of a tree: its path and its file.
+type Found<'a> = (&'a str, &'a StoredFile);
 
-/// The images at hand, by the names that the lists have for them.
+/// The images of a tree, by the names that the lists have for them.
 #[derive(Default)]
 pub(crate) struct Images<'a> {
     by_file: HashMap<&'a str, Vec<Found<'a>>>,
-    /// By the name of the folder that they lie in, if it is a WordNet ID.
+    /// By the name of their folder, if it is a WordNet ID.
     by_folder: HashMap<&'a str, Vec<Found<'a>>>,
-    /// Of the ILSVRC training set: class, then number after the underscore.
-    ilsvrc: HashMap<&'a str, Vec<(u64, &'a str, &'a Stored)>>,
+    /// Images of the ILSVRC training set by class, each with the number after the underscore.
+    ilsvrc: HashMap<&'a str, Vec<(u64, &'a str, &'a StoredFile)>>,
 }
 
 impl<'a> Images<'a> {
-    pub(crate) fn of(trees: impl IntoIterator<Item = &'a Tree>) -> Self {
+    pub(crate) fn of(trees: impl IntoIterator<Item = &'a FileTree>) -> Self {
         let mut images = Self::default();
-        for (path, stored) in trees.into_iter().flat_map(Tree::images) {
+        for (path, stored) in trees.into_iter().flat_map(FileTree::images) {
             let mut parts = path.rsplit('/');
             let (file, folder) = (parts.next().unwrap_or(path), parts.next());
             if let Some(class) = folder.filter(|folder| is_wordnet_id(folder)) {
@@ -41,13 +43,13 @@ impl<'a> Images<'a> {
         images
     }
 
-    /// Whether these are of the ILSVRC training set, whose classes have 732 images and more:
-    /// a copy of mini-ImageNet may have its names.
+    /// Whether this is the ILSVRC training set, whose classes have at least 732 images, and not a copy
+    /// of mini-ImageNet with the same names.
     pub(crate) fn are_ilsvrc(&self) -> bool {
         self.ilsvrc.values().any(|class| class.len() > IMAGES_PER_CLASS)
     }
 
-    /// The image that a list calls `file`.
+    /// Returns the image that a list calls `file`.
     pub(crate) fn find(&self, class: &str, file: &str) -> Option<Found<'a>> {
         if let Some(found) = self.by_file(class, file) {
             return Some(found);
@@ -64,9 +66,9 @@ impl<'a> Images<'a> {
         in_own_folder.or(found.first()).copied()
     }
 
-    /// The images of a class and the names that they should have: those of the published
-    /// list, from the ILSVRC training set or under these names, or else whatever lies in the
-    /// class's folder, under its own names.
+    /// Returns the images of a class with their names: those of the published list, from the ILSVRC
+    /// training set or under these names, or else whatever is in the class's folder, under its own
+    /// names.
     pub(crate) fn of_class(&self, class: &Class) -> Result<Vec<(String, Found<'a>)>, Error> {
         let ilsvrc = self.ilsvrc.get(class.wnid).filter(|images| images.len() > IMAGES_PER_CLASS);
         if let Some(images) = ilsvrc {
@@ -96,7 +98,7 @@ impl<'a> Images<'a> {
     fn of_folder(&self, class: &Class) -> Result<Vec<(String, Found<'a>)>, Error> {
         let images = self.by_folder.get(class.wnid).map_or(&[][..], Vec::as_slice);
         let Some(&(first, stored)) = images.first() else { return Ok(Vec::new()) };
-        let folder = |path: &str, stored: &Stored| folder_of(stored.full_name(path));
+        let folder = |path: &str, stored: &StoredFile| folder_of(stored.full_name(path));
         let of_first = folder(first, stored);
         if let Some((path, stored)) = images.iter().find(|(p, s)| folder(p, s) != of_first) {
             return Err(Error::Duplicate {
@@ -118,14 +120,14 @@ impl<'a> Images<'a> {
         Ok(images.iter().map(|&(path, stored)| (file(path), (path, stored))).collect())
     }
 
-    /// A folder of a class within one of a split that the class is not in, and that split.
+    /// Returns a folder of the class that is in the folder of another split.
     pub(crate) fn misplaced(&self, class: &Class) -> Option<String> {
         let images = self.by_folder.get(class.wnid)?;
         images.iter().find_map(|(path, stored)| {
             let split = path.rsplit('/').nth(2)?;
             let known = ["train", "base", "val", "test", "novel"].contains(&split);
-            let right = [class.folder(), class.split.as_str()].contains(&split);
-            (known && !right).then(|| folder_of(stored.full_name(path)))
+            let is_right = [class.folder(), class.split.as_str()].contains(&split);
+            (known && !is_right).then(|| folder_of(stored.full_name(path)))
         })
     }
 }
@@ -141,13 +143,13 @@ pub(crate) fn is_ilsvrc(path: &str) -> bool {
     ilsvrc_name(path.rsplit('/').next().unwrap_or(path)).is_some()
 }
 
-/// Class and number of `n01532829_5.JPEG`.
+/// Returns class and number of `n01532829_5.JPEG`.
 fn ilsvrc_name(file: &str) -> Option<(&str, u64)> {
     let (class, number) = file.rsplit_once('.')?.0.split_once('_')?;
     Some((class, number.parse().ok().filter(|_| is_wordnet_id(class))?))
 }
 
-/// Class and rank of `n0153282900000005.jpg`.
+/// Returns class and rank of `n0153282900000005.jpg`.
 fn listed_name(file: &str) -> Option<(&str, usize)> {
     let stem = file.rsplit_once('.')?.0;
     let (class, digits) = stem.split_at_checked(9)?;

@@ -23,19 +23,19 @@ pub use self::find::{FoundClass, FoundImage, find};
 pub(crate) use self::images::{Images, is_ilsvrc};
 use crate::Split;
 
-/// Images of each class.
+/// Number of images of each class.
 pub const IMAGES_PER_CLASS: usize = 600;
 
-/// No class of the ILSVRC training set has more images.
-const MOST_RANKS: usize = 1300;
+/// Most images of a class of the ILSVRC training set.
+const MAX_RANKS: usize = 1300;
 
 /// For each class, in the order of [`CLASSES`], a bit for each rank from 1 on, the least
-/// significant bit of a byte first. Choosing 600 of up to 1300 at random leaves nothing to
-/// compress. The tests hold it against the published lists, and make it anew:
+/// significant bit of a byte first. A random choice of 600 of up to 1300 cannot be compressed
+/// further. The tests compare it with the published lists, and one writes it:
 /// `FEWSHOT_DATA=… cargo test -p fewshot-data --lib -- --ignored made_anew`.
 static LISTED: &[u8; 100 * CLASS_BYTES] = include_bytes!("listed.bin");
 
-const CLASS_BYTES: usize = MOST_RANKS.div_ceil(8);
+const CLASS_BYTES: usize = MAX_RANKS.div_ceil(8);
 
 /// WordNet IDs of the classes, in order.
 const CLASSES: [(Split, &str); 3] = [
@@ -74,7 +74,7 @@ pub struct Class {
 }
 
 impl Class {
-    /// What the split is called in mini-ImageNet's usual folder: `train`, `val` or `test`.
+    /// Returns the usual folder of its split: `train`, `val` or `test`.
     pub fn folder(&self) -> &'static str {
         match self.split {
             Split::Base => "train",
@@ -83,20 +83,20 @@ impl Class {
         }
     }
 
-    /// The ranks of its images among those of the ILSVRC class, from 1, ascending.
+    /// Returns the ranks of its images among those of the ILSVRC class, from 1, ascending.
     pub fn ranks(&self) -> impl Iterator<Item = usize> + use<> {
         let listed = self.listed;
-        (0..MOST_RANKS).filter(|bit| listed[bit / 8] >> (bit % 8) & 1 == 1).map(|bit| bit + 1)
+        (0..MAX_RANKS).filter(|bit| listed[bit / 8] >> (bit % 8) & 1 == 1).map(|bit| bit + 1)
     }
 
-    /// The names of its images, as the published lists have them, ascending.
+    /// Returns the names of its images in the published lists, ascending.
     pub fn file_names(&self) -> impl Iterator<Item = String> + use<> {
         let wnid = self.wnid;
         self.ranks().map(move |rank| format!("{wnid}{rank:08}.jpg"))
     }
 }
 
-/// Every class: base, then val, then novel, each ascending.
+/// Returns all classes: base, then val, then novel, each ascending.
 pub fn classes() -> impl Iterator<Item = Class> {
     let split = |(split, wnids): (Split, &'static str)| {
         wnids.split_ascii_whitespace().map(move |wnid| (split, wnid))
@@ -106,12 +106,12 @@ pub fn classes() -> impl Iterator<Item = Class> {
     classes.map(|((split, wnid), listed)| Class { wnid, split, listed })
 }
 
-/// The class of this WordNet ID.
+/// Returns the class of this WordNet ID.
 pub fn class(wnid: &str) -> Option<Class> {
     classes().find(|class| class.wnid == wnid)
 }
 
-/// The split that the class of this WordNet ID is in.
+/// Returns the split of the class of this WordNet ID.
 pub fn split_of(wnid: &str) -> Option<Split> {
     class(wnid).map(|class| class.split)
 }

@@ -1,5 +1,5 @@
-//! One file per split, read by memory map: a zip of stored entries and a manifest that says
-//! which of them are which class, in order.
+//! Packs: one memory-mapped file for each split, a zip of stored entries with a manifest that lists
+//! the images of each class in order.
 
 mod write;
 
@@ -8,25 +8,25 @@ use serde::{Deserialize, Serialize};
 pub use self::write::PackWriter;
 use crate::{SourceKind, Split};
 
-/// The form of the manifest. Another one is refused.
+/// Version of the manifest. Others are refused.
 const VERSION: u32 = 1;
 const MANIFEST_PREFIX: &str = "fewshot-pack.";
 
-/// What a pack says of itself.
+/// What the manifest of a pack says of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackInfo {
-    /// The kind of source that it was made of, as which alone it opens.
+    /// Kind of the source that it was made of, the only kind as which it opens.
     pub source: SourceKind,
     /// The split that it holds.
     pub split: Split,
-    /// What the source lacked, or what was left out. Such a pack opens only where a partial
-    /// dataset is allowed.
+    /// Images that are missing: absent from the source, or skipped. Such a pack opens only where a
+    /// partial dataset is allowed.
     pub partial: Option<String>,
-    /// The most pixels of the shorter side, if larger images were made smaller.
+    /// Most pixels of the shorter side, if larger images were made smaller.
     pub shorter_side: Option<u32>,
 }
 
-/// The entry [`manifest_name`]: a pack's index.
+/// The manifest of a pack, in the entry [`manifest_name`].
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Manifest {
     pub fewshot_pack: u32,
@@ -44,14 +44,15 @@ pub(crate) struct Manifest {
 #[derive(Serialize, Deserialize)]
 pub(crate) struct PackedClass {
     pub name: String,
-    /// Its place among the classes of all splits; classes of one place are one class.
-    pub place: usize,
+    /// Its label among the classes of all splits; classes of the same label are one class.
+    #[serde(rename = "place")]
+    pub label: usize,
     /// The images' paths in the source, by which they are ordered.
     pub images: Vec<String>,
 }
 
 impl Manifest {
-    /// What it says, or what is wrong with it.
+    /// Reads a manifest; an error says what is wrong with it.
     pub(crate) fn parse(bytes: &[u8]) -> Result<(Self, PackInfo), String> {
         let manifest: Self = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
         if manifest.fewshot_pack != VERSION {
@@ -72,7 +73,7 @@ impl Manifest {
     }
 }
 
-/// The entry that makes a zip a pack of this split.
+/// Returns the name of the entry that makes a zip a pack of this split.
 pub(crate) fn manifest_name(split: Split) -> String {
     format!("{MANIFEST_PREFIX}{split}.json")
 }
@@ -81,15 +82,15 @@ pub(crate) fn is_manifest(name: &[u8]) -> bool {
     name.starts_with(MANIFEST_PREFIX.as_bytes())
 }
 
-/// The entry of an image: its path below the split's name. A path of a list may lead anywhere;
-/// here it cannot.
+/// Returns the name of an image's entry: its path below the split's name. A path of a list may lead
+/// anywhere; an entry cannot.
 pub(crate) fn entry_name(split: Split, path: &str) -> String {
     let mut name = split.to_string();
     for part in path.split(['/', '\\']).filter(|part| !part.is_empty() && *part != ".") {
         let bare = part.trim_start_matches('.');
         name.push('/');
         name.extend(std::iter::repeat_n('_', part.len() - bare.len()));
-        // What macOS adds is passed over by readers.
+        // Readers skip what macOS adds.
         name.push_str(if part == "__MACOSX" { "_MACOSX" } else { bare });
     }
     name

@@ -1,3 +1,5 @@
+//! Writing of packs.
+
 use std::io::{Seek, Write};
 
 use sha2::{Digest, Sha256};
@@ -10,15 +12,13 @@ use super::{Manifest, PackInfo, PackedClass, VERSION, entry_name, manifest_name}
 /// same kind then opens in place of the source, with the same classes, labels and order of
 /// images, whether its root is that file or a folder with the files of all splits.
 ///
-/// The file is a zip (ZIP64 where it has to be) of uncompressed entries without a time of
-/// their own, so that the same images give the same bytes. A reader maps it into memory and
-/// checks each image's CRC-32 whenever it is read. Besides `SPLIT/PATH` of each image it
-/// holds one entry `fewshot-pack.SPLIT.json` that names the source, the split and the images
-/// of each class in order.
+/// The file is a zip (ZIP64 if necessary) of uncompressed entries without times, so that the same
+/// images give the same bytes. A reader maps it into memory and checks each image's CRC-32
+/// whenever it is read. Besides `SPLIT/PATH` of each image it has one entry
+/// `fewshot-pack.SPLIT.json` that names the source, the split and the images of each class in order.
 ///
-/// A mapped file must not be cut short while it is in use: the length is that at opening, and
-/// the system ends a process (SIGBUS) that reads where there is nothing any more. Replace a
-/// pack by renaming another onto it, never by writing into it.
+/// A mapped file must not be shortened while it is in use: the system ends a process (SIGBUS) that
+/// reads beyond its end. Replace a pack by renaming another onto it, never by writing into it.
 ///
 /// ```
 /// use fewshot_data::{PackInfo, PackWriter, SourceKind, SourceSpec, Split};
@@ -48,7 +48,7 @@ pub struct PackWriter<W: Write + Seek> {
 }
 
 impl<W: Write + Seek> PackWriter<W> {
-    /// A pack without an image yet.
+    /// Begins a pack.
     pub fn new(out: W, info: &PackInfo) -> Self {
         let manifest = Manifest {
             fewshot_pack: VERSION,
@@ -63,18 +63,18 @@ impl<W: Write + Seek> PackWriter<W> {
         Self { zip: ZipWriter::new(out), manifest, digest: Sha256::new() }
     }
 
-    /// Begins the next class. `place` is where it stands among the classes of all splits, which
-    /// orders them when all are opened together.
-    pub fn class(&mut self, name: &str, place: usize) {
-        let class = PackedClass { name: name.to_owned(), place, images: Vec::new() };
+    /// Begins the next class. `label` is its label among the classes of all splits, which orders
+    /// them when all are opened together.
+    pub fn class(&mut self, name: &str, label: usize) {
+        let class = PackedClass { name: name.to_owned(), label, images: Vec::new() };
         self.manifest.classes.push(class);
     }
 
-    /// Adds an image to the class begun last: its path in the source, by which images are
-    /// ordered, and the whole file.
+    /// Adds an image to the class begun last: its path in the source, by which images are ordered,
+    /// and the whole file.
     ///
     /// # Errors
-    /// Those of writing; a path that is there already; no class begun.
+    /// Those of writing; a path that is in the pack already; no class begun.
     pub fn image(&mut self, path: &str, content: &[u8]) -> std::io::Result<()> {
         let Some(class) = self.manifest.classes.last_mut() else {
             return Err(std::io::Error::other("an image before any class"));
@@ -86,12 +86,12 @@ impl<W: Write + Seek> PackWriter<W> {
         self.entry(&entry_name(split, path), content)
     }
 
-    /// Says that images are left out: the pack then opens only where a partial dataset is allowed.
+    /// Records that images are missing: the pack then opens only where a partial dataset is allowed.
     pub fn lacks(&mut self, what: String) {
         self.manifest.partial = Some(what);
     }
 
-    /// Writes the manifest and what ends the file.
+    /// Writes the manifest and the end of the file.
     ///
     /// # Errors
     /// Those of writing.

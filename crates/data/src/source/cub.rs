@@ -1,20 +1,25 @@
+//! Caltech-UCSD Birds-200-2011.
+
 use std::collections::HashMap;
 
-use super::{Classes, SourceSpec, by_cub_rule};
-use crate::dataset::Image;
-use crate::tree::Tree;
+use super::{SourceClass, SourceImage, SourceSpec};
+use crate::tree::FileTree;
 use crate::{Error, Split};
 
 const PUBLISHED_CLASSES: usize = 200;
 const PUBLISHED_IMAGES: usize = 11_788;
 
-pub(super) fn classes(spec: &SourceSpec, tree: &Tree, split: Split) -> Result<Classes, Error> {
+pub(super) fn classes(
+    spec: &SourceSpec,
+    tree: &FileTree,
+    split: Split,
+) -> Result<Vec<SourceClass>, Error> {
     let folder = published_folder(spec, tree, split)?;
     let names = Table::read(tree, &folder, "classes.txt")?;
     let files = Table::read(tree, &folder, "images.txt")?;
     let labels = Table::read(tree, &folder, "image_class_labels.txt")?;
 
-    let mut classes = Classes::new();
+    let mut classes = Vec::<SourceClass>::new();
     for (number, name) in names.numbered_from_one()? {
         let slot = number - 1;
         classes.resize_with(classes.len().max(slot + 1), Default::default);
@@ -34,16 +39,16 @@ pub(super) fn classes(spec: &SourceSpec, tree: &Tree, split: Split) -> Result<Cl
             })?;
         let path = format!("{folder}images/{file}");
         match tree.get(&path) {
-            Some(stored) => class.images.push(Image::stored(&path, stored)),
+            Some(stored) => class.images.push(SourceImage::stored(&path, stored)),
             None => class.absent.push(path),
         }
     }
     check_complete(spec, &classes)?;
-    by_cub_rule(spec, classes, split)
+    spec.by_cub_rule(classes, split)
 }
 
-/// Where the index files lie, with a final `/`; empty at the root.
-fn published_folder(spec: &SourceSpec, tree: &Tree, split: Split) -> Result<String, Error> {
+/// Returns the folder of the index files, with a final `/`; empty for the root.
+fn published_folder(spec: &SourceSpec, tree: &FileTree, split: Split) -> Result<String, Error> {
     let index = tree
         .shallowest("image_class_labels.txt")
         .and_then(|(path, _)| path.strip_suffix("image_class_labels.txt"));
@@ -56,7 +61,7 @@ fn published_folder(spec: &SourceSpec, tree: &Tree, split: Split) -> Result<Stri
     })
 }
 
-fn check_complete(spec: &SourceSpec, classes: &Classes) -> Result<(), Error> {
+fn check_complete(spec: &SourceSpec, classes: &[SourceClass]) -> Result<(), Error> {
     let present: usize = classes.iter().map(|class| class.images.len()).sum();
     let with_images = classes.iter().filter(|class| !class.images.is_empty()).count();
     if spec.allow_partial || (present >= PUBLISHED_IMAGES && with_images >= PUBLISHED_CLASSES) {
@@ -78,7 +83,7 @@ struct Table {
 }
 
 impl Table {
-    fn read(tree: &Tree, folder: &str, name: &str) -> Result<Self, Error> {
+    fn read(tree: &FileTree, folder: &str, name: &str) -> Result<Self, Error> {
         let path = format!("{folder}{name}");
         let stored = tree.get(&path).ok_or_else(|| Error::index(&path, "is absent; add it"))?;
         let file = stored.full_name(&path);
@@ -107,7 +112,7 @@ impl Table {
         Ok(table)
     }
 
-    /// Rows by their number, which is at least 1 and at most ten times what is published.
+    /// Returns the rows by number, from 1 to ten times the published number of classes.
     fn numbered_from_one(&self) -> Result<Vec<(usize, &str)>, Error> {
         let table = self.by_id()?;
         let number =

@@ -1,11 +1,16 @@
+//! Class folders.
+
 use std::collections::BTreeMap;
 
-use super::{Class, Classes, SourceSpec, by_cub_rule};
-use crate::dataset::Image;
-use crate::tree::{Stored, Tree};
+use super::{SourceClass, SourceImage, SourceSpec};
+use crate::tree::{FileTree, StoredFile};
 use crate::{Error, Split};
 
-pub(super) fn classes(spec: &SourceSpec, tree: &Tree, split: Split) -> Result<Classes, Error> {
+pub(super) fn classes(
+    spec: &SourceSpec,
+    tree: &FileTree,
+    split: Split,
+) -> Result<Vec<SourceClass>, Error> {
     if let Some(classes) = split_folders(spec, tree, split)? {
         return Ok(classes);
     }
@@ -14,17 +19,17 @@ pub(super) fn classes(spec: &SourceSpec, tree: &Tree, split: Split) -> Result<Cl
         let (class, file) = path.strip_prefix(&outer)?.split_once('/')?;
         (!file.contains('/')).then_some((class, path, stored))
     });
-    by_cub_rule(spec, group(classes), split)
+    spec.by_cub_rule(group(classes), split)
 }
 
-/// The split's classes where folders are the splits; nothing where no folder is one.
+/// Returns the split's classes if folders are the splits; nothing if no folder is one.
 pub(super) fn split_folders(
     spec: &SourceSpec,
-    tree: &Tree,
+    tree: &FileTree,
     split: Split,
-) -> Result<Option<Classes>, Error> {
+) -> Result<Option<Vec<SourceClass>>, Error> {
     let outer = outer_folder(tree);
-    let below_split = |(path, stored)| -> Option<(Split, &str, &str, &str, &Stored)> {
+    let below_split = |(path, stored)| -> Option<(Split, &str, &str, &str, &StoredFile)> {
         let inner = str::strip_prefix(path, &outer)?;
         let (folder, inner) = inner.split_once('/')?;
         let (class, file) = inner.split_once('/')?;
@@ -56,29 +61,30 @@ pub(super) fn split_folders(
     Ok(Some(group(wanted)))
 }
 
-fn group<'a>(images: impl Iterator<Item = (&'a str, &'a str, &'a Stored)>) -> Classes {
+/// Returns images by class, given as class, path and file.
+fn group<'a>(images: impl Iterator<Item = (&'a str, &'a str, &'a StoredFile)>) -> Vec<SourceClass> {
     let mut classes = BTreeMap::<_, Vec<_>>::new();
     for (class, path, stored) in images {
         let images = classes.entry(class.to_owned()).or_default();
-        images.push(Image::stored(path, stored));
+        images.push(SourceImage::stored(path, stored));
     }
     let classes = classes.into_iter();
-    classes.map(|(name, images)| Class { name, images, absent: Vec::new() }).collect()
+    classes.map(|(name, images)| SourceClass { name, images, absent: Vec::new() }).collect()
 }
 
-/// The folders around everything, with a final `/`: those that all images share and that
+/// Returns the folders around everything, with a final `/`: those that all images share and that
 /// are neither a split nor a class.
-fn outer_folder(tree: &Tree) -> String {
+fn outer_folder(tree: &FileTree) -> String {
     let paths: Vec<_> = tree.images().map(|(path, _)| path).collect();
     let mut outer = 0;
     while let Some((folder, _)) = paths.first().and_then(|first| first[outer..].split_once('/')) {
         let next = outer + folder.len() + 1;
         let shared = &paths[0][..next];
-        let passed_over = split_of_folder(folder).is_none()
+        let is_outer = split_of_folder(folder).is_none()
             && paths
                 .iter()
                 .all(|path| path.strip_prefix(shared).is_some_and(|rest| rest.contains('/')));
-        if !passed_over {
+        if !is_outer {
             break;
         }
         outer = next;
@@ -97,5 +103,5 @@ fn folder_names(split: Split) -> &'static [&'static str] {
 }
 
 fn split_of_folder(folder: &str) -> Option<Split> {
-    Split::VARIANTS.into_iter().find(|split| folder_names(*split).contains(&folder))
+    Split::VARIANTS.iter().copied().find(|split| folder_names(*split).contains(&folder))
 }

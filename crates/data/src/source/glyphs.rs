@@ -1,12 +1,18 @@
+//! Drawn glyphs.
+
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Class, Classes, SourceSpec};
-use crate::dataset::{Image, Pixels};
+use super::{ImageData, SourceClass, SourceImage, SourceSpec};
 use crate::glyphs::{BASE_CLASSES, Glyphs, NOVEL_CLASSES, VAL_CLASSES};
+use crate::tree::FileTree;
 use crate::{Error, Split};
 
-pub(super) fn classes(spec: &SourceSpec, split: Split) -> Result<Classes, Error> {
+pub(super) fn classes(
+    spec: &SourceSpec,
+    _: &FileTree,
+    split: Split,
+) -> Result<Vec<SourceClass>, Error> {
     let options = &spec.glyphs;
     if options.size == 0 || options.images_per_class == 0 {
         return Err(Error::parameter(
@@ -18,11 +24,12 @@ pub(super) fn classes(spec: &SourceSpec, split: Split) -> Result<Classes, Error>
     let glyphs = Arc::new(Glyphs::new(options));
     let draw = |class: u32, indices: Range<u64>| {
         let name = Glyphs::class_name(class);
-        let images = indices.map(|index| Image {
-            path: format!("{name}/{index:06}"),
-            pixels: Pixels::Drawn { glyphs: Arc::clone(&glyphs), class, index },
+        let images = indices.map(|index| {
+            let glyphs = Arc::clone(&glyphs);
+            let draw = move || Ok(ImageData::Decoded(glyphs.draw(class, index)));
+            SourceImage::new(format!("{name}/{index:06}"), draw)
         });
-        Class { images: images.collect(), absent: Vec::new(), name }
+        SourceClass { images: images.collect(), absent: Vec::new(), name }
     };
     let indices = image_indices(split, options.images_per_class as u64);
     Ok(class_range(split).map(|class| draw(class, indices.clone())).collect())

@@ -1,47 +1,52 @@
+//! Published lists in JSON.
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
 
 use super::missing::Missing;
-use super::{Class, Classes, SourceSpec};
-use crate::dataset::Image;
-use crate::tree::{Stored, Tree};
+use super::{SourceClass, SourceImage, SourceSpec};
+use crate::tree::{FileTree, StoredFile};
 use crate::{Error, Split};
 
 /// Classes by number and name.
-type Numbered = BTreeMap<(usize, String), Class>;
+type Numbered = BTreeMap<(usize, String), SourceClass>;
 
-/// Without a tree the root is itself a list.
 pub(super) fn classes(
     spec: &SourceSpec,
-    tree: Option<&Tree>,
+    tree: &FileTree,
     split: Split,
-) -> Result<Classes, Error> {
+) -> Result<Vec<SourceClass>, Error> {
     let mut classes = Numbered::new();
-    if let Some(tree) = tree {
+    if !is_json_file(&spec.root) {
         let paths = split.parts().into_iter().map(|part| format!("{}.json", list_stem(part)));
         let lists: Vec<_> =
-            paths.filter_map(|path| tree.get(&path).map(|stored| (path, stored))).collect();
+            paths.filter_map(|path| tree.get(&path).map(|file| (path, file))).collect();
         if lists.is_empty() {
             return Err(spec.no_split(split, format!("supply {}.json", list_stem(split))));
         }
-        for (path, stored) in lists {
-            add_list(spec, Some(tree), &path, stored, &mut classes)?;
+        for (path, file) in lists {
+            add_list(spec, tree, &path, file, &mut classes)?;
         }
     } else {
         let stem = spec.root.file_stem().unwrap_or_default();
         if split != Split::All && list_stem(split) != stem {
             return Err(spec.no_split(split, "open `all`, or the folder of the lists"));
         }
-        let stored = Stored::Disk(spec.root.clone());
-        add_list(spec, None, "", &stored, &mut classes)?;
+        let list = StoredFile::on_disk(&spec.root);
+        add_list(spec, tree, "", &list, &mut classes)?;
     }
     let classes = classes.into_iter();
-    Ok(classes.map(|((_, name), class)| Class { name, ..class }).collect())
+    Ok(classes.map(|((_, name), class)| SourceClass { name, ..class }).collect())
 }
 
-pub(super) fn is_json_file(root: &Path) -> bool {
+/// Lists the files below the root; none if the root is itself a list, whose images may be anywhere.
+pub(super) fn open_root(root: &Path) -> Result<FileTree, Error> {
+    if is_json_file(root) { Ok(FileTree::default()) } else { FileTree::open(root) }
+}
+
+fn is_json_file(root: &Path) -> bool {
     let extension = root.extension().unwrap_or_default();
     extension.eq_ignore_ascii_case("json") && !root.is_dir()
 }
@@ -63,24 +68,24 @@ struct List {
 
 fn add_list(
     spec: &SourceSpec,
-    tree: Option<&Tree>,
+    tree: &FileTree,
     path: &str,
-    stored: &Stored,
+    list_file: &StoredFile,
     classes: &mut Numbered,
 ) -> Result<(), Error> {
-    let file = stored.full_name(path);
-    let list = parse_list(&stored.read()?, &file)?;
-    let mut missing = Missing::from(file.clone(), list.image_names.len());
+    let file = list_file.full_name(path);
+    let list = parse_list(&list_file.read()?, &file)?;
+    let mut missing = Missing::new(file.clone(), list.image_names.len());
     for (name, &label) in list.image_names.iter().zip(&list.image_labels) {
         let class_name = list.label_names.get(label).ok_or_else(|| {
             let reason = format!("image `{name}` has label {label}, beyond label_names");
             Error::index(&file, reason)
         })?;
         let class = classes.entry((label, class_name.clone())).or_default();
-        match find(tree, stored, name) {
-            Some(found) => class.images.push(Image::stored(name, &found)),
+        match find(tree, list_file, name) {
+            Some(found) => class.images.push(SourceImage::stored(name, &found)),
             None => {
-                missing.note(name);
+                missing.add(name);
                 class.absent.push(name.clone());
             }
         }
@@ -98,15 +103,14 @@ fn parse_list(bytes: &[u8], file: &str) -> Result<List, Error> {
     Ok(list)
 }
 
-/// A list inside an archive reaches only what is packed with it.
-fn find(tree: Option<&Tree>, list: &Stored, name: &str) -> Option<Stored> {
+/// Finds an image that a list names. A list in an archive can name only what is in the archive.
+fn find(tree: &FileTree, list: &StoredFile, name: &str) -> Option<StoredFile> {
     let relative = name.strip_prefix("./").unwrap_or(name);
-    if let Some(packed) = tree.and_then(|tree| tree.get(relative)) {
-        return Some(packed.clone());
+    if let Some(file) = tree.get(relative) {
+        return Some(file.clone());
     }
-    let Stored::Disk(list) = list else { return None };
-    let path = list.parent()?.join(name);
-    path.is_file().then_some(Stored::Disk(path))
+    let path = list.folder()?.join(name);
+    path.is_file().then(|| StoredFile::on_disk(path))
 }
 
 #[cfg(test)]

@@ -1,22 +1,27 @@
+//! mini-ImageNet, by lists or by folders.
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::folders::split_folders;
 use super::missing::Missing;
-use super::{Class, Classes, SourceSpec};
-use crate::dataset::Image;
+use super::{SourceClass, SourceImage, SourceSpec};
 use crate::mini_imagenet::{self, IMAGES_PER_CLASS, Images};
-use crate::tree::{Stored, Tree};
+use crate::tree::{FileTree, StoredFile};
 use crate::{Error, Split};
 
-pub(super) fn classes(spec: &SourceSpec, tree: &Tree, split: Split) -> Result<Classes, Error> {
+pub(super) fn classes(
+    spec: &SourceSpec,
+    tree: &FileTree,
+    split: Split,
+) -> Result<Vec<SourceClass>, Error> {
     const LISTS: [&str; 3] = ["train.csv", "val.csv", "test.csv"];
     let images = Images::of([tree]);
     if !LISTS.iter().any(|list| tree.shallowest(list).is_some()) {
-        // ILSVRC's own folder `train` is no split of mini-ImageNet.
+        // The folder `train` of ILSVRC is no split of mini-ImageNet.
         let folders = if images.are_ilsvrc() { None } else { split_folders(spec, tree, split)? };
         return folders.map_or_else(|| by_published_lists(spec, &images, split), Ok);
     }
-    let mut classes = BTreeMap::<String, Class>::new();
+    let mut classes = BTreeMap::<String, SourceClass>::new();
     for part in split.parts() {
         let list = match part {
             Split::Base => LISTS[0],
@@ -28,26 +33,30 @@ pub(super) fn classes(spec: &SourceSpec, tree: &Tree, split: Split) -> Result<Cl
             tree.shallowest(list).ok_or_else(|| spec.no_split(split, format!("supply {list}")))?;
         add_list(spec, path, stored, &images, &mut classes)?;
     }
-    Ok(classes.into_iter().map(|(name, class)| Class { name, ..class }).collect())
+    Ok(classes.into_iter().map(|(name, class)| SourceClass { name, ..class }).collect())
 }
 
-fn by_published_lists(spec: &SourceSpec, images: &Images, split: Split) -> Result<Classes, Error> {
+fn by_published_lists(
+    spec: &SourceSpec,
+    images: &Images,
+    split: Split,
+) -> Result<Vec<SourceClass>, Error> {
     let parts = split.parts();
     let wanted: Vec<_> =
         mini_imagenet::classes().filter(|class| parts.contains(&class.split)).collect();
     let list = format!("{}: the published list of `{split}`", spec.root.display());
-    let mut missing = Missing::from(list, IMAGES_PER_CLASS * wanted.len());
-    let mut classes = Classes::new();
+    let mut missing = Missing::new(list, IMAGES_PER_CLASS * wanted.len());
+    let mut classes = Vec::new();
     for class in wanted {
         let found = images.of_class(&class)?;
         let names: HashSet<_> = found.iter().map(|(name, _)| &**name).collect();
         let absent = class.file_names().filter(|name| !names.contains(&**name));
         let absent: Vec<_> = absent.take(IMAGES_PER_CLASS - found.len()).collect();
-        absent.iter().for_each(|name| missing.note(name));
-        let images = found.iter().map(|(_, (path, stored))| Image::stored(path, stored));
-        classes.push(Class { name: class.wnid.to_owned(), images: images.collect(), absent });
+        absent.iter().for_each(|name| missing.add(name));
+        let images = found.iter().map(|(_, (path, stored))| SourceImage::stored(path, stored));
+        classes.push(SourceClass { name: class.wnid.to_owned(), images: images.collect(), absent });
     }
-    if classes.iter().all(|class| class.images.is_empty()) {
+    if classes.iter().all(|class: &SourceClass| class.images.is_empty()) {
         return Err(spec.no_split(
             split,
             "supply images under the names of the published lists, with or without train.csv, \
@@ -62,19 +71,19 @@ fn by_published_lists(spec: &SourceSpec, images: &Images, split: Split) -> Resul
 fn add_list(
     spec: &SourceSpec,
     path: &str,
-    stored: &Stored,
+    stored: &StoredFile,
     images: &Images,
-    classes: &mut BTreeMap<String, Class>,
+    classes: &mut BTreeMap<String, SourceClass>,
 ) -> Result<(), Error> {
     let list = stored.full_name(path);
     let rows = parse_list(&stored.read()?, &list)?;
-    let mut missing = Missing::from(list, rows.len());
+    let mut missing = Missing::new(list, rows.len());
     for (file, class) in &rows {
         let of_class = classes.entry(class.clone()).or_default();
         match images.find(class, file) {
-            Some((path, stored)) => of_class.images.push(Image::stored(path, stored)),
+            Some((path, stored)) => of_class.images.push(SourceImage::stored(path, stored)),
             None => {
-                missing.note(file);
+                missing.add(file);
                 of_class.absent.push(file.clone());
             }
         }
@@ -82,7 +91,7 @@ fn add_list(
     missing.check(spec.allow_partial)
 }
 
-/// The rows `(filename, label)` of a list; no file may be in it twice.
+/// Returns the rows `(filename, label)` of a list, which may not name a file twice.
 fn parse_list(bytes: &[u8], list: &str) -> Result<Vec<(String, String)>, Error> {
     let malformed = |reason: &dyn ToString| Error::index(list, reason.to_string());
     let mut reader = csv::Reader::from_reader(bytes);

@@ -1,3 +1,5 @@
+//! Absent images of a list.
+
 use crate::Error;
 
 /// Counts the images that a list names but that are absent.
@@ -9,11 +11,11 @@ pub(super) struct Missing {
 }
 
 impl Missing {
-    pub(super) fn from(list: String, listed: usize) -> Self {
+    pub(super) fn new(list: String, listed: usize) -> Self {
         Self { list, listed, missing: 0, first: None }
     }
 
-    pub(super) fn note(&mut self, image: &str) {
+    pub(super) fn add(&mut self, image: &str) {
         self.missing += 1;
         self.first.get_or_insert_with(|| image.to_owned());
     }

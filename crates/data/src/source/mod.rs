@@ -1,184 +1,154 @@
-//! What lies where, and how it divides into splits. One file a kind of source; each gives
-//! the classes of a split in order, with the images that are there.
+//! Sources of images, and how they divide into splits. One file for each built-in kind lists the
+//! classes of a split with the images that are present; the registry of kinds is below.
 
 mod cub;
 mod folders;
 mod glyphs;
+mod image;
+mod image_source;
 mod json;
-mod kind;
 mod mini_imagenet;
 mod missing;
 mod omniglot;
 mod pack;
+mod spec;
 mod survey;
 
-use std::path::PathBuf;
+use std::path::Path;
 
-pub use self::kind::SourceKind;
+use strum::{VariantArray, VariantNames};
+
+pub use self::image::{ImageData, SourceImage};
+pub use self::image_source::{ImageSource, SourceClass};
+pub use self::spec::SourceSpec;
 pub use self::survey::{ClassSurvey, SplitSurvey, Survey};
-use crate::dataset::Image;
-use crate::glyphs::GlyphOptions;
-use crate::tree::Tree;
-use crate::{Dataset, Error, Split};
+use crate::mini_imagenet::is_ilsvrc;
+use crate::tree::FileTree;
+use crate::{Error, Split};
 
-/// Classes in the order of their labels.
-type Classes = Vec<Class>;
-
-#[derive(Default)]
-struct Class {
-    name: String,
-    images: Vec<Image>,
-    /// What the source's lists name for it but does not lie there.
-    absent: Vec<String>,
+/// How a kind of source is read.
+pub(super) struct Layout {
+    /// Lists the classes of a split, with all images that are present.
+    pub classes: fn(&SourceSpec, &FileTree, Split) -> Result<Vec<SourceClass>, Error>,
+    /// Lists the files below the root; nothing for a kind that needs no root.
+    pub open_root: Option<fn(&Path) -> Result<FileTree, Error>>,
+    /// Whether an image that no split has, by its path, is known to belong to a larger dataset, so
+    /// that a survey does not count it as unlisted.
+    pub is_foreign: fn(&str) -> bool,
 }
 
-/// Where a dataset comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceSpec {
-    /// How to read what lies at the root.
-    pub kind: SourceKind,
-    /// A folder, one archive (`.tar`, `.tar.gz`, `.tgz`, `.zip`), or for
-    /// [`SourceKind::Json`] also one `.json` file. Archives that lie directly in a root
-    /// folder are read as if they were unpacked there. [`SourceKind::Glyphs`] needs none.
-    /// Whatever the kind, it may also be a pack that was made of such a source: the folder
-    /// of its files, or one of them (see [`crate::PackWriter`]).
-    ///
-    /// Archives are read in place. Only a compressed tar is inflated first, at each
-    /// [`Self::open`], to a file without a name in the system's temporary folder, and to no
-    /// more than a hundred times its size. Links inside an archive are not followed. A
-    /// source may have 10 million files, each of up to 256 MiB.
-    pub root: PathBuf,
-    /// Go on without the images that the source's lists name but that are absent.
-    pub allow_partial: bool,
-    /// Keep only this many images of each class, the first in the order of their paths.
-    pub images_per_class: Option<usize>,
-    /// Keep this many images of each base class out of [`Split::Base`]: the last in the order of
-    /// their paths, among those that [`Self::images_per_class`] keeps. They are then
-    /// [`Split::BaseVal`], in place of the source's own. 0 keeps none out.
-    pub hold_out: usize,
-    /// How [`SourceKind::Glyphs`] draws.
-    pub glyphs: GlyphOptions,
+impl Layout {
+    const fn of_files(
+        classes: fn(&SourceSpec, &FileTree, Split) -> Result<Vec<SourceClass>, Error>,
+    ) -> Self {
+        Self { classes, open_root: Some(FileTree::open), is_foreign: |_| false }
+    }
 }
 
-impl SourceSpec {
-    /// A source of which everything is wanted and nothing may be missing.
-    pub fn new(kind: SourceKind, root: impl Into<PathBuf>) -> Self {
-        Self {
-            kind,
-            root: root.into(),
-            allow_partial: false,
-            images_per_class: None,
-            hold_out: 0,
-            glyphs: GlyphOptions::default(),
+/// Declares [`SourceKind`] and the [`Layout`] of each kind, one entry a kind.
+macro_rules! source_kinds {
+    ($($(#[$attribute:meta])* $kind:ident => $layout:expr;)*) => {
+        /// The built-in kinds of sources.
+        ///
+        /// Its name, as in `mini-imagenet`, is what [`Display`](std::fmt::Display) and
+        /// [`FromStr`](std::str::FromStr) convert.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(strum::Display, strum::EnumString, strum::IntoStaticStr)]
+        #[derive(VariantArray, VariantNames)]
+        #[strum(serialize_all = "kebab-case", parse_err_ty = Error, parse_err_fn = unknown)]
+        pub enum SourceKind {
+            $($(#[$attribute])* $kind,)*
         }
-    }
 
-    /// Opens one split: reads the source's index, but no image.
-    ///
-    /// Classes and images are ordered by their names (for CUB and JSON lists, classes by
-    /// their numbers), whatever order the disk or the archive has them in.
-    ///
-    /// # Errors
-    /// [`Error::NoSplit`] where the source has no such split, [`Error::MissingImages`],
-    /// [`Error::Incomplete`] and [`Error::PartialPack`] where images are absent and
-    /// [`Self::allow_partial`] is off, [`Error::EmptySplit`] where all are; otherwise whatever
-    /// is wrong with the files.
-    pub fn open(&self, split: Split) -> Result<Dataset, Error> {
-        let listed = if self.hold_out > 0 && split == Split::BaseVal { Split::Base } else { split };
-        let classes = self.classes(self.tree()?.as_ref(), listed)?;
-        let dataset = self.dataset(split, classes)?;
-        if dataset.is_empty() {
-            return Err(Error::EmptySplit { root: self.root.clone(), kind: self.kind, split });
-        }
-        Ok(dataset)
-    }
-
-    /// The classes of a split, of a tree that [`Self::tree`] gave.
-    fn classes(&self, tree: Option<&Tree>, split: Split) -> Result<Classes, Error> {
-        if let Some(tree) = tree
-            && let Some(classes) = pack::classes(self, tree, split)?
-        {
-            return Ok(classes);
-        }
-        match (self.kind, tree) {
-            (SourceKind::Json, tree) => json::classes(self, tree, split),
-            (SourceKind::Folders, Some(tree)) => folders::classes(self, tree, split),
-            (SourceKind::MiniImageNet, Some(tree)) => mini_imagenet::classes(self, tree, split),
-            (SourceKind::Cub, Some(tree)) => cub::classes(self, tree, split),
-            (SourceKind::Omniglot, Some(tree)) => omniglot::classes(self, tree, split),
-            (_, None) | (SourceKind::Glyphs, _) => glyphs::classes(self, split),
-        }
-    }
-
-    /// The images of classes that have any.
-    fn dataset(&self, split: Split, mut classes: Classes) -> Result<Dataset, Error> {
-        if self.images_per_class == Some(0) {
-            return Err(Error::parameter("images per class", 0, "at least 1"));
-        }
-        classes.retain(|class| !class.images.is_empty());
-        for class in &mut classes {
-            class.images.sort_by(|a, b| a.path.cmp(&b.path));
-            class.images.truncate(self.images_per_class.unwrap_or(usize::MAX));
-        }
-        if self.hold_out > 0 && matches!(split, Split::Base | Split::BaseVal) {
-            self.divide_base(split, &mut classes)?;
-        }
-        let classes = classes.into_iter().map(|class| (class.name, class.images)).collect();
-        Ok(Dataset::new(format!("{}/{split}", self.kind), classes))
-    }
-
-    /// Keeps the images of each base class that are trained on, or those that are held out.
-    fn divide_base(&self, split: Split, classes: &mut Classes) -> Result<(), Error> {
-        for class in classes {
-            let Some(trained) = class.images.len().checked_sub(self.hold_out).filter(|&n| n > 0)
-            else {
-                return Err(Error::HoldOut {
-                    root: self.root.clone(),
-                    class: class.name.clone(),
-                    images: class.images.len(),
-                    hold_out: self.hold_out,
-                });
-            };
-            let held_out = class.images.split_off(trained);
-            if split == Split::BaseVal {
-                class.images = held_out;
+        impl SourceKind {
+            pub(super) fn layout(self) -> Layout {
+                match self {
+                    $(Self::$kind => $layout,)*
+                }
             }
         }
-        Ok(())
-    }
+    };
+}
 
-    /// Whether the split exists and has an image. Costs as much as opening it.
+source_kinds! {
+    /// Drawn shapes that need no file: 64 base, 16 val and 20 novel classes. `base-val` is
+    /// a fifth as many further images of the base classes.
+    Glyphs => Layout { open_root: None, ..Layout::of_files(glyphs::classes) };
+
+    /// `CLASS/*.jpg|jpeg|png`. Below folders named `base` or `train`, `val`, `novel` or
+    /// `test`, and `base_val`, these are the splits. Without them the classes, sorted by
+    /// name and counted from 0, divide by the published CUB rule: even to base, 1 modulo 4
+    /// to val, 3 modulo 4 to novel. A single folder around all of it is skipped.
+    Folders => Layout::of_files(folders::classes);
+
+    /// mini-ImageNet by the published lists, which [`mini_imagenet`](crate::mini_imagenet) has;
+    /// or by other ones, if `train.csv`, `val.csv`, `test.csv` (header `filename,label`) are
+    /// present, which are base, val and novel. Images may be
     ///
-    /// # Errors
-    /// Those of [`Self::open`], except that it finds no split or no image.
-    pub fn has_split(&self, split: Split) -> Result<bool, Error> {
-        match self.open(split) {
-            Ok(_) => Ok(true),
-            Err(Error::NoSplit { .. } | Error::EmptySplit { .. }) => Ok(false),
-            Err(e) => Err(e),
-        }
+    /// - under their listed names, in class folders or in one flat folder, or
+    /// - as in the ILSVRC training set, `n01532829/n01532829_5.JPEG`. There the last five
+    ///   digits N of a listed `n0153282900000005.jpg` mean, as published, the N-th image of
+    ///   that class from 1 in ascending order of the number after the underscore; the
+    ///   class's folder must be complete for this to hold. Archives `n01532829.tar` are
+    ///   class folders, too, and so are those within `ILSVRC2012_img_train.tar`.
+    ///
+    /// Without lists also folders `train` or `base`, `val`, `test` or `novel` of class
+    /// folders, or class folders by WordNet ID, of up to 600 images under any names.
+    #[strum(serialize = "mini-imagenet")]
+    MiniImageNet => Layout {
+        open_root: Some(|root| FileTree::open_nested(root, |_| true)),
+        is_foreign: is_ilsvrc,
+        ..Layout::of_files(mini_imagenet::classes)
+    };
+
+    /// Caltech-UCSD Birds-200-2011 as published: `images.txt`, `classes.txt`,
+    /// `image_class_labels.txt` and `images/CLASS/FILE`, at the root or in a folder of it.
+    /// Class number - 1 divides by the CUB rule (see [`Self::Folders`]).
+    Cub => Layout::of_files(cub::classes);
+
+    /// `ALPHABET/characterNN/*.png`, as in the published archives, which overlap: an image
+    /// that is in several of them counts once. A class is a character;
+    /// sorted by name, characters divide by the CUB rule (see [`Self::Folders`]).
+    Omniglot => Layout::of_files(omniglot::classes);
+
+    /// Published lists `base.json`, `val.json`, `novel.json` and `base_val.json`, each with
+    /// `label_names`, `image_names` and `image_labels`; or one such file, which is all
+    /// there is. Image paths are absolute or relative to the list's folder. Classes are
+    /// ordered by the number that the list gives them.
+    Json => Layout { open_root: Some(json::open_root), ..Layout::of_files(json::classes) };
+}
+
+impl SourceKind {
+    /// Every kind.
+    pub const VARIANTS: &'static [Self] = <Self as VariantArray>::VARIANTS;
+    /// The name of each kind, in the order of [`Self::VARIANTS`].
+    pub const NAMES: &'static [&'static str] = <Self as VariantNames>::VARIANTS;
+
+    /// Returns the kind's name.
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
-    /// Nothing for what is drawn, and for a list whose images lie anywhere.
-    fn tree(&self) -> Result<Option<Tree>, Error> {
-        match self.kind {
-            SourceKind::Glyphs => Ok(None),
-            SourceKind::Json if json::is_json_file(&self.root) => Ok(None),
-            SourceKind::MiniImageNet => Tree::open_where(&self.root, |_| true).map(Some),
-            _ => Tree::open(&self.root).map(Some),
-        }
-    }
-
-    fn no_split(&self, split: Split, remedy: impl Into<String>) -> Error {
-        Error::NoSplit { root: self.root.clone(), kind: self.kind, split, remedy: remedy.into() }
+    /// Whether there have to be files at [`SourceSpec::root`].
+    pub fn needs_root(self) -> bool {
+        self.layout().open_root.is_some()
     }
 }
 
-/// Keeps of all classes, in order, those that the published CUB rule gives to the split.
-fn by_cub_rule(spec: &SourceSpec, classes: Classes, split: Split) -> Result<Classes, Error> {
-    if split == Split::BaseVal {
-        return Err(spec.no_split(split, "hold out images of the base classes yourself"));
+fn unknown(name: &str) -> Error {
+    Error::parameter("source kind", name, format!("one of {}", SourceKind::NAMES.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SourceKind;
+
+    #[test]
+    fn names_come_back() {
+        for kind in SourceKind::VARIANTS {
+            assert_eq!(kind.to_string().parse::<SourceKind>().unwrap(), *kind);
+        }
+        let error = "imagenet".parse::<SourceKind>().unwrap_err().to_string();
+        assert!(error.contains("glyphs, folders, mini-imagenet, cub, omniglot, json"), "{error}");
     }
-    let numbered = classes.into_iter().enumerate();
-    Ok(numbered.filter(|(index, _)| split.holds_class(*index)).map(|(_, class)| class).collect())
 }

@@ -1,12 +1,17 @@
+//! Omniglot, by alphabet and character.
+
 use std::collections::BTreeMap;
 
-use super::{Class, Classes, SourceSpec, by_cub_rule};
-use crate::dataset::Image;
-use crate::tree::{Stored, Tree};
+use super::{SourceClass, SourceImage, SourceSpec};
+use crate::tree::{FileTree, StoredFile};
 use crate::{Error, Split};
 
-pub(super) fn classes(spec: &SourceSpec, tree: &Tree, split: Split) -> Result<Classes, Error> {
-    let mut characters = BTreeMap::<String, BTreeMap<&str, (Image, &Stored)>>::new();
+pub(super) fn classes(
+    spec: &SourceSpec,
+    tree: &FileTree,
+    split: Split,
+) -> Result<Vec<SourceClass>, Error> {
+    let mut characters = BTreeMap::<String, BTreeMap<&str, (SourceImage, &StoredFile)>>::new();
     for (path, stored) in tree.images() {
         let mut parts = path.rsplit('/');
         let (Some(file), Some(character), Some(alphabet)) =
@@ -19,7 +24,7 @@ pub(super) fn classes(spec: &SourceSpec, tree: &Tree, split: Split) -> Result<Cl
         }
         let class = format!("{alphabet}/{character}");
         let images = characters.entry(class.clone()).or_default();
-        let image = Image::stored(path, stored);
+        let image = SourceImage::stored(path, stored);
         // The published archives overlap: an alphabet may be in several of them.
         if let Some((first, same)) = images.get(file) {
             if same.read()? == stored.read()? {
@@ -40,7 +45,7 @@ pub(super) fn classes(spec: &SourceSpec, tree: &Tree, split: Split) -> Result<Cl
     let classes = characters.into_iter();
     let classes = classes.map(|(name, images)| {
         let images = images.into_values().map(|(image, _)| image).collect();
-        Class { name, images, absent: Vec::new() }
+        SourceClass { name, images, absent: Vec::new() }
     });
-    by_cub_rule(spec, classes.collect(), split)
+    spec.by_cub_rule(classes.collect(), split)
 }

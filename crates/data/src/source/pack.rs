@@ -1,26 +1,27 @@
+//! The classes of a pack, which takes the place of the source that it was made of.
+
 use std::collections::{BTreeMap, HashSet};
 
-use super::{Class, Classes, SourceSpec};
-use crate::dataset::Image;
+use super::{SourceClass, SourceImage, SourceSpec};
 use crate::pack::{Manifest, PackInfo, entry_name, manifest_name};
-use crate::tree::Tree;
+use crate::tree::FileTree;
 use crate::{Error, Split};
 
-/// The classes of a split of a pack; nothing where the tree is none.
+/// Lists the classes of a split of a pack; nothing if the tree is no pack.
 pub(super) fn classes(
     spec: &SourceSpec,
-    tree: &Tree,
+    tree: &FileTree,
     split: Split,
-) -> Result<Option<Classes>, Error> {
-    let packed = |split: &Split| tree.get(&manifest_name(*split)).is_some();
-    let held: Vec<_> = Split::VARIANTS.into_iter().filter(packed).collect();
-    if held.is_empty() {
+) -> Result<Option<Vec<SourceClass>>, Error> {
+    let is_packed = |split: &Split| tree.get(&manifest_name(*split)).is_some();
+    let packed: Vec<_> = Split::VARIANTS.iter().copied().filter(is_packed).collect();
+    if packed.is_empty() {
         return Ok(None);
     }
-    let parts: Vec<_> = split.parts().into_iter().filter(|part| held.contains(part)).collect();
+    let parts: Vec<_> = split.parts().into_iter().filter(|part| packed.contains(part)).collect();
     if parts.is_empty() {
-        let held: Vec<_> = held.iter().map(|split| split.as_str()).collect();
-        return Err(spec.no_split(split, format!("this pack holds {}", held.join(", "))));
+        let packed: Vec<_> = packed.iter().map(|split| split.as_str()).collect();
+        return Err(spec.no_split(split, format!("this pack holds {}", packed.join(", "))));
     }
     let mut classes = Vec::new();
     for part in parts {
@@ -32,13 +33,13 @@ pub(super) fn classes(
     Ok(Some(classes.into_iter().map(|(_, class)| class).collect()))
 }
 
-/// What the pack of a split says of itself, and its checksum.
-pub(super) fn info(tree: &Tree, split: Split) -> Result<Option<(PackInfo, String)>, Error> {
+/// Reads what the manifest of a split says of its pack, and the pack's checksum.
+pub(super) fn info(tree: &FileTree, split: Split) -> Result<Option<(PackInfo, String)>, Error> {
     Ok(read(tree, split)?.map(|(_, manifest, info)| (info, manifest.sha256)))
 }
 
-/// The pack's manifest, after the name of its file.
-fn read(tree: &Tree, split: Split) -> Result<Option<(String, Manifest, PackInfo)>, Error> {
+/// Reads the manifest of a split, and returns it after the name of its file.
+fn read(tree: &FileTree, split: Split) -> Result<Option<(String, Manifest, PackInfo)>, Error> {
     let name = manifest_name(split);
     let Some(stored) = tree.get(&name) else { return Ok(None) };
     let file = stored.full_name(&name);
@@ -50,12 +51,12 @@ fn read(tree: &Tree, split: Split) -> Result<Option<(String, Manifest, PackInfo)
     Ok(Some((file, manifest, info)))
 }
 
-/// Adds the classes of one split with their places among all.
+/// Adds the classes of one split with their labels among the classes of all splits.
 fn add(
     spec: &SourceSpec,
-    tree: &Tree,
+    tree: &FileTree,
     split: Split,
-    classes: &mut Vec<(usize, Class)>,
+    classes: &mut Vec<(usize, SourceClass)>,
 ) -> Result<(), Error> {
     let Some((file, manifest, info)) = read(tree, split)? else { return Ok(()) };
     if info.source != spec.kind {
@@ -67,28 +68,28 @@ fn add(
     }
     let mut seen = HashSet::new();
     for packed in manifest.classes {
-        let mut class = Class { name: packed.name, ..Class::default() };
+        let mut class = SourceClass { name: packed.name, ..SourceClass::default() };
         for path in packed.images {
             let entry = entry_name(split, &path);
             let stored = tree.get(&entry).ok_or_else(|| {
                 Error::index(&file, format!("it names `{entry}`, which is absent; pack again"))
             })?;
-            let image = Image::stored(&path, stored);
+            let image = SourceImage::stored(&path, stored);
             if !seen.insert(entry) {
                 return Err(Error::index(&file, format!("it names `{path}` twice; pack again")));
             }
             class.images.push(image);
         }
-        classes.push((packed.place, class));
+        classes.push((packed.label, class));
     }
     Ok(())
 }
 
-/// In the order of their places, those of one place as one.
-fn merged(classes: Vec<(usize, Class)>) -> Vec<(usize, Class)> {
-    let mut merged = BTreeMap::<usize, Class>::new();
-    for (place, class) in classes {
-        let whole = merged.entry(place).or_default();
+/// Returns the classes in the order of their labels, classes of the same label merged.
+fn merged(classes: Vec<(usize, SourceClass)>) -> Vec<(usize, SourceClass)> {
+    let mut merged = BTreeMap::<usize, SourceClass>::new();
+    for (label, class) in classes {
+        let whole = merged.entry(label).or_default();
         whole.name = class.name;
         whole.images.extend(class.images);
     }

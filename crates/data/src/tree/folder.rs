@@ -1,9 +1,12 @@
+//! The files of a folder on disk.
+
 use std::fs;
 use std::path::Path;
 
-use super::{Builder, Stored, is_hidden};
+use super::{Builder, StoredFile, is_hidden};
 use crate::Error;
 
+/// Most folders within each other.
 const MAX_DEPTH: usize = 32;
 
 /// Adds every file below a folder, and those of the archives directly in it.
@@ -28,7 +31,7 @@ fn walk(folder: &Path, prefix: &str, depth: usize, tree: &mut Builder) -> Result
         }
         let path = entry.path();
         let kind = entry.file_type().map_err(Error::io(&path))?;
-        // Links in a folder are its owner's, who may keep the data elsewhere.
+        // Links in a folder are followed: its owner may have the data elsewhere.
         let (is_dir, is_file) = if kind.is_symlink() {
             match fs::metadata(&path) {
                 Ok(meta) if meta.is_dir() && !leads_back(&path, folder) => (true, false),
@@ -43,12 +46,13 @@ fn walk(folder: &Path, prefix: &str, depth: usize, tree: &mut Builder) -> Result
                 walk(&path, &format!("{prefix}{name}/"), depth + 1, tree)?;
             }
         } else if is_file && !(depth == 0 && tree.add_archive(&path)?) {
-            tree.insert(format!("{prefix}{name}"), Stored::Disk(path))?;
+            tree.insert(format!("{prefix}{name}"), StoredFile::on_disk(path))?;
         }
     }
     Ok(())
 }
 
+/// Whether a link leads to a folder that it is in.
 fn leads_back(link: &Path, folder: &Path) -> bool {
     match (link.canonicalize(), folder.canonicalize()) {
         (Ok(target), Ok(folder)) => folder.starts_with(target),

@@ -1,3 +1,5 @@
+//! Memory-mapped files.
+
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -6,18 +8,17 @@ use memmap2::Mmap;
 
 use crate::Error;
 
-/// A file that lies in memory, as long as it was when it was opened.
+/// A memory-mapped file, of the length that it had when it was opened.
 #[derive(Clone)]
 pub(super) struct Mapped(Arc<Mmap>);
 
 impl Mapped {
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
         let file = File::open(path).map_err(Error::io(path))?;
-        // SAFETY: nothing here writes to the map, and every read is bounded by its length.
-        // Another process that overwrites the file changes bytes under the reader, which are
-        // untrusted and checked anyhow but never relied upon to stay the same between two
-        // looks: they are copied out once. One that cuts it short has the system end this
-        // process, which the documentation of packs says.
+        // SAFETY: nothing here writes to the map, and every read is bounded by its length. Another
+        // process that overwrites the file changes bytes that are untrusted and checked anyhow,
+        // and copied out once, so that nothing relies on two reads being the same. If it shortens
+        // the file, the system ends this process, as the documentation of packs says.
         let map = unsafe { Mmap::map(&file) }.map_err(Error::io(path))?;
         Ok(Self(Arc::new(map)))
     }

@@ -1,5 +1,5 @@
-//! A virtual file tree: a folder with the archives that lie in it laid over it, or one
-//! archive. Nothing is ever unpacked.
+//! A tree of files: a folder together with the contents of the archives in it, or one archive.
+//! Nothing is ever unpacked.
 
 mod folder;
 mod mapped;
@@ -17,31 +17,49 @@ use self::positioned::PositionedFile;
 use self::zip::ZipFile;
 use crate::Error;
 
+/// Most files and folders of a tree.
 const MAX_ENTRIES: usize = 10_000_000;
+/// Most bytes of a file that is read.
 const MAX_ENTRY_BYTES: u64 = 256 << 20;
 
-/// Every file below a root, by its path: `/` between components, none of them hidden, `.`
-/// or `..`, in the order of the paths.
-pub(crate) struct Tree {
-    files: BTreeMap<String, Stored>,
+/// All files below a root, sorted by their path from the root on.
+///
+/// The root is a folder or one archive (`.tar`, `.tar.gz`, `.tgz`, `.zip`). Archives directly in a
+/// root folder are read as if they were unpacked there. Paths have `/` between components, none of
+/// which is hidden, `.` or `..`.
+///
+/// Archives are read in place. Only a compressed tar is inflated first, to a temporary file without
+/// a name, and to no more than a hundred times its size. Links inside an archive are not followed.
+/// A tree may have 10 million files, each of up to 256 MiB.
+#[derive(Default)]
+pub struct FileTree {
+    files: BTreeMap<String, StoredFile>,
 }
 
-/// Where the bytes of a file are.
+/// A file on disk or in an archive, read when asked for.
 #[derive(Clone)]
-pub(crate) enum Stored {
+pub struct StoredFile(Location);
+
+#[derive(Clone)]
+enum Location {
     Disk(PathBuf),
     Tar { archive: Arc<PositionedFile>, offset: u64, len: u64 },
     Zip { archive: Arc<ZipFile>, number: usize },
 }
 
-impl Tree {
-    pub(crate) fn open(root: &Path) -> Result<Self, Error> {
+impl FileTree {
+    /// Lists the files below `root`. Reads no file but the indices of archives.
+    ///
+    /// # Errors
+    /// [`Error::Root`] where the root is neither a folder nor an archive, [`Error::Duplicate`] where
+    /// two files have the same path; otherwise whatever is wrong with the folder or an archive.
+    pub fn open(root: &Path) -> Result<Self, Error> {
         Self::build(root, Builder::default())
     }
 
-    /// As [`Self::open`], but a tar in a tar is laid over it, too, in a folder of its name, and
-    /// no folder and no archive is looked into whose name without ending is not `wanted`.
-    pub(crate) fn open_where(root: &Path, wanted: fn(&str) -> bool) -> Result<Self, Error> {
+    /// As [`Self::open`], except that a tar in a tar is read, too, as a folder of its name, and that
+    /// folders and archives are skipped whose name without ending is not `wanted`.
+    pub(crate) fn open_nested(root: &Path, wanted: fn(&str) -> bool) -> Result<Self, Error> {
         Self::build(root, Builder { wanted: Some(wanted), ..Builder::default() })
     }
 
@@ -67,59 +85,69 @@ impl Tree {
         })
     }
 
-    pub(crate) fn get(&self, path: &str) -> Option<&Stored> {
+    /// Returns the file at a path.
+    pub fn get(&self, path: &str) -> Option<&StoredFile> {
         self.files.get(path)
     }
 
-    /// Every file, sorted by path.
-    pub(crate) fn files(&self) -> impl Iterator<Item = (&str, &Stored)> {
-        self.files.iter().map(|(path, stored)| (path.as_str(), stored))
+    /// Returns all files with their paths, sorted by path.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &StoredFile)> {
+        self.files.iter().map(|(path, file)| (path.as_str(), file))
     }
 
-    /// Every file that is named as an image, sorted by path.
-    pub(crate) fn images(&self) -> impl Iterator<Item = (&str, &Stored)> {
+    /// Returns the files whose name ends in `.jpg`, `.jpeg` or `.png`, in any case, sorted by path.
+    pub fn images(&self) -> impl Iterator<Item = (&str, &StoredFile)> {
         self.files().filter(|(path, _)| is_image_name(path))
     }
 
-    /// The least nested file of this name, and of those the first.
-    pub(crate) fn shallowest(&self, name: &str) -> Option<(&str, &Stored)> {
+    /// Returns the file of this name in the fewest folders, and of several the first.
+    pub(crate) fn shallowest(&self, name: &str) -> Option<(&str, &StoredFile)> {
         self.files()
             .filter(|(path, _)| path.rsplit('/').next() == Some(name))
             .min_by_key(|(path, _)| path.matches('/').count())
     }
 }
 
-impl Stored {
-    /// The whole content, at most 256 MiB.
-    pub(crate) fn read(&self) -> Result<Vec<u8>, Error> {
-        match self {
-            Self::Disk(path) => read_file(path),
-            Self::Tar { archive, offset, len } => {
+impl StoredFile {
+    /// A file on disk.
+    pub(crate) fn on_disk(path: impl Into<PathBuf>) -> Self {
+        Self(Location::Disk(path.into()))
+    }
+
+    /// Reads the whole content.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] beyond 256 MiB; otherwise whatever is wrong with the file or its archive.
+    pub fn read(&self) -> Result<Vec<u8>, Error> {
+        match &self.0 {
+            Location::Disk(path) => read_file(path),
+            Location::Tar { archive, offset, len } => {
                 let what = || archive.path().display().to_string();
                 archive.read_exact_at(*offset, checked_len(*len, what)?)
             }
-            Self::Zip { archive, number } => archive.read(*number),
+            Location::Zip { archive, number } => archive.read(*number),
         }
     }
 
-    /// Bytes of the content, as far as the file system or the archive knows.
-    pub(crate) fn len(&self) -> u64 {
-        match self {
-            Self::Disk(path) => path.metadata().map_or(0, |meta| meta.len()),
-            Self::Tar { len, .. } => *len,
-            Self::Zip { archive, number } => archive.len(*number),
+    /// Returns the size in bytes, as the file system or the archive declares it.
+    pub fn size(&self) -> u64 {
+        match &self.0 {
+            Location::Disk(path) => path.metadata().map_or(0, |meta| meta.len()),
+            Location::Tar { len, .. } => *len,
+            Location::Zip { archive, number } => archive.len(*number),
         }
     }
 
-    /// A name by which a person finds the file: its own path, or `ARCHIVE!path` inside one.
-    pub(crate) fn full_name(&self, path: &str) -> String {
+    /// Returns a name by which a person finds the file: its own path on disk, or
+    /// `ARCHIVE!path` in an archive, where `path` is its path in the tree.
+    pub fn full_name(&self, path: &str) -> String {
         match self.file() {
             (file, true) => format!("{}!{path}", file.display()),
             (file, false) => file.display().to_string(),
         }
     }
 
-    /// As [`Self::full_name`], from the root on.
+    /// As [`Self::full_name`], without the folders above the root.
     pub(crate) fn short_name(&self, path: &str) -> String {
         match self.file() {
             (file, true) => {
@@ -130,17 +158,25 @@ impl Stored {
         }
     }
 
-    /// The file on disk, and whether it is an archive.
+    /// Returns the file on disk, and whether it is an archive.
     fn file(&self) -> (&Path, bool) {
-        match self {
-            Self::Disk(path) => (path, false),
-            Self::Tar { archive, .. } => (archive.path(), true),
-            Self::Zip { archive, .. } => (archive.path(), true),
+        match &self.0 {
+            Location::Disk(path) => (path, false),
+            Location::Tar { archive, .. } => (archive.path(), true),
+            Location::Zip { archive, .. } => (archive.path(), true),
+        }
+    }
+
+    /// Returns the folder that the file is in, if it is on disk.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        match &self.0 {
+            Location::Disk(path) => path.parent(),
+            _ => None,
         }
     }
 }
 
-/// The content of a file on disk, at most 256 MiB.
+/// Reads a file on disk, of at most 256 MiB.
 fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
     let file = File::open(path).map_err(Error::io(path))?;
     let meta = file.metadata().map_err(Error::io(path))?;
@@ -172,28 +208,30 @@ fn is_image_name(path: &str) -> bool {
     })
 }
 
-/// Collects the files of a [`Tree`] under its rules.
+/// Collects the files of a [`FileTree`] and checks their paths.
 #[derive(Default)]
 struct Builder {
-    files: BTreeMap<String, Stored>,
+    files: BTreeMap<String, StoredFile>,
+    /// Number of files and folders so far, hidden ones included.
     entries: usize,
+    /// Which folders and archives to look into, for [`FileTree::open_nested`].
     wanted: Option<fn(&str) -> bool>,
 }
 
 impl Builder {
-    /// Whether a folder or an archive of this name is passed over.
+    /// Whether a folder or an archive of this name is skipped.
     fn skips(&self, name: &str) -> bool {
         let stem = name.split('.').next().unwrap_or(name);
         self.wanted.is_some_and(|wanted| !wanted(stem))
     }
 
-    /// Whether an entry of a tar is looked into as a tar.
-    fn opens(&self, entry: &str) -> bool {
+    /// Whether an entry of a tar is read as a tar itself.
+    fn is_nested(&self, entry: &str) -> bool {
         let name = entry.rsplit('/').next().unwrap_or(entry);
         self.wanted.is_some() && name.ends_with(".tar") && !self.skips(name)
     }
 
-    /// Adds the archive's files; false where the name is not that of an archive.
+    /// Adds the files of an archive; returns false if the name is not that of an archive.
     fn add_archive(&mut self, path: &Path) -> Result<bool, Error> {
         let name = path.to_string_lossy().to_ascii_lowercase();
         if self.skips(path.file_name().unwrap_or_default().to_string_lossy().as_ref()) {
@@ -212,23 +250,24 @@ impl Builder {
     }
 
     /// Adds a file of an archive.
-    fn add_entry(&mut self, archive: &Path, name: &str, stored: Stored) -> Result<(), Error> {
+    fn add_entry(&mut self, archive: &Path, name: &str, file: Location) -> Result<(), Error> {
         self.count(archive)?;
         match clean(name).map_err(|reason| entry_error(archive, name, reason))? {
-            Some(path) => self.insert(path, stored),
+            Some(path) => self.insert(path, StoredFile(file)),
             None => Ok(()),
         }
     }
 
-    fn add_directory(&mut self, archive: &Path, name: &str) -> Result<(), Error> {
+    /// Counts a folder of an archive and checks its path.
+    fn add_folder(&mut self, archive: &Path, name: &str) -> Result<(), Error> {
         self.count(archive)?;
         clean(name).map_err(|reason| entry_error(archive, name, reason))?;
         Ok(())
     }
 
-    /// Passes over a link or a device, unless an image would go missing by it.
-    fn refuse_special(&mut self, archive: &Path, name: &str) -> Result<(), Error> {
-        self.add_directory(archive, name)?;
+    /// Skips a link or a device, unless an image would be missing then.
+    fn skip_special(&mut self, archive: &Path, name: &str) -> Result<(), Error> {
+        self.add_folder(archive, name)?;
         if is_image_name(name) {
             let reason = "a link or a device, which is not followed; store the image itself";
             return Err(entry_error(archive, name, reason));
@@ -236,23 +275,24 @@ impl Builder {
         Ok(())
     }
 
-    fn insert(&mut self, path: String, stored: Stored) -> Result<(), Error> {
+    fn insert(&mut self, path: String, file: StoredFile) -> Result<(), Error> {
         if let Some(first) = self.files.get(&path) {
             return Err(Error::Duplicate {
                 first: first.full_name(&path),
-                second: stored.full_name(&path),
+                second: file.full_name(&path),
                 name: path,
             });
         }
-        self.files.insert(path, stored);
+        self.files.insert(path, file);
         Ok(())
     }
 
-    fn count(&mut self, place: &Path) -> Result<(), Error> {
+    /// Counts a file or folder below `parent` against the limit.
+    fn count(&mut self, parent: &Path) -> Result<(), Error> {
         self.entries += 1;
         if self.entries > MAX_ENTRIES {
             return Err(Error::Limit {
-                what: format!("{}: number of files", place.display()),
+                what: format!("{}: number of files", parent.display()),
                 value: self.entries as u64,
                 limit: MAX_ENTRIES as u64,
             });
@@ -260,8 +300,8 @@ impl Builder {
         Ok(())
     }
 
-    fn finish(self) -> Tree {
-        Tree { files: self.files }
+    fn finish(self) -> FileTree {
+        FileTree { files: self.files }
     }
 }
 
@@ -269,7 +309,8 @@ fn entry_error(archive: &Path, entry: &str, reason: &str) -> Error {
     Error::Entry { archive: archive.to_owned(), entry: entry.to_owned(), reason: reason.to_owned() }
 }
 
-/// An entry's name as a path of the tree; nothing for a hidden file or what macOS adds.
+/// Returns an entry's name as a path of the tree; nothing for hidden files and those that macOS
+/// adds.
 fn clean(name: &str) -> Result<Option<String>, &'static str> {
     let drive = matches!(name.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic());
     if name.starts_with(['/', '\\']) || drive {

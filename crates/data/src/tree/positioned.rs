@@ -1,3 +1,5 @@
+//! A file that many threads read.
+
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -5,13 +7,13 @@ use std::sync::Arc;
 
 use crate::Error;
 
-/// A file that many threads read at offsets of their own.
+/// A file that many threads read, each at its own offset.
 pub(crate) struct PositionedFile {
     #[cfg(unix)]
     file: File,
     #[cfg(not(unix))]
     file: std::sync::Mutex<File>,
-    /// What errors name; for an inflated archive the compressed original.
+    /// Path for errors; for an inflated archive, of the compressed original.
     path: PathBuf,
     len: u64,
 }
@@ -53,7 +55,7 @@ impl PositionedFile {
         file.read(buffer)
     }
 
-    /// The `len` bytes at `offset`.
+    /// Reads the `len` bytes at `offset`.
     pub(super) fn read_exact_at(
         self: &Arc<Self>,
         offset: u64,
@@ -70,7 +72,7 @@ impl PositionedFile {
     }
 }
 
-/// One reader's place in a [`PositionedFile`].
+/// A reader of a [`PositionedFile`] with its position.
 #[derive(Clone)]
 pub(super) struct Cursor {
     file: Arc<PositionedFile>,
@@ -93,12 +95,12 @@ impl Read for Cursor {
 
 impl Seek for Cursor {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let place = match to {
+        let position = match to {
             SeekFrom::Start(offset) => Some(offset),
             SeekFrom::Current(delta) => self.position.checked_add_signed(delta),
             SeekFrom::End(delta) => self.file.len.checked_add_signed(delta),
         };
-        self.position = place.ok_or(io::ErrorKind::InvalidInput)?;
+        self.position = position.ok_or(io::ErrorKind::InvalidInput)?;
         Ok(self.position)
     }
 }

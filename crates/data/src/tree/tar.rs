@@ -1,3 +1,5 @@
+//! The files of a tar.
+
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -5,10 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::positioned::{Cursor, PositionedFile};
-use super::{Builder, Stored, entry_error};
+use super::{Builder, Location, entry_error};
 use crate::Error;
 
-/// Adds every file of a tar to the tree: its offset and length, no content.
+/// Adds all files of a tar to the tree, by offset and length.
 pub(super) fn index(file: PositionedFile, tree: &mut Builder) -> Result<(), Error> {
     let file = Arc::new(file);
     Part { bytes: 0..file.len(), file, name: None }.index(tree)
@@ -18,20 +20,20 @@ pub(super) fn index(file: PositionedFile, tree: &mut Builder) -> Result<(), Erro
 struct Part {
     file: Arc<PositionedFile>,
     bytes: Range<u64>,
-    /// Of the entry.
+    /// Name of the entry, if it is one.
     name: Option<String>,
 }
 
 impl Part {
     fn index(&self, tree: &mut Builder) -> Result<(), Error> {
         let cursor = Cursor::new(&self.file);
-        let window = Window { cursor, bytes: self.bytes.clone(), place: 0 };
-        let reader = EndWatch { reader: BufReader::new(window), met_end: false };
+        let window = Window { cursor, bytes: self.bytes.clone(), position: 0 };
+        let reader = EndWatch { reader: BufReader::new(window), reached_end: false };
         let mut archive = tar::Archive::new(reader);
         let read = self.add_entries(&mut archive, tree);
-        // A tar ends with a block of zeros; whoever reads on to the end of the file has missed
-        // it. The tar crate takes both for the end.
-        if archive.into_inner().met_end {
+        // A tar ends with a block of zeros. A reader that reached the end of the file did not find
+        // it; the tar crate accepts either as the end.
+        if archive.into_inner().reached_end {
             return Err(self.truncated());
         }
         read
@@ -62,8 +64,8 @@ impl Part {
             }
             let own_name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
             let name = match &self.name {
-                // As if unpacked into a folder of the inner archive's name. What is refused
-                // in a name is so before anything stands in front of it.
+                // As if unpacked into a folder of the inner archive's name. The name is checked
+                // before the folder is put in front of it.
                 Some(archive) => {
                     super::clean(&own_name)
                         .map_err(|reason| entry_error(file.path(), &own_name, reason))?;
@@ -74,35 +76,34 @@ impl Part {
             let offset = self.bytes.start.saturating_add(entry.raw_file_position());
             let len = entry.size();
             if kind.is_dir() {
-                tree.add_directory(file.path(), &name)?;
+                tree.add_folder(file.path(), &name)?;
             } else if kind.is_file() || kind.is_contiguous() {
                 // The tar crate seeks over contents, also beyond the end.
                 let end = offset.checked_add(len).filter(|end| *end <= self.bytes.end);
                 let end = end.ok_or_else(|| self.truncated())?;
-                if self.name.is_none() && tree.opens(&name) {
+                if self.name.is_none() && tree.is_nested(&name) {
                     let part =
                         Self { file: Arc::clone(file), bytes: offset..end, name: Some(name) };
                     part.index(tree)?;
                     continue;
                 }
                 let archive = Arc::clone(file);
-                let stored = Stored::Tar { archive, offset, len };
-                tree.add_entry(file.path(), &name, stored)?;
+                tree.add_entry(file.path(), &name, Location::Tar { archive, offset, len })?;
             } else {
-                tree.refuse_special(file.path(), &name)?;
+                tree.skip_special(file.path(), &name)?;
             }
         }
         Ok(())
     }
 }
 
-/// The most that a compressed tar may grow: images hardly shrink, so that more than this
-/// is an attack on the disk.
+/// Returns the largest inflated size of a compressed tar: images hardly compress, so that more than
+/// this is an attack on the disk.
 fn inflated_limit(compressed: u64) -> u64 {
     compressed.saturating_mul(100).saturating_add(16 << 20)
 }
 
-/// Inflates a `.tar.gz` into a file without a name, which vanishes with its handle.
+/// Inflates a `.tar.gz` into a temporary file without a name, which is deleted when it is closed.
 pub(super) fn inflate(path: &Path) -> Result<PositionedFile, Error> {
     let compressed = File::open(path).map_err(Error::io(path))?;
     let len = compressed.metadata().map_err(Error::io(path))?.len();
@@ -127,21 +128,21 @@ pub(super) fn inflate(path: &Path) -> Result<PositionedFile, Error> {
     }
 }
 
-/// A part of a file, read as if it were all.
+/// A reader of a part of a file.
 struct Window {
     cursor: Cursor,
     bytes: Range<u64>,
-    /// From the part's start.
-    place: u64,
+    /// Relative to the start of the part.
+    position: u64,
 }
 
 impl Read for Window {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let start = self.bytes.start.saturating_add(self.place);
+        let start = self.bytes.start.saturating_add(self.position);
         self.cursor.seek(SeekFrom::Start(start))?;
         let left = self.bytes.end.saturating_sub(start);
         let count = (&mut self.cursor).take(left).read(buffer)?;
-        self.place += count as u64;
+        self.position += count as u64;
         Ok(count)
     }
 }
@@ -149,26 +150,26 @@ impl Read for Window {
 impl Seek for Window {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let len = self.bytes.end - self.bytes.start;
-        let place = match to {
-            SeekFrom::Start(place) => Some(place),
-            SeekFrom::Current(delta) => self.place.checked_add_signed(delta),
+        let position = match to {
+            SeekFrom::Start(position) => Some(position),
+            SeekFrom::Current(delta) => self.position.checked_add_signed(delta),
             SeekFrom::End(delta) => len.checked_add_signed(delta),
         };
-        self.place = place.ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(self.place)
+        self.position = position.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.position)
     }
 }
 
-/// A reader that remembers whether anybody read past its end.
+/// A reader that records whether its end was reached.
 struct EndWatch {
     reader: BufReader<Window>,
-    met_end: bool,
+    reached_end: bool,
 }
 
 impl Read for EndWatch {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.reader.read(buffer)?;
-        self.met_end |= count == 0 && !buffer.is_empty();
+        self.reached_end |= count == 0 && !buffer.is_empty();
         Ok(count)
     }
 }

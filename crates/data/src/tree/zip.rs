@@ -1,3 +1,5 @@
+//! The files of a zip.
+
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,26 +9,26 @@ use zip::result::ZipError;
 
 use super::mapped::Mapped;
 use super::positioned::{Cursor, PositionedFile};
-use super::{Builder, Stored, checked_len, entry_error};
+use super::{Builder, Location, checked_len, entry_error};
 use crate::Error;
 use crate::pack::is_manifest;
 
-/// A zip whose entries many threads inflate at a time.
+/// A zip whose entries many threads inflate at the same time.
 pub(crate) struct ZipFile {
     path: PathBuf,
-    /// Cloned for each read: a clone shares the index and has a cursor of its own.
+    /// Cloned for each read: a clone shares the index and has its own cursor.
     archive: zip::ZipArchive<Content>,
 }
 
-/// One reader's place in a zip.
+/// A reader of a zip with its position.
 #[derive(Clone)]
 enum Content {
     File(Cursor),
-    /// Of a pack.
+    /// The content of a pack.
     Mapped(io::Cursor<Mapped>),
 }
 
-/// Adds every file of a zip to the tree: its number, no content.
+/// Adds all files of a zip to the tree, by their number.
 pub(super) fn index(path: &Path, tree: &mut Builder) -> Result<(), Error> {
     let file = Arc::new(PositionedFile::open(path)?);
     let mut archive = open(path, Content::File(Cursor::new(&file)))?;
@@ -39,18 +41,18 @@ pub(super) fn index(path: &Path, tree: &mut Builder) -> Result<(), Error> {
             reason: "two entries have the same name; pack it again".into(),
         });
     }
-    check_places(path, &archive)?;
+    check_overlaps(path, &archive)?;
     let zip = Arc::new(ZipFile { path: path.to_owned(), archive });
     for number in 0..zip.archive.len() {
         let entry = zip.archive.by_index_data(number).map_err(|e| failure(path, e))?;
         let name = String::from_utf8_lossy(entry.name_raw());
         if entry.is_dir() {
-            tree.add_directory(path, &name)?;
+            tree.add_folder(path, &name)?;
         } else if entry.is_symlink() {
-            tree.refuse_special(path, &name)?;
+            tree.skip_special(path, &name)?;
         } else {
             let archive = Arc::clone(&zip);
-            tree.add_entry(path, &name, Stored::Zip { archive, number })?;
+            tree.add_entry(path, &name, Location::Zip { archive, number })?;
         }
     }
     Ok(())
@@ -63,22 +65,22 @@ fn open(path: &Path, content: Content) -> Result<zip::ZipArchive<Content>, Error
     zip::ZipArchive::with_config(config, content).map_err(|e| failure(path, e))
 }
 
-/// Refuses entries that overlap each other or the list of them: no tool writes such, and a
-/// small file could seem to hold any number of large images.
-fn check_places(path: &Path, archive: &zip::ZipArchive<Content>) -> Result<(), Error> {
+/// Refuses entries that overlap each other or the central directory: no tool writes such entries,
+/// and a small file could appear to hold any number of large images.
+fn check_overlaps(path: &Path, archive: &zip::ZipArchive<Content>) -> Result<(), Error> {
     const LOCAL_HEADER: u64 = 30;
-    let mut places = Vec::with_capacity(archive.len());
+    let mut ranges = Vec::with_capacity(archive.len());
     for number in 0..archive.len() {
         let entry = archive.by_index_data(number).map_err(|e| failure(path, e))?;
-        let least = LOCAL_HEADER + entry.name_raw().len() as u64;
-        let end = entry.header_start().checked_add(least);
+        let header = LOCAL_HEADER + entry.name_raw().len() as u64;
+        let end = entry.header_start().checked_add(header);
         let end = end.and_then(|content| content.checked_add(entry.compressed_size()));
-        places.push((entry.header_start(), end.unwrap_or(u64::MAX), number));
+        ranges.push((entry.header_start(), end.unwrap_or(u64::MAX), number));
     }
-    places.sort_unstable();
-    let starts = places.iter().skip(1).map(|&(start, ..)| start);
+    ranges.sort_unstable();
+    let starts = ranges.iter().skip(1).map(|&(start, ..)| start);
     let bounds = starts.chain([archive.central_directory_start()]);
-    match places.iter().zip(bounds).find(|((_, end, _), bound)| end > bound) {
+    match ranges.iter().zip(bounds).find(|((_, end, _), bound)| end > bound) {
         None => Ok(()),
         Some((&(_, _, number), _)) => {
             let entry = archive.by_index_data(number).map_err(|e| failure(path, e))?;
@@ -94,12 +96,12 @@ impl ZipFile {
         &self.path
     }
 
-    /// Bytes of entry `number`, as the archive declares them.
+    /// Returns the size of entry `number` in bytes, as the archive declares it.
     pub(super) fn len(&self, number: usize) -> u64 {
         self.archive.clone().by_index_data(number).map_or(0, |entry| entry.size())
     }
 
-    /// The content of entry `number`, at most 256 MiB.
+    /// Reads entry `number`, of at most 256 MiB.
     pub(super) fn read(&self, number: usize) -> Result<Vec<u8>, Error> {
         let mut archive = self.archive.clone();
         let entry = archive.by_index(number).map_err(|e| failure(&self.path, e))?;
@@ -108,8 +110,8 @@ impl ZipFile {
         let declared = entry.size();
         checked_len(declared, || name.clone())?;
         let broken = |reason: String| Error::image(&name, reason);
-        // The declared size is the archive's word: nothing is reserved on it, and content
-        // that runs beyond it is not read.
+        // The declared size is untrusted: no memory is reserved for it, and content beyond it is
+        // not read.
         let mut bytes = Vec::new();
         match entry.take(declared + 1).read_to_end(&mut bytes) {
             Ok(_) if bytes.len() as u64 == declared => Ok(bytes),

@@ -124,7 +124,7 @@ pub fn packs_of(spec: &SourceSpec) -> Files {
         let mut index = 0;
         for class in split.classes.iter().filter(|class| class.present > 0) {
             // Held-out images of base classes are in no split that opens together with others.
-            pack.class(&class.name, class.place.unwrap_or_default());
+            pack.class(&class.name, class.label.unwrap_or_default());
             for _ in 0..class.present {
                 let bytes = split.images.bytes(index).unwrap();
                 pack.image(split.images.image_path(index), &bytes).unwrap();

@@ -135,8 +135,8 @@ impl Packing<'_> {
     fn begin_class<W: Write + Seek>(&self, pack: &mut PackWriter<W>, label: usize) {
         let mut present = self.surveyed.classes.iter().filter(|class| class.present > 0);
         if let Some(class) = present.nth(label) {
-            // Where splits cannot be opened together, a class has no place among all classes.
-            pack.class(&class.name, class.place.unwrap_or(label));
+            // Where splits cannot be opened together, a class has no label among all classes.
+            pack.class(&class.name, class.label.unwrap_or(label));
         }
     }
 

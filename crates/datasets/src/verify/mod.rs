@@ -69,7 +69,7 @@ impl Verify {
 fn verify(dataset: &str, root: &Path) -> Result<Report, String> {
     let spec = SourceSpec::new(source(dataset)?, root);
     let survey = spec.survey().map_err(|e| e.to_string())?;
-    let datasets = survey.splits.iter().map(|split| &split.images).chain([&survey.strays]);
+    let datasets = survey.splits.iter().map(|split| &split.images).chain([&survey.unlisted]);
     let total: usize = datasets.clone().map(|images| images.len()).sum();
     if total == 0 {
         return Err(format!("{}: not one image of {dataset}", root.display()));

@@ -95,14 +95,14 @@ fn dataset(r: &mut Reader) -> Result<DatasetConfig, Error> {
 /// One split's section; what it leaves out is `default`'s.
 fn split(r: &mut Reader, section: &str, default: &SplitConfig) -> Result<SplitConfig, Error> {
     let key = |name: &str| format!("{section}.{name}");
-    let kinds = SourceKind::VARIANTS.map(|kind| kind.to_string()).join(", ");
-    let source =
+    let kinds = SourceKind::NAMES.join(", ");
+    let source: SourceKind =
         r.text(&key("source"), default.source.as_str(), &format!("one of {kinds}"), |s| {
             s.parse().ok()
         })?;
     let default_root = default.root.to_string_lossy().into_owned();
     let root = r.text(&key("root"), &default_root, "a path", |path| Some(PathBuf::from(path)))?;
-    if source != SourceKind::Glyphs && root.as_os_str().is_empty() {
+    if source.needs_root() && root.as_os_str().is_empty() {
         let expected = format!("the folder or archive of the {source} images");
         return Err(value_error(&key("root"), "not set", &expected));
     }

@@ -296,7 +296,7 @@ impl SplitConfig {
     /// # Errors
     /// [`Error::NoDataset`].
     pub fn resolve_root(&self) -> Result<PathBuf, Error> {
-        if self.source == SourceKind::Glyphs || self.root.exists() {
+        if !self.source.needs_root() || self.root.exists() {
             return Ok(self.root.clone());
         }
         let under = std::env::var_os("FEWSHOT_DATA").map(PathBuf::from);

@@ -1,7 +1,7 @@
 //! All images of a training, decoded and kept in a GPU's memory, where they are augmented.
 
 use candle_core::{DType, Device, Tensor};
-use fewshot_data::{Adjustment, AugmentParams, Dataset, DrawnBatch, Loader, OnBroken, normalize};
+use fewshot_data::{Adjustment, AugmentParams, BatchPlan, Dataset, Loader, OnBroken, normalize};
 use fewshot_experiment::{Config, DeviceBatch, Error, Progress};
 use fewshot_ops::cuda::images::{self, Images};
 use image::RgbImage;
@@ -72,8 +72,8 @@ impl GpuImageCache {
         self.entries[index].map(|(_, width, height)| (width, height))
     }
 
-    /// Crops, adjusts and mirrors the images of a batch as drawn; `images` is `[B, 3, S, S]`.
-    pub(super) fn augment(&self, batch: &DrawnBatch, dtype: DType) -> Result<DeviceBatch, Error> {
+    /// Crops, adjusts and mirrors the images of a batch as planned; `images` is `[B, 3, S, S]`.
+    pub(super) fn augment(&self, batch: &BatchPlan, dtype: DType) -> Result<DeviceBatch, Error> {
         let cached = |&index: &usize| self.entries[index].map(|(image, ..)| image);
         let images = batch.indices.iter().filter_map(cached);
         let params: Vec<_> = images.zip(&batch.params).map(to_gpu_params).collect();

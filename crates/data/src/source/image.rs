@@ -1,0 +1,123 @@
+//! One image of a source, before it is read.
+
+use std::fmt;
+use std::sync::Arc;
+
+use fewshot_images::Encoded;
+use image::RgbImage;
+
+use crate::Error;
+use crate::tree::StoredFile;
+
+/// The content of an image.
+pub enum ImageData {
+    /// A JPEG or PNG file.
+    Encoded(Vec<u8>),
+    /// Pixels.
+    Decoded(RgbImage),
+}
+
+impl From<Vec<u8>> for ImageData {
+    fn from(file: Vec<u8>) -> Self {
+        Self::Encoded(file)
+    }
+}
+
+impl From<RgbImage> for ImageData {
+    fn from(pixels: RgbImage) -> Self {
+        Self::Decoded(pixels)
+    }
+}
+
+/// An image that a source lists: its path, and how to read it.
+#[derive(Clone)]
+pub struct SourceImage {
+    path: String,
+    content: Content,
+}
+
+#[derive(Clone)]
+enum Content {
+    File(StoredFile),
+    Read(Arc<dyn Fn() -> Result<ImageData, Error> + Send + Sync>),
+}
+
+impl SourceImage {
+    /// An image whose content `read` reads, fetches or draws, each time that it is needed and from
+    /// any thread. `path` names it in messages.
+    pub fn new(
+        path: impl Into<String>,
+        read: impl Fn() -> Result<ImageData, Error> + Send + Sync + 'static,
+    ) -> Self {
+        Self { path: path.into(), content: Content::Read(Arc::new(read)) }
+    }
+
+    /// An image in a file of a [`FileTree`](crate::FileTree), at `path` in it.
+    pub fn stored(path: &str, file: &StoredFile) -> Self {
+        Self { path: path.to_owned(), content: Content::File(file.clone()) }
+    }
+
+    /// Its path from the root of the source on.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// A name by which a person finds it.
+    pub(crate) fn full_name(&self) -> String {
+        match &self.content {
+            Content::File(file) => file.full_name(&self.path),
+            Content::Read(_) => self.path.clone(),
+        }
+    }
+
+    /// As [`Self::full_name`], without the folders above the root of the source.
+    pub(crate) fn short_name(&self) -> String {
+        match &self.content {
+            Content::File(file) => file.short_name(&self.path),
+            Content::Read(_) => self.path.clone(),
+        }
+    }
+
+    /// Its file, if it is in one.
+    pub(crate) fn file(&self) -> Option<&StoredFile> {
+        match &self.content {
+            Content::File(file) => Some(file),
+            Content::Read(_) => None,
+        }
+    }
+
+    pub(crate) fn read(&self) -> Result<ImageData, Error> {
+        match &self.content {
+            Content::File(file) => Ok(ImageData::Encoded(file.read()?)),
+            Content::Read(read) => read(),
+        }
+    }
+
+    /// Reads the image, has `choose` tell from its width and height how many of its upper rows are
+    /// needed, and decodes at least those. Returns what else `choose` gives, too. The memory of
+    /// `buffer` is used for the pixels.
+    pub(crate) fn load_rows<T>(
+        &self,
+        buffer: Vec<u8>,
+        choose: impl FnOnce(u32, u32) -> (u32, T),
+    ) -> Result<(RgbImage, T), Error> {
+        match self.read()? {
+            ImageData::Encoded(file) => {
+                let broken = |e| Error::decode(self.full_name(), e);
+                let encoded = Encoded::open(file).map_err(broken)?;
+                let (rows, chosen) = choose(encoded.width(), encoded.height());
+                Ok((encoded.decode_rows(rows, buffer).map_err(broken)?, chosen))
+            }
+            ImageData::Decoded(image) => {
+                let (_, chosen) = choose(image.width(), image.height());
+                Ok((image, chosen))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for SourceImage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SourceImage").field(&self.full_name()).finish()
+    }
+}

@@ -1,0 +1,174 @@
+//! Resizing and cropping as Pillow does.
+
+use std::cell::RefCell;
+
+use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ImageView, ResizeAlg, ResizeOptions, Resizer};
+use image::RgbImage;
+
+use crate::ParameterError;
+use crate::decode::MAX_SIDE;
+
+thread_local! {
+    /// A resizer, and the buffer of the image between its two passes.
+    static RESIZER: RefCell<(Resizer, Vec<u8>)> = RefCell::default();
+}
+
+/// A rectangle of an image, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crop {
+    /// Rows above it.
+    pub top: u32,
+    /// Columns to its left.
+    pub left: u32,
+    /// Number of rows.
+    pub height: u32,
+    /// Number of columns.
+    pub width: u32,
+}
+
+impl Crop {
+    /// Returns the whole of an image.
+    pub(super) fn whole(width: u32, height: u32) -> Self {
+        Self { top: 0, left: 0, height, width }
+    }
+
+    /// Returns the index of the row below the last.
+    pub fn bottom(&self) -> u32 {
+        self.top + self.height
+    }
+}
+
+/// Resizes to `width`×`height` pixels by the bilinear filter, antialiased when shrinking.
+///
+/// # Errors
+/// [`ParameterError`] where the image or the result has no pixels, or the result more than 16,384
+/// a side.
+pub fn resize(image: &RgbImage, width: u32, height: u32) -> Result<RgbImage, ParameterError> {
+    let image = view(image)?;
+    resample(&image, Area::whole(&image), width, height)
+}
+
+/// Crops the central `size`×`size` pixels.
+///
+/// # Errors
+/// [`ParameterError`] where the image is smaller than that.
+pub fn center_crop(image: &RgbImage, size: u32) -> Result<RgbImage, ParameterError> {
+    let (width, height) = image.dimensions();
+    if size == 0 || size > width || size > height {
+        return Err(ParameterError::new(
+            "crop size",
+            size,
+            "at least 1 and at most each side of the image",
+        ));
+    }
+    let (left, top) = (central_start(width, size), central_start(height, size));
+    Ok(image::imageops::crop_imm(image, left, top, size, size).to_image())
+}
+
+/// Crops `width`×`height` pixels at (`left`, `top`) and resizes them to `size`×`size`. Pixels
+/// around the crop do not contribute.
+///
+/// # Errors
+/// [`ParameterError`] where the crop is empty or reaches beyond the image.
+pub fn resized_crop(
+    image: &RgbImage,
+    top: u32,
+    left: u32,
+    height: u32,
+    width: u32,
+    size: u32,
+) -> Result<RgbImage, ParameterError> {
+    let source = view(image)?;
+    let fits = |start: u32, length: u32, side: u32| {
+        length > 0 && start.checked_add(length).is_some_and(|end| end <= side)
+    };
+    let outside = || {
+        let crop = (top, left, height, width);
+        ParameterError::new("crop (top, left, height, width)", crop, "pixels of the image")
+    };
+    if !(fits(left, width, image.width()) && fits(top, height, image.height())) {
+        return Err(outside());
+    }
+    let crop =
+        TypedCroppedImage::from_ref(&source, left, top, width, height).map_err(|_| outside())?;
+    resample(&crop, Area::whole(&crop), size, size)
+}
+
+/// Resizes to a square of ⌊1.15 `size`⌋ pixels and crops the central `size`×`size`, without
+/// computing the pixels that the crop would cut off.
+pub(super) fn resized_center(image: &RgbImage, size: u32) -> Result<RgbImage, ParameterError> {
+    // In floating point as published: 100 pixels make 114, not 115.
+    let side = (f64::from(size) * 1.15) as u32;
+    let start = central_start(side, size);
+    let scaled = |at: u32, length: u32| f64::from(at) * f64::from(length) / f64::from(side);
+    let area = Area {
+        left: scaled(start, image.width()),
+        top: scaled(start, image.height()),
+        width: scaled(size, image.width()),
+        height: scaled(size, image.height()),
+    };
+    resample(&view(image)?, area, size, size)
+}
+
+/// Offset of the central `inner` of `outer` pixels; halves are rounded to even as in Python.
+fn central_start(outer: u32, inner: u32) -> u32 {
+    (f64::from(outer - inner) / 2.0).round_ties_even() as u32
+}
+
+fn view(image: &RgbImage) -> Result<TypedImageRef<'_, U8x3>, ParameterError> {
+    let (width, height) = image.dimensions();
+    TypedImageRef::from_buffer(width, height, image.as_raw())
+        .ok()
+        .filter(|_| width > 0 && height > 0)
+        .ok_or_else(|| ParameterError::new("image", (width, height), "at least 1×1 pixels"))
+}
+
+/// The part of an image that a resize shows, in pixels. Pixels around it contribute where the
+/// filter reaches them.
+struct Area {
+    left: f64,
+    top: f64,
+    width: f64,
+    height: f64,
+}
+
+impl Area {
+    fn whole(image: &impl ImageView) -> Self {
+        Self { left: 0.0, top: 0.0, width: image.width().into(), height: image.height().into() }
+    }
+}
+
+fn resample(
+    image: &impl ImageView<Pixel = U8x3>,
+    area: Area,
+    width: u32,
+    height: u32,
+) -> Result<RgbImage, ParameterError> {
+    let impossible = || {
+        let expected = "1 to 16384 pixels a side";
+        ParameterError::new("resized image", (width, height), expected)
+    };
+    if [width, height].iter().any(|side| !(1..=MAX_SIDE).contains(side)) {
+        return Err(impossible());
+    }
+    let bilinear = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    let across = bilinear.crop(area.left, 0.0, area.width, image.height().into());
+    let down = bilinear.crop(0.0, area.top, width.into(), area.height);
+    let mut resized = RgbImage::new(width, height);
+    RESIZER.with_borrow_mut(|(resizer, between)| {
+        // Horizontally first as in Pillow, since each pass rounds. In one call the library would
+        // begin vertically.
+        between.resize(width as usize * image.height() as usize * 3, 0);
+        let mut narrow =
+            TypedImage::from_buffer(width, image.height(), between).map_err(|_| impossible())?;
+        let mut target =
+            TypedImage::from_buffer(width, height, &mut resized).map_err(|_| impossible())?;
+        resizer
+            .resize_typed(image, &mut narrow, &across)
+            .and_then(|()| resizer.resize_typed(&narrow, &mut target, &down))
+            .map_err(|_| impossible())
+    })?;
+    Ok(resized)
+}
