@@ -221,12 +221,12 @@ fn roots_that_are_no_dataset_are_named() {
 #[cfg(unix)]
 #[test]
 fn links_of_a_folder_are_followed_but_not_in_circles() {
-    let (kept, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    write_folder(kept.path(), &class_folders(&["crow"], 2));
+    let (elsewhere, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    write_folder(elsewhere.path(), &class_folders(&["crow"], 2));
     let link = |target: &Path, name: &str| {
         std::os::unix::fs::symlink(target, root.path().join(name)).unwrap();
     };
-    link(&kept.path().join("crow"), "crow");
+    link(&elsewhere.path().join("crow"), "crow");
     link(root.path(), "around");
     link(Path::new("/nowhere"), "dangling.png");
     assert_eq!(open(root.path()).unwrap().len(), 2);

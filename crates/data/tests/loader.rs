@@ -65,9 +65,9 @@ fn planned_batches_are_those_of_the_loader() {
     }
 }
 
-/// The shards of a batch are the batch, but for the few last images of an epoch.
+/// The parts of a batch make up the batch, except for the last few images of an epoch.
 #[test]
-fn shards_make_up_the_whole() {
+fn replicas_make_up_the_whole() {
     let folder = tempfile::tempdir().unwrap();
     let dataset = dataset(&folder, &[]);
     let loader = |index, count| {
@@ -85,10 +85,10 @@ fn shards_make_up_the_whole() {
     for (i, batch) in whole.iter().enumerate() {
         let indices: Vec<_> = all.iter().flat_map(|part| part[i].indices.clone()).collect();
         let images: Vec<_> = all.iter().flat_map(|part| part[i].images.clone()).collect();
-        // 23 images: the last batch has 5, of which three shards take one each.
-        let kept = if i == 3 { 3 } else { 6 };
-        assert_eq!(indices, batch.indices[..kept]);
-        assert_eq!(images, batch.images[..kept * batch.images.len() / batch.labels.len()]);
+        // 23 images: the last batch has 5, of which three replicas take one each.
+        let count = if i == 3 { 3 } else { 6 };
+        assert_eq!(indices, batch.indices[..count]);
+        assert_eq!(images, batch.images[..count * batch.images.len() / batch.labels.len()]);
     }
     let later: Vec<_> = parts[1].epoch_from(2, 2).map(Result::unwrap).collect();
     assert_eq!(later, all[1][2..]);

@@ -1,4 +1,4 @@
-//! A pack is the source that it was made of, and a hostile one is an error.
+//! A pack opens as the source that it was made of, and a hostile one is an error.
 
 mod common;
 
@@ -10,7 +10,7 @@ use fewshot_data::{Error, PackInfo, PackWriter, SourceKind, SourceSpec, Split};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-/// Everything of a split that a training depends on; nothing where there is no such split.
+/// Everything of a split that a training depends on; nothing if there is no such split.
 type Content = Option<(Vec<String>, Vec<u32>, Vec<(String, Vec<u8>)>)>;
 
 fn everything(spec: &SourceSpec, split: Split) -> Content {
@@ -24,7 +24,7 @@ fn everything(spec: &SourceSpec, split: Split) -> Content {
     Some((dataset.class_names().to_vec(), dataset.labels().to_vec(), images))
 }
 
-/// Packs the source and holds the pack, and each file of it alone, against the source.
+/// Packs the source and compares the pack, and each file of it alone, with the source.
 fn compare(spec: &SourceSpec) {
     let folder = tempfile::tempdir().unwrap();
     write_folder(folder.path(), &packs_of(spec));
@@ -170,7 +170,7 @@ fn pack(paths: &[&str]) -> Vec<u8> {
     pack.finish().unwrap().into_inner()
 }
 
-/// Where the directory's record of entry `number` begins.
+/// Returns where the central directory's record of entry `number` begins.
 fn record(zip: &[u8], number: usize) -> usize {
     let records = zip.windows(4).enumerate().filter(|(_, bytes)| bytes == b"PK\x01\x02");
     records.map(|(at, _)| at).nth(number).unwrap()
@@ -285,8 +285,8 @@ proptest! {
     #[test]
     fn damaged_packs(damage in prop::collection::vec((0.0..1.0, any::<u8>()), 1..6)) {
         let mut bytes = PACK.clone();
-        for (place, value) in damage {
-            let at = (place * bytes.len() as f64) as usize;
+        for (position, value) in damage {
+            let at = (position * bytes.len() as f64) as usize;
             bytes[at] = value;
         }
         let folder = tempfile::tempdir().unwrap();

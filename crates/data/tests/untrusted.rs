@@ -1,4 +1,4 @@
-//! Whatever stands in a file, the answer is a dataset or an error.
+//! Whatever is in a file, the answer is a dataset or an error.
 
 mod common;
 
@@ -24,11 +24,11 @@ fn exercise(kind: SourceKind, name: &str, bytes: &[u8]) {
     }
 }
 
-/// Overwrites bytes at places given as shares of the length.
+/// Overwrites bytes at positions given as fractions of the length.
 fn damaged(bytes: &[u8], damage: &[(f64, u8)]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
-    for &(place, value) in damage {
-        let at = (place * bytes.len() as f64) as usize;
+    for &(position, value) in damage {
+        let at = (position * bytes.len() as f64) as usize;
         bytes[at] = value;
     }
     bytes

@@ -97,7 +97,7 @@ pub fn zip_of(files: &Files) -> Vec<u8> {
     writer.finish().unwrap().into_inner()
 }
 
-/// Everything that a dataset says of itself, but where it keeps its images.
+/// Class, path and pixels of each image of a dataset.
 pub fn content(dataset: &Dataset) -> Vec<(String, String, Vec<u8>)> {
     (0..dataset.len())
         .map(|i| {
