@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Every check that takes an NVIDIA GPU, in one go of at most eight minutes.
+# Every check that needs an NVIDIA GPU, in one run of at most eight minutes.
 #
 #   scripts/gpu-check.sh pack          builds the programs (nvcc, no GPU) and packs them, about 20 MB:
 #                                      target/gpu-check.tar.xz; with FEATURE=nccl in the
-#                                      environment also what takes NCCL to link and to run
+#                                      environment also the tests of NCCL, which needs NCCL
 #   scripts/gpu-check.sh [run] [OUT]   unpacks or builds them, runs all checks, writes to OUT
 #                                      (default: $OUT, else target/gpu-check/out)
 #
@@ -21,15 +21,15 @@ feature=${FEATURE:-cuda}
 pack() {
     local programs=$folder/bin target found
     rm -rf "$programs" && mkdir -p "$programs" || return 2
-    # One set of features, so that nothing is built twice.
-    local ours="fewshot-ops/$feature,fewshot-losses/cuda,fewshot-models/cuda,fewshot-episodes/cuda,trainer/$feature,evaluator/cuda,xtask/cuda"
-    local packages="-p fewshot-ops -p fewshot-losses -p fewshot-models -p fewshot-episodes -p trainer -p evaluator -p xtask"
+    # The same features for build and test, so that nothing is built twice.
+    local ours="fewshot-ops/$feature,fewshot-losses/cuda,fewshot-models/cuda,fewshot-episodes/cuda,trainer/$feature,evaluator/cuda,fewshot-bench/cuda"
+    local packages="-p fewshot-ops -p fewshot-losses -p fewshot-models -p fewshot-episodes -p trainer -p evaluator -p fewshot-bench"
     cargo build --release $packages --features "$ours" || return 2
     cargo test --release $packages --features "$ours" --no-run --message-format=json-render-diagnostics \
         --lib --test kernels --test nccl --test parity --test gpu > "$folder/tests.json" || return 2
     target=$(cargo metadata --format-version 1 --no-deps | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')
     found=$target/${CARGO_BUILD_TARGET:-.}/release
-    cp "$found/trainer" "$found/evaluator" "$found/xtask" "$programs/" || return 2
+    cp "$found/trainer" "$found/evaluator" "$found/bench" "$programs/" || return 2
     python3 - "$folder" "$programs" "$feature" <<'P' || return 2
 import json, shutil, sys
 folder, programs, feature = sys.argv[1:]
@@ -48,26 +48,26 @@ for line in open(f"{folder}/tests.json"):
 assert not wanted, f"not built: {wanted}"
 P
     strip "$programs"/* || return 2
-    # Most of each program is the same kernels: a window over all of them stores those once.
+    # The programs share most of their contents, candle's kernels: a window over all of them stores these once.
     tar -C "$folder" -c bin | xz -T1 -6 --lzma2=preset=6,dict=768MiB > "$packed" || return 2
     ls -l "$packed"
 }
 
 limit=$((SECONDS + 470))
 failed=0
-# check NAME SECONDS COMMAND...: runs it for so long at most, keeps what it prints.
+# check NAME SECONDS COMMAND...: runs a command for at most SECONDS; its output goes to NAME.log.
 check() {
-    local name=$1 most=$2 left=$((limit - SECONDS)) started=$SECONDS status
+    local name=$1 timeout=$2 left=$((limit - SECONDS)) started=$SECONDS status
     shift 2
     if [ "$left" -lt 5 ]; then
         echo "| $name | not run: out of time | |" >> "$out/summary.md"
         failed=1
         return
     fi
-    [ "$most" -gt "$left" ] && most=$left
-    timeout -k 10 "$most" "$@" > "$out/$name.log" 2>&1
+    [ "$timeout" -gt "$left" ] && timeout=$left
+    timeout -k 10 "$timeout" "$@" > "$out/$name.log" 2>&1
     status=$?
-    case $status in 0) status=passed ;; 124 | 137) status="cut off after $most s"; failed=1 ;; *) status="failed ($status)"; failed=1 ;; esac
+    case $status in 0) status=passed ;; 124 | 137) status="cut off after $timeout s"; failed=1 ;; *) status="failed ($status)"; failed=1 ;; esac
     echo "| $name | $status | $((SECONDS - started)) s |" | tee -a "$out/summary.md"
 }
 
@@ -85,7 +85,7 @@ run() {
         fi
     fi
     command -v nvidia-smi > /dev/null || { echo "error: no nvidia-smi: this machine has no NVIDIA driver" >&2; exit 2; }
-    # The libraries that a PyTorch wheel brings, behind those of the system.
+    # The libraries of a PyTorch wheel, if there is one, after those of the system.
     local wheels
     wheels=$(python3 -c 'import glob,os,site; print(":".join(sorted({os.path.dirname(p) for s in site.getsitepackages() for p in glob.glob(s+"/nvidia/**/lib*.so*",recursive=True)})))' 2> /dev/null)
     export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$wheels"
@@ -101,7 +101,7 @@ run() {
     check images 20 "$bin/trainer-images" --nocapture images_are_varied
     check trainer-parity 40 "$bin/trainer-parity" --nocapture
     check models-parity 80 "$bin/models-parity" --nocapture --test-threads=1 --skip parity_wide_resnet parity
-    # Any GPU that tests fell back from is a failure here.
+    # Tests that skipped the GPU have failed here.
     if grep -l "skipped on a GPU" "$out"/*.log; then
         echo "| a GPU answered | failed | |" | tee -a "$out/summary.md"
         failed=1
@@ -115,12 +115,12 @@ run() {
     local against=--against-pytorch
     python3 -c 'import torch, torchvision, numpy, PIL' 2> /dev/null || {
         against=
-        echo "| PyTorch | none here: ours alone is measured | |" | tee -a "$out/summary.md"
+        echo "| PyTorch | not installed: only ours is measured | |" | tee -a "$out/summary.md"
     }
-    check bench 210 "$bin/xtask" bench gpu $against --pairs 3 --json "$out/bench.json"
+    check bench 210 "$bin/bench" bench gpu $against --pairs 3 --json "$out/bench.json"
     if [ -e "${FEWSHOT_DATA:-/nowhere}/mini-imagenet-84" ]; then
         local margin keep
-        # Epochs alone: whether files are read fast enough.
+        # Epochs only: whether files are read fast enough.
         for keep in false true; do
             check "two-epochs-kept-$keep" 30 "$bin/trainer" --config configs/gpu/mini-imagenet-resnet10-84.toml \
                 --run-dir "$out/kept-$keep" "loader.keep_on_gpu=$keep" train.epochs=2 val.freq=0 \

@@ -1,93 +1,23 @@
-//! Automation of the workspace.
+//! `cargo xtask COMMAND`: checks of the workspace, its documentation, and the commands of its
+//! other programs.
+//!
+//! This package has no dependencies: `cargo xtask ci` checks the format a few seconds after a clone,
+//! before anything else is compiled. Commands of other packages are listed in [`commands`] and run
+//! by `cargo run`.
+#![forbid(unsafe_code)]
 
-mod bench;
-mod check_cuda;
-mod programs;
-mod reproduce;
+mod ci;
+mod commands;
+mod docs;
 
 use std::ffi::OsString;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
-use clap::{Parser, Subcommand};
-
-/// Automation of the workspace: `cargo xtask COMMAND`.
-#[derive(Parser)]
-#[command(version)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Task,
-}
-
-#[derive(Subcommand)]
-enum Task {
-    /// Everything that continuous integration checks, cheapest first: format, clippy,
-    /// documentation, tests, and each bench once
-    Ci,
-    /// Whether the CUDA build compiles, without a GPU; with `--simulate` also whether its tests
-    /// pass on a simulated one
-    CheckCuda(check_cuda::CheckCuda),
-    /// Trains and evaluates the cells of the paper's main table, at its size or at a smaller
-    /// budget's, and sets published and measured figures side by side
-    Reproduce(reproduce::Reproduce),
-    /// How fast training, features, episodes and the loader are, how much memory training
-    /// takes and how soon it begins, beside PyTorch on the same machine
-    Bench(bench::Bench),
-    /// The process whose memory `bench memory` reads
-    #[command(hide = true)]
-    BenchMemory(bench::Probe),
-    /// Commands of the packages that this one hands on to
-    #[command(external_subcommand)]
-    Other(Vec<OsString>),
-}
-
-/// Packages with the commands that they carry out.
-const PACKAGES: &[(&str, &[&str])] = &[
-    (
-        "fewshot-datasets",
-        &[
-            "datasets",
-            "download-cub",
-            "download-omniglot",
-            "download-cifar-fs",
-            "download-mini-imagenet",
-            "prepare-mini-imagenet",
-            "verify",
-            "pack",
-        ],
-    ),
-    ("fewshot-publish", &["convert", "publish"]),
-];
-
-/// A check: what it is called, cargo's command and arguments, and what it sets in the
-/// environment.
-type Check =
-    (&'static str, &'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
-
-const CHECKS: &[Check] = &[
-    ("format", "fmt", &["--all", "--check"], &[]),
-    ("clippy", "clippy", &["--workspace", "--all-targets", "--", "-D", "warnings"], &[]),
-    ("documentation", "doc", &["--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")]),
-    ("tests", "test", &["--workspace"], &[]),
-    ("each kernel's bench once", "test", &["--workspace", "--bench", "kernels"], &[]),
-];
+use commands::Run;
 
 fn main() -> ExitCode {
-    let done = match Arguments::parse().command {
-        Task::Ci => CHECKS.iter().try_for_each(run).map(|()| "all checks passed".to_owned()),
-        Task::CheckCuda(arguments) => arguments.run(),
-        Task::Reproduce(arguments) => return arguments.run(),
-        Task::Bench(arguments) => bench::bench(&arguments).map_err(|e| e.to_string()),
-        Task::BenchMemory(probe) => probe.run().map_err(|e| e.to_string()),
-        Task::Other(arguments) => match hand_on(&arguments) {
-            Ok(code) => return code,
-            Err(message) => Err(message),
-        },
-    };
-    match done {
-        Ok(message) => {
-            println!("{message}");
-            ExitCode::SUCCESS
-        }
+    match run(std::env::args_os().skip(1).collect()) {
+        Ok(code) => code,
         Err(message) => {
             eprintln!("error: {message}");
             ExitCode::from(2)
@@ -95,25 +25,85 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the package whose command this is; gives its exit status.
-fn hand_on(arguments: &[OsString]) -> Result<ExitCode, String> {
-    let command = arguments.first().and_then(|command| command.to_str()).unwrap_or_default();
-    let package = PACKAGES.iter().find(|(_, commands)| commands.contains(&command));
-    let (package, _) = package.ok_or_else(|| format!("no command is called `{command}`"))?;
-    let mut cargo = programs::cargo("run");
-    cargo.args(["--quiet", "--package", package, "--"]).args(arguments);
-    let status = cargo.status().map_err(|error| format!("cannot run cargo: {error}"))?;
-    let code = status.code().and_then(|code| u8::try_from(code).ok());
-    Ok(ExitCode::from(code.unwrap_or(2)))
+/// Runs one command line.
+///
+/// # Errors
+/// A command that does not exist, or that fails.
+fn run(mut arguments: Vec<OsString>) -> Result<ExitCode, String> {
+    let options = commands::take_cargo_options(&mut arguments)?;
+    let mut arguments = arguments.into_iter();
+    let Some(mut name) = arguments.next() else {
+        eprint!("{}", commands::help());
+        return Ok(ExitCode::from(2));
+    };
+    let mut arguments: Vec<OsString> = arguments.collect();
+    // `help COMMAND` is `COMMAND --help`.
+    if name == "help" && !arguments.is_empty() {
+        name = arguments.swap_remove(0);
+        arguments = vec!["--help".into()];
+    }
+    match name.to_str() {
+        Some("help" | "--help" | "-h") => {
+            print!("{}", commands::help());
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some("--version" | "-V") => {
+            println!("xtask {}", env!("CARGO_PKG_VERSION"));
+            return Ok(ExitCode::SUCCESS);
+        }
+        _ => {}
+    }
+    let command = commands::find(&name.to_string_lossy())?;
+    match command.run {
+        Run::Here(run) => {
+            if arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
+                println!("{}\n\nUsage: cargo xtask {}", command.about, command.name);
+                return Ok(ExitCode::SUCCESS);
+            }
+            if let Some(unexpected) = options.iter().chain(&arguments).next() {
+                let unexpected = unexpected.display();
+                return Err(format!("{} takes no arguments, but got {unexpected}", command.name));
+            }
+            println!("{}", run()?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Run::Program { package, binary } => {
+            let mut cargo = cargo("run");
+            cargo.args(["--quiet", "--package", package, "--bin", binary]).args(options);
+            replace_with(cargo.arg("--").arg(name).args(arguments))
+        }
+    }
 }
 
-fn run((name, command, arguments, environment): &Check) -> Result<(), String> {
-    println!("== {name}: cargo {command} {}", arguments.join(" "));
-    let mut cargo = programs::cargo(command);
-    let status = cargo.args(*arguments).envs(environment.iter().copied()).status();
-    match status {
+/// Returns `cargo COMMAND` for this workspace. Cargo tells its subprocesses by `CARGO` which of
+/// several installed versions it is.
+fn cargo(command: &str) -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args([command, "--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")]);
+    cargo
+}
+
+/// Replaces this process with a command, so that signals reach it directly.
+#[cfg(unix)]
+fn replace_with(command: &mut Command) -> Result<ExitCode, String> {
+    use std::os::unix::process::CommandExt as _;
+    Err(format!("cannot run cargo: {}", command.exec()))
+}
+
+/// Runs a command and returns its exit status.
+#[cfg(not(unix))]
+fn replace_with(command: &mut Command) -> Result<ExitCode, String> {
+    let status = command.status().map_err(|error| format!("cannot run cargo: {error}"))?;
+    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(2)))
+}
+
+/// Runs a command; `what` names it in the error if it fails.
+fn succeed(what: &str, command: &mut Command) -> Result<(), String> {
+    match command.status() {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("{name} failed: {status}")),
-        Err(error) => Err(format!("cannot run cargo: {error}")),
+        Ok(status) => Err(format!("{what} failed: {status}")),
+        Err(error) => {
+            Err(format!("{what}: cannot run {}: {error}", command.get_program().display()))
+        }
     }
 }

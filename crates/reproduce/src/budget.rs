@@ -1,0 +1,145 @@
+//! How much of the table's work is done: settings over those of its cells.
+
+use std::path::{Path, PathBuf};
+
+use fewshot_experiment::RawConfig;
+use toml::{Table, Value};
+
+use super::cells::Cell;
+
+/// A budget, read from `configs/budgets/NAME.toml` or a file of the user's.
+#[derive(Debug)]
+pub struct Budget {
+    /// The file's name without `.toml`, which names the folder of its runs.
+    pub name: String,
+    /// Which checkpoint counts: `best` on validation classes, or the `last`.
+    pub checkpoint: String,
+    /// The shots whose configurations all cells take, if not their own: fewer trainings.
+    trained_for: Option<usize>,
+    sections: Table,
+}
+
+/// Sections that lie over each cell's configuration: first `all`, then its dataset's.
+const SECTIONS: [&str; 4] = ["all", "mini-imagenet", "cub", "mini-imagenet-to-cub"];
+
+impl Budget {
+    /// Reads a budget by its name or its file.
+    ///
+    /// # Errors
+    /// No such budget; sections or values that it does not take.
+    pub fn read(name: &str) -> Result<Self, String> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/budgets");
+        let path = match name.ends_with(".toml") {
+            true => PathBuf::from(name),
+            false => Path::new(folder).join(format!("{name}.toml")),
+        };
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            let expected = "expected paper, cpu, gpu-half-hour or a file that ends in .toml";
+            format!("budget `{name}`: cannot read {}: {error}; {expected}", path.display())
+        })?;
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        Self::parse(&stem, &text).map_err(|reason| format!("budget {}: {reason}", path.display()))
+    }
+
+    fn parse(name: &str, text: &str) -> Result<Self, String> {
+        let mut sections: Table = text.parse().map_err(|error| format!("not TOML: {error}"))?;
+        let checkpoint = match sections.remove("checkpoint") {
+            Some(Value::String(which)) if ["best", "last"].contains(&&*which) => which,
+            Some(other) => return Err(format!("`checkpoint` is {other}: expected best or last")),
+            None => return Err("`checkpoint` is not set: expected best or last".into()),
+        };
+        let trained_for = match sections.remove("trained_for") {
+            None => None,
+            Some(Value::Integer(shot @ (1 | 5))) => Some(shot as usize),
+            Some(other) => return Err(format!("`trained_for` is {other}: expected 1 or 5 shots")),
+        };
+        let unknown = |(key, value): &(&String, &Value)| {
+            !SECTIONS.contains(&key.as_str()) || !value.is_table()
+        };
+        if let Some((key, _)) = sections.iter().find(unknown) {
+            return Err(format!("`{key}`: expected sections {}", SECTIONS.join(", ")));
+        }
+        Ok(Self { name: name.to_owned(), checkpoint, trained_for, sections })
+    }
+
+    /// The cell whose training serves this one: itself, or its sibling of the shots that the
+    /// budget trains for.
+    pub fn trained(&self, cell: &Cell) -> Cell {
+        self.trained_for.and_then(|shot| cell.with_shots(shot)).unwrap_or(*cell)
+    }
+
+    /// The settings of a cell that is trained.
+    ///
+    /// # Errors
+    /// A configuration that cannot be read.
+    pub fn settings(&self, cell: &Cell, seed: u64) -> Result<RawConfig, String> {
+        let mut raw = RawConfig::from_file(&cell.config_file()).map_err(|e| e.to_string())?;
+        for section in ["all", cell.dataset] {
+            if let Some(Value::Table(table)) = self.sections.get(section) {
+                let over = RawConfig::from_toml(&table.to_string()).map_err(|e| e.to_string())?;
+                raw.overlay(&over);
+            }
+        }
+        raw.set(&format!("seed={seed}")).map_err(|e| e.to_string())?;
+        Ok(raw)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::cells::CELLS;
+    use super::*;
+
+    #[test]
+    fn budgets_of_the_workspace_fit_every_cell() {
+        for name in ["paper", "cpu", "gpu-half-hour"] {
+            let budget = Budget::read(name).unwrap();
+            assert_eq!(budget.name, name);
+            for cell in CELLS {
+                let config = budget.settings(&cell, 3).unwrap().check();
+                let config = config.unwrap_or_else(|e| panic!("{name}, {}: {e}", cell.name()));
+                assert_eq!(config.seed, 3);
+                assert_eq!(config.method.classifier.to_string(), cell.method);
+            }
+        }
+    }
+
+    #[test]
+    fn sections_lie_over_the_cells_own_settings() {
+        let text = "checkpoint = 'last'\n[all]\ntrain.epochs = 160\nmethod.image_size = 42\n\
+                    [cub]\ntrain.epochs = 170";
+        let budget = Budget::parse("tiny", text).unwrap();
+        let config = |cell: Cell| budget.settings(&cell, 0).unwrap().check().unwrap();
+        let (mini, cub) = (config(CELLS[7]), config(CELLS[15]));
+        assert_eq!((mini.train.epochs, cub.train.epochs), (160, 170));
+        assert_eq!((mini.method.image_size, mini.method.margin), (42, -0.02));
+    }
+
+    #[test]
+    fn one_training_may_serve_both_shots() {
+        let trained =
+            |text: &str, cell: usize| Budget::parse("tiny", text).unwrap().trained(&CELLS[cell]);
+        assert_eq!(trained("checkpoint = 'last'\ntrained_for = 5", 3), CELLS[7]);
+        assert_eq!(trained("checkpoint = 'last'\ntrained_for = 5", 7), CELLS[7]);
+        assert_eq!(trained("checkpoint = 'last'", 3), CELLS[3]);
+        // There is no such sibling.
+        assert_eq!(trained("checkpoint = 'last'\ntrained_for = 1", 16), CELLS[16]);
+    }
+
+    #[test]
+    fn what_a_budget_does_not_take_is_told() {
+        for (text, expected) in [
+            ("", "`checkpoint` is not set"),
+            ("checkpoint = 'first'", "expected best or last"),
+            ("checkpoint = 'last'\nepochs = 3", "`epochs`: expected sections all, "),
+            ("checkpoint = 'last'\n[omniglot]\n", "`omniglot`: expected sections"),
+            ("checkpoint = 'last'\ntrained_for = 2", "`trained_for` is 2: expected 1 or 5"),
+            ("checkpoint =", "not TOML"),
+        ] {
+            let error = Budget::parse("tiny", text).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+        let error = Budget::read("fast").unwrap_err();
+        assert!(error.contains("expected paper, cpu, gpu-half-hour"), "{error}");
+    }
+}
