@@ -93,14 +93,14 @@ fn descent(settings: &FineTune) -> Descent {
     Descent {
         passes: settings.passes,
         batch_size: settings.batch_size,
-        compares_directions: compares_directions(kind),
+        is_cosine: compares_directions(kind),
         scale: if kind.has_scale() { settings.scale } else { 1.0 },
         margin: if kind.has_margin() { settings.margin } else { 0.0 },
         keep: settings.momentum,
         take,
         rate: settings.learning_rate,
         decay: settings.weight_decay,
-        shortest: MIN_NORM,
+        min_norm: MIN_NORM,
     }
 }
 

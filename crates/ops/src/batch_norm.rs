@@ -18,7 +18,7 @@ pub struct BatchStatistics {
     count: Option<usize>,
     /// What they are shared by, where they are those of several processes' batches.
     #[cfg(feature = "nccl")]
-    shared: Option<crate::cuda::nccl::Shared>,
+    shared: Option<crate::cuda::nccl::SharedCommunicator>,
 }
 
 #[derive(Clone, Debug)]
@@ -103,10 +103,10 @@ impl BatchStatistics {
     #[cfg(feature = "nccl")]
     fn shared(mut self, eps: f64) -> Result<Self> {
         if let (Numbers::Device(own), Some(by)) =
-            (&self.numbers, crate::cuda::nccl::Shared::of_statistics())
+            (&self.numbers, crate::cuda::nccl::SharedCommunicator::of_statistics())
         {
             self.numbers = Numbers::Device(crate::cuda::batch_norm::shared(own, eps, &by)?);
-            self.count = self.count.map(|count| count * by.lock().count());
+            self.count = self.count.map(|count| count * by.lock().world_size());
             self.shared = Some(by);
         }
         Ok(self)

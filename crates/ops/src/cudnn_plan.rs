@@ -1,19 +1,19 @@
-//! What tells one convolution from another where algorithms are cached: arithmetic that is tested
+//! Keys by which cuDNN's algorithms are cached. Without calls to cuDNN, so that they can be tested
 //! without a GPU.
 
 use crate::cpu::conv::Geometry;
 #[cfg(feature = "cuda")]
-use crate::cuda::Numbers;
+use crate::cuda::NumberType;
 
-/// Without the feature, for tests.
+/// Stand-in for tests without the feature `cuda`.
 #[cfg(not(feature = "cuda"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Numbers {
-    Double,
-    Single,
+pub(crate) enum NumberType {
+    F64,
+    F32,
 }
 
-/// What is computed from the two others.
+/// Which of images, kernel and outputs is computed from the two others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Direction {
     /// Outputs.
@@ -24,7 +24,7 @@ pub(crate) enum Direction {
     Kernel,
 }
 
-/// How the numbers lie.
+/// Memory layout of images and kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Format {
     /// `[B, H, W, C]`, kernels `[O, kh, kw, C]`.
@@ -33,11 +33,11 @@ pub(crate) enum Format {
     Planes,
 }
 
-/// Everything that the choice of an algorithm depends on.
+/// Everything that the choice of an algorithm depends on: the cache's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     pub(crate) direction: Direction,
-    pub(crate) numbers: Numbers,
+    pub(crate) number_type: NumberType,
     pub(crate) allows_tf32: bool,
     pub(crate) stride: usize,
     pub(crate) padding: usize,
@@ -51,15 +51,15 @@ pub(crate) struct Key {
 impl Key {
     pub(crate) fn of(
         direction: Direction,
-        numbers: Numbers,
+        number_type: NumberType,
         allows_tf32: bool,
         g: &Geometry,
     ) -> Self {
         Self {
             direction,
-            numbers,
-            // Nothing else asks.
-            allows_tf32: allows_tf32 && numbers == Numbers::Single,
+            number_type,
+            // TF32 concerns f32 only.
+            allows_tf32: allows_tf32 && number_type == NumberType::F32,
             stride: g.stride,
             padding: g.padding,
             batch: g.batch,
@@ -70,18 +70,18 @@ impl Key {
         }
     }
 
-    /// Images `[B, C, H, W]`, kernel `[O, C, kh, kw]` and outputs `[B, O, H', W']`: cuDNN takes
-    /// sizes in this order in every layout.
+    /// Returns the sizes of images `[B, C, H, W]`, kernel `[O, C, kh, kw]` and outputs
+    /// `[B, O, H', W']`. cuDNN takes sizes in this order, whatever the layout.
     pub(crate) fn sizes(&self) -> [[usize; 4]; 3] {
         let [from, to] = self.channels;
         let [[h, w], [oh, ow], [kh, kw]] = [self.in_size, self.out_size, self.kernel];
         [[self.batch, from, h, w], [to, from, kh, kw], [self.batch, to, oh, ow]]
     }
 
-    /// The layouts to try. cuDNN has no channels-last convolutions of doubles, and not all of
-    /// floats.
+    /// Returns the layouts to try, best first. cuDNN has no channels-last convolutions in `f64`,
+    /// and only some in `f32`.
     pub(crate) fn formats(&self) -> impl Iterator<Item = Format> {
-        let skipped = usize::from(self.numbers == Numbers::Double);
+        let skipped = usize::from(self.number_type == NumberType::F64);
         [Format::ChannelsLast, Format::Planes].into_iter().skip(skipped)
     }
 }
@@ -97,36 +97,39 @@ mod tests {
     #[test]
     fn keys_tell_apart_what_matters() {
         use Direction::{Forward, Images, Kernel};
-        let key =
-            |direction, numbers, tf32, stride| Key::of(direction, numbers, tf32, &geometry(stride));
-        let first = key(Forward, Numbers::Single, false, 1);
-        assert_eq!(first, key(Forward, Numbers::Single, false, 1));
+        let key = |direction, number_type, tf32, stride| {
+            Key::of(direction, number_type, tf32, &geometry(stride))
+        };
+        let first = key(Forward, NumberType::F32, false, 1);
+        assert_eq!(first, key(Forward, NumberType::F32, false, 1));
         for other in [
-            key(Images, Numbers::Single, false, 1),
-            key(Kernel, Numbers::Single, false, 1),
-            key(Forward, Numbers::Double, false, 1),
-            key(Forward, Numbers::Single, true, 1),
-            key(Forward, Numbers::Single, false, 2),
+            key(Images, NumberType::F32, false, 1),
+            key(Kernel, NumberType::F32, false, 1),
+            key(Forward, NumberType::F64, false, 1),
+            key(Forward, NumberType::F32, true, 1),
+            key(Forward, NumberType::F32, false, 2),
         ] {
             assert_ne!(first, other);
         }
-        // TF32 is a matter of floats alone.
-        let double = |tf32| key(Forward, Numbers::Double, tf32, 1);
+        // TF32 concerns f32 only.
+        let double = |tf32| key(Forward, NumberType::F64, tf32, 1);
         assert_eq!(double(true), double(false));
     }
 
     #[test]
     fn sizes_are_batch_channels_height_width() {
-        let key = Key::of(Direction::Forward, Numbers::Single, false, &geometry(2));
+        let key = Key::of(Direction::Forward, NumberType::F32, false, &geometry(2));
         assert_eq!(key.sizes(), [[2, 3, 9, 8], [4, 3, 3, 3], [2, 4, 5, 4]]);
     }
 
     #[test]
     fn doubles_go_by_planes() {
-        let formats = |numbers| {
-            Key::of(Direction::Forward, numbers, false, &geometry(1)).formats().collect::<Vec<_>>()
+        let formats = |number_type| {
+            Key::of(Direction::Forward, number_type, false, &geometry(1))
+                .formats()
+                .collect::<Vec<_>>()
         };
-        assert_eq!(formats(Numbers::Single), [Format::ChannelsLast, Format::Planes]);
-        assert_eq!(formats(Numbers::Double), [Format::Planes]);
+        assert_eq!(formats(NumberType::F32), [Format::ChannelsLast, Format::Planes]);
+        assert_eq!(formats(NumberType::F64), [Format::Planes]);
     }
 }

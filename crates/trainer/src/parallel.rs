@@ -10,7 +10,7 @@ pub struct Parallel {
     /// The group, and the rank of this process.
     pub group: ProcessGroup,
     #[cfg(feature = "nccl")]
-    communicator: Option<fewshot_ops::cuda::nccl::Shared>,
+    communicator: Option<fewshot_ops::cuda::nccl::SharedCommunicator>,
 }
 
 impl Parallel {
@@ -30,7 +30,7 @@ impl Parallel {
     pub fn connect(&mut self, device: &Device) -> Result<(), Error> {
         #[cfg(feature = "nccl")]
         if self.group.world_size > 1 && self.communicator.is_none() {
-            use fewshot_ops::cuda::nccl::{Communicator, Shared, unique_id};
+            use fewshot_ops::cuda::nccl::{Communicator, SharedCommunicator, unique_id};
 
             use crate::rendezvous;
 
@@ -43,7 +43,7 @@ impl Parallel {
                 rendezvous::receive(host, *port).map_err(Error::ProcessGroup)?
             };
             let communicator = Communicator::new(device, *rank, *world_size, &id)?;
-            self.communicator = Some(Shared::new(communicator));
+            self.communicator = Some(SharedCommunicator::new(communicator));
         }
         let _ = device;
         Ok(())

@@ -2,33 +2,33 @@
 
 use candle_core::{DType, Result, Tensor};
 
-use super::{Gpu, Numbers, address, empty, launch};
-use crate::launch::{Rows, Shape, width};
+use super::{Gpu, NumberType, address, empty, launch};
+use crate::launch::{LaunchShape, RowLayout, width};
 
-/// Blocks of kernels that leave partial sums, and of those that do not.
-const SUMMING: usize = 1024;
-const FLOWING: usize = 4096;
+/// Most blocks of kernels that write partial sums, and of those that do not.
+const SUM_BLOCKS: usize = 1024;
+const MAP_BLOCKS: usize = 4096;
 
-/// `x` as rows of channels.
+/// Returns the sizes of `x [B, H, W, C]` as rows of channels: `(B·H·W, C)`.
 fn rows(x: &Tensor) -> Result<(usize, usize)> {
     let (batch, height, width, channels) = x.dims4()?;
     Ok((batch * height * width, channels))
 }
 
-/// Mean, biased variance and `1 / sqrt(variance + eps)` of each channel of `x [B, H, W, C]`:
-/// `[3, C]`.
+/// Computes mean, biased variance and `1 / sqrt(variance + eps)` of each channel of
+/// `x [B, H, W, C]`; returns `[3, C]`.
 pub(crate) fn moments(x: &Tensor, eps: f64) -> Result<Tensor> {
-    let (gpu, numbers) = (Gpu::of(x.device())?, Numbers::of(x.dtype())?);
+    let (gpu, number_type) = (Gpu::of(x.device())?, NumberType::of(x.dtype())?);
     let (count, channels) = rows(x)?;
     let from = address(x)?;
-    let width = width(channels, numbers.wide(), &[from]);
-    let layout = Rows::new(count, channels, width, SUMMING);
-    let partial = empty((layout.chunks, 2, channels), numbers.real(), x.device())?;
-    let statistics = empty((3, channels), numbers.real(), x.device())?;
-    let name = Numbers::variant(width, "moments_single", "moments_wide");
+    let width = width(channels, number_type.wide(), &[from]);
+    let layout = RowLayout::new(count, channels, width, SUM_BLOCKS);
+    let partial = empty((layout.chunks, 2, channels), number_type.real(), x.device())?;
+    let statistics = empty((3, channels), number_type.real(), x.device())?;
+    let name = NumberType::variant(width, "moments_single", "moments_wide");
     launch!(
         gpu,
-        numbers,
+        number_type,
         name,
         layout.shape(),
         from,
@@ -38,9 +38,9 @@ pub(crate) fn moments(x: &Tensor, eps: f64) -> Result<Tensor> {
     );
     launch!(
         gpu,
-        numbers,
+        number_type,
         "moments_total",
-        Shape::totals(channels),
+        LaunchShape::channel_totals(channels),
         from,
         address(&partial)?,
         address(&statistics)?,
@@ -52,21 +52,26 @@ pub(crate) fn moments(x: &Tensor, eps: f64) -> Result<Tensor> {
     Ok(statistics)
 }
 
-/// Statistics of all ranks' batches, each as large as this one of `own` statistics.
+/// Combines this rank's `local` statistics with those of all other ranks, whose batches must be
+/// as large as this one.
 #[cfg(feature = "nccl")]
-pub(crate) fn shared(own: &Tensor, eps: f64, by: &super::nccl::Shared) -> Result<Tensor> {
-    let (gpu, numbers) = (Gpu::of(own.device())?, Numbers::of(own.dtype())?);
-    let communicator = by.lock();
-    let mean = own.get(0)?.copy()?;
+pub(crate) fn shared(
+    local: &Tensor,
+    eps: f64,
+    communicator: &super::nccl::SharedCommunicator,
+) -> Result<Tensor> {
+    let (gpu, number_type) = (Gpu::of(local.device())?, NumberType::of(local.dtype())?);
+    let communicator = communicator.lock();
+    let mean = local.get(0)?.copy()?;
     communicator.average_now(&mean)?;
     let channels = mean.elem_count();
-    let variance = empty(channels, own.dtype(), own.device())?;
+    let variance = empty(channels, local.dtype(), local.device())?;
     launch!(
         gpu,
-        numbers,
+        number_type,
         "variance_about",
-        Shape::flat(channels),
-        address(own)?,
+        LaunchShape::linear(channels),
+        address(local)?,
         address(&mean)?,
         address(&variance)?,
         channels as u32
@@ -75,16 +80,16 @@ pub(crate) fn shared(own: &Tensor, eps: f64, by: &super::nccl::Shared) -> Result
     running(&mean, &variance, eps)
 }
 
-/// Statistics `[3, C]` of running averages.
+/// Returns statistics `[3, C]` that consist of running averages.
 pub(crate) fn running(mean: &Tensor, variance: &Tensor, eps: f64) -> Result<Tensor> {
-    let (gpu, numbers) = (Gpu::of(mean.device())?, Numbers::of(mean.dtype())?);
+    let (gpu, number_type) = (Gpu::of(mean.device())?, NumberType::of(mean.dtype())?);
     let channels = mean.elem_count();
     let statistics = empty((3, channels), mean.dtype(), mean.device())?;
     launch!(
         gpu,
-        numbers,
+        number_type,
         "running_statistics",
-        Shape::flat(channels),
+        LaunchShape::linear(channels),
         address(mean)?,
         address(variance)?,
         address(&statistics)?,
@@ -94,40 +99,41 @@ pub(crate) fn running(mean: &Tensor, variance: &Tensor, eps: f64) -> Result<Tens
     Ok(statistics)
 }
 
-/// Moves running averages towards `statistics`, in place.
+/// Updates running averages with a batch's `statistics`, in place. `correction` makes the batch's
+/// variance unbiased.
 pub(crate) fn update_running(
     statistics: &Tensor,
     [mean, variance]: [&Tensor; 2],
     momentum: f64,
     correction: f64,
 ) -> Result<()> {
-    let (gpu, numbers) = (Gpu::of(mean.device())?, Numbers::of(mean.dtype())?);
+    let (gpu, number_type) = (Gpu::of(mean.device())?, NumberType::of(mean.dtype())?);
     let channels = mean.elem_count();
     launch!(
         gpu,
-        numbers,
+        number_type,
         "update_running",
-        Shape::flat(channels),
+        LaunchShape::linear(channels),
         address(statistics)?,
         address(mean)?,
         address(variance)?,
         channels as u32,
-        numbers.scalar(momentum),
-        numbers.scalar(correction)
+        number_type.scalar(momentum),
+        number_type.scalar(correction)
     );
     Ok(())
 }
 
-/// Statistics, weight and bias.
+/// A batch norm with an activation.
 pub(crate) struct Norm<'a> {
     pub(crate) statistics: Tensor,
     pub(crate) weight: &'a Tensor,
     pub(crate) bias: &'a Tensor,
-    /// The activation's factor of negative values.
+    /// Slope of the activation for negative values; 1 is no activation.
     pub(crate) slope: f64,
-    /// What the statistics are shared by.
+    /// Communicator of the ranks that share the statistics.
     #[cfg(feature = "nccl")]
-    pub(crate) shared: Option<super::nccl::Shared>,
+    pub(crate) shared: Option<super::nccl::SharedCommunicator>,
 }
 
 impl Norm<'_> {
@@ -135,20 +141,20 @@ impl Norm<'_> {
         Ok([address(&self.statistics)?, address(self.weight)?, address(self.bias)?])
     }
 
-    /// `activation(norm(x) + residual)`.
+    /// Returns `activation(norm(x) + residual)`.
     pub(crate) fn apply(&self, x: &Tensor, residual: Option<&Tensor>) -> Result<Tensor> {
-        let (gpu, numbers) = (Gpu::of(x.device())?, Numbers::of(x.dtype())?);
+        let (gpu, number_type) = (Gpu::of(x.device())?, NumberType::of(x.dtype())?);
         let (count, channels) = rows(x)?;
         let y = empty(x.shape(), x.dtype(), x.device())?;
         let from = address(x)?;
         let added = residual.map_or(Ok(0), address)?;
-        let width = width(channels, numbers.wide(), &[from, added]);
-        let layout = Rows::new(count, channels, width, FLOWING);
+        let width = width(channels, number_type.wide(), &[from, added]);
+        let layout = RowLayout::new(count, channels, width, MAP_BLOCKS);
         let [statistics, weight, bias] = self.addresses()?;
-        let name = Numbers::variant(width, "normalised_single", "normalised_wide");
+        let name = NumberType::variant(width, "normalized_single", "normalized_wide");
         launch!(
             gpu,
-            numbers,
+            number_type,
             name,
             layout.shape(),
             from,
@@ -159,39 +165,39 @@ impl Norm<'_> {
             bias,
             count as u64,
             channels as u32,
-            numbers.scalar(self.slope)
+            number_type.scalar(self.slope)
         );
         Ok(y)
     }
 
-    /// The gradients of input, weight and bias, and of the residual where there was one: then
-    /// `y` is the output. `from_batch`: the statistics are those of `x`.
+    /// Computes the gradients of input, weight and bias, and of the residual if there was one: then
+    /// `y` is the output. `is_batch_statistics` says that the statistics are those of `x`.
     pub(crate) fn gradients(
         &self,
         x: &Tensor,
         y: Option<&Tensor>,
         dy: &Tensor,
-        from_batch: bool,
+        is_batch_statistics: bool,
     ) -> Result<Gradients> {
-        let (gpu, numbers) = (Gpu::of(x.device())?, Numbers::of(x.dtype())?);
+        let (gpu, number_type) = (Gpu::of(x.device())?, NumberType::of(x.dtype())?);
         let (count, channels) = rows(x)?;
         let device = x.device();
         let like_x = || empty(x.shape(), x.dtype(), device);
-        let vector = || empty(channels, numbers.real(), device);
+        let vector = || empty(channels, number_type.real(), device);
         // Without an activation the residual's gradient is the output's.
         let residual = (y.is_some() && self.slope != 1.0).then(like_x).transpose()?;
         let (dx, dweight, dbias) = (like_x()?, vector()?, vector()?);
         let (from, slopes) = (address(x)?, address(dy)?);
         let signs = y.map_or(Ok(0), address)?;
-        let width = width(channels, numbers.wide(), &[from, slopes, signs]);
+        let width = width(channels, number_type.wide(), &[from, slopes, signs]);
         let [statistics, weight, bias] = self.addresses()?;
 
-        let layout = Rows::new(count, channels, width, SUMMING);
-        let partial = empty((layout.chunks, 2, channels), numbers.real(), device)?;
-        let name = Numbers::variant(width, "norm_sums_single", "norm_sums_wide");
+        let layout = RowLayout::new(count, channels, width, SUM_BLOCKS);
+        let partial = empty((layout.chunks, 2, channels), number_type.real(), device)?;
+        let name = NumberType::variant(width, "norm_sums_single", "norm_sums_wide");
         launch!(
             gpu,
-            numbers,
+            number_type,
             name,
             layout.shape(),
             from,
@@ -204,21 +210,21 @@ impl Norm<'_> {
             address(&partial)?,
             count as u64,
             channels as u32,
-            numbers.scalar(self.slope)
+            number_type.scalar(self.slope)
         );
         launch!(
             gpu,
-            numbers,
+            number_type,
             "norm_sums_total",
-            Shape::totals(channels),
+            LaunchShape::channel_totals(channels),
             address(&partial)?,
             address(&dweight)?,
             address(&dbias)?,
             layout.chunks as u32,
             channels as u32
         );
-        // Images of all ranks have a part in the statistics. The parameters' gradients would
-        // become these averages later on.
+        // The statistics depend on the images of all ranks, so that their gradients need the sums
+        // of all ranks. For weight and bias, these averages are taken before those of all gradients.
         #[cfg(feature = "nccl")]
         if let Some(shared) = &self.shared {
             let communicator = shared.lock();
@@ -226,17 +232,17 @@ impl Norm<'_> {
             communicator.average_now(&dbias)?;
         }
 
-        let layout = Rows::new(count, channels, width, FLOWING);
-        let share = if from_batch { 1.0 / count as f64 } else { 0.0 };
-        // The residual's gradient is past the activation.
+        let layout = RowLayout::new(count, channels, width, MAP_BLOCKS);
+        let share = if is_batch_statistics { 1.0 / count as f64 } else { 0.0 };
+        // The residual's gradient has passed the activation already.
         let (slopes, slope) = match &residual {
             Some(residual) => (address(residual)?, 1.0),
             None => (slopes, self.slope),
         };
-        let name = Numbers::variant(width, "norm_gradient_single", "norm_gradient_wide");
+        let name = NumberType::variant(width, "norm_gradient_single", "norm_gradient_wide");
         launch!(
             gpu,
-            numbers,
+            number_type,
             name,
             layout.shape(),
             from,
@@ -249,23 +255,23 @@ impl Norm<'_> {
             address(&dbias)?,
             count as u64,
             channels as u32,
-            numbers.scalar(slope),
-            numbers.scalar(share)
+            number_type.scalar(slope),
+            number_type.scalar(share)
         );
         Ok(Gradients { dx, dweight, dbias, residual })
     }
 }
 
-/// What [`Norm::gradients`] gives.
+/// Gradients that [`Norm::gradients`] computes.
 pub(crate) struct Gradients {
     pub(crate) dx: Tensor,
     pub(crate) dweight: Tensor,
     pub(crate) dbias: Tensor,
-    /// Where it is not that of the output.
+    /// Gradient of the residual; `None` if it is the output's.
     pub(crate) residual: Option<Tensor>,
 }
 
-/// `statistics [3, C]` read back.
+/// Copies `statistics [3, C]` to the CPU.
 pub(crate) fn read(statistics: &Tensor) -> Result<Vec<Vec<f64>>> {
     let host = statistics.to_device(&candle_core::Device::Cpu)?;
     host.to_dtype(DType::F64)?.to_vec2()

@@ -4,17 +4,17 @@ use candle_core::{DType, Result, Tensor};
 
 use super::dnn::{Direction, Format, Key};
 use super::layout::{add_to_rows, to_channels_last, to_planes};
-use super::{Gpu, Numbers, address, empty, launch};
+use super::{Gpu, NumberType, address, empty, launch};
 use crate::cpu::conv::Geometry;
-use crate::launch::{Rows, Shape};
+use crate::launch::{LaunchShape, RowLayout};
 
-/// A kernel `[O, C, kh, kw]` as convolutions of images of `dtype` take it: `[O, kh, kw, C]`.
+/// Converts a kernel `[O, C, kh, kw]` to `[O, kh, kw, C]` of `dtype`, the type of the images.
 pub(crate) fn packed(kernel: &Tensor, dtype: DType) -> Result<Tensor> {
     to_channels_last(kernel, dtype)
 }
 
-/// Computes what `direction` gives: of images, packed kernel and outputs, the one that is `None`
-/// in `arguments`.
+/// Computes the one of images, packed kernel and outputs that is `None` in `arguments`, as
+/// `direction` says.
 fn convolve(
     g: &Geometry,
     direction: Direction,
@@ -25,7 +25,7 @@ fn convolve(
         candle_core::bail!("conv2d: no arguments")
     };
     let gpu = Gpu::of(device)?;
-    let key = Key::new(direction, Numbers::of(dtype)?, g);
+    let key = Key::new(direction, NumberType::of(dtype)?, g);
     let shapes = key.sizes().map(|[a, c, h, w]| [a, h, w, c]);
     let mut tensors = Vec::with_capacity(3);
     for (argument, shape) in arguments.into_iter().zip(shapes) {
@@ -59,7 +59,7 @@ fn convolve(
     to_channels_last(&planes[written], dtype)
 }
 
-/// Outputs of images `[B, H, W, C]` by a packed kernel.
+/// Returns the convolution of images `[B, H, W, C]` with a packed kernel.
 pub(crate) fn forward(
     g: &Geometry,
     x: &Tensor,
@@ -73,28 +73,28 @@ pub(crate) fn forward(
     Ok(y)
 }
 
-/// The gradient of the images.
+/// Returns the gradient of the images.
 pub(crate) fn input_gradient(g: &Geometry, dy: &Tensor, packed: &Tensor) -> Result<Tensor> {
     convolve(g, Direction::Images, [None, Some(packed), Some(dy)], dy.dtype())
 }
 
-/// The gradient of the kernel `[O, C, kh, kw]`, in the type that parameters have.
+/// Returns the gradient of the kernel `[O, C, kh, kw]`, in the type of parameters.
 pub(crate) fn kernel_gradient(g: &Geometry, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
     let packed = convolve(g, Direction::Kernel, [Some(x), None, Some(dy)], dy.dtype())?;
-    to_planes(&packed, Numbers::of(dy.dtype())?.real())
+    to_planes(&packed, NumberType::of(dy.dtype())?.real())
 }
 
-/// Sums over all but the channels of `x [B, H, W, C]`.
+/// Returns the sums of each channel of `x [B, H, W, C]`, `[C]`.
 pub(crate) fn channel_sums(x: &Tensor) -> Result<Tensor> {
     let (batch, height, width, channels) = x.dims4()?;
-    let (gpu, numbers) = (Gpu::of(x.device())?, Numbers::of(x.dtype())?);
+    let (gpu, number_type) = (Gpu::of(x.device())?, NumberType::of(x.dtype())?);
     let count = batch * height * width;
-    let rows = Rows::new(count, channels, 1, 1024);
-    let partial = empty((rows.chunks, 2, channels), numbers.real(), x.device())?;
-    let sums = empty(channels, numbers.real(), x.device())?;
+    let rows = RowLayout::new(count, channels, 1, 1024);
+    let partial = empty((rows.chunks, 2, channels), number_type.real(), x.device())?;
+    let sums = empty(channels, number_type.real(), x.device())?;
     launch!(
         gpu,
-        numbers,
+        number_type,
         "channel_sums",
         rows.shape(),
         address(x)?,
@@ -104,9 +104,9 @@ pub(crate) fn channel_sums(x: &Tensor) -> Result<Tensor> {
     );
     launch!(
         gpu,
-        numbers,
+        number_type,
         "channel_sums_total",
-        Shape::totals(channels),
+        LaunchShape::channel_totals(channels),
         address(&partial)?,
         address(&sums)?,
         rows.chunks as u32,

@@ -1,4 +1,4 @@
-//! A GPU, with what is kept for as long as the program runs.
+//! GPUs, and what is kept for each as long as the program runs: compiled kernels, cuDNN's plans.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,9 +10,9 @@ use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaStream};
 use cudarc::nvrtc::{CompileError, CompileOptions, compile_ptx_with_opts};
 
 use super::dnn::Dnn;
-use super::numbers::Numbers;
+use super::number_type::NumberType;
 
-/// One program; the order matters.
+/// Sources of all kernels, which are compiled as one; the header comes first.
 const SOURCES: [&str; 9] = [
     include_str!("kernels/numbers.cuh"),
     include_str!("kernels/layout.cu"),
@@ -27,17 +27,18 @@ const SOURCES: [&str; 9] = [
 
 static TF32: AtomicBool = AtomicBool::new(false);
 
-/// Whether `f32` convolutions and products may round their factors to 10 bits of mantissa (TF32),
-/// several times faster on GPUs since Ampere. Off until asked for.
+/// Sets whether `f32` convolutions and matrix products may round their factors to 10 bits of
+/// mantissa (TF32), which is several times faster on GPUs since Ampere. Off by default.
 pub fn allow_tf32(is_allowed: bool) {
     TF32.store(is_allowed, Ordering::Relaxed);
     candle_core::cuda_backend::set_gemm_reduced_precision_f32(is_allowed);
 }
 
-/// The GPU number `ordinal`, the same at every call: what is compiled and measured for it is kept.
+/// Opens the GPU number `ordinal`, counted from 0. Every call returns the same device, so that
+/// compiled kernels and measured algorithms are reused.
 ///
 /// # Errors
-/// No driver, no such GPU, or a context that cannot be made.
+/// No driver, no such GPU, or a context that cannot be created.
 pub fn open(ordinal: usize) -> Result<Device> {
     static OPEN: Mutex<Vec<(usize, Device)>> = Mutex::new(Vec::new());
     let mut all = lock(&OPEN);
@@ -56,8 +57,8 @@ pub fn open(ordinal: usize) -> Result<Device> {
     }
     let device = Device::new_cuda_with_stream(ordinal)?;
     if let Device::Cuda(cuda) = &device {
-        // SAFETY: all work goes to the device's one stream, but for copies whose events are
-        // waited for by hand.
+        // SAFETY: all work is on the device's one stream, except for copies and NCCL's work, which
+        // wait for events explicitly.
         unsafe { cuda.disable_event_tracking() };
         keep_freed_memory(cuda)?;
     }
@@ -65,7 +66,7 @@ pub fn open(ordinal: usize) -> Result<Device> {
     Ok(device)
 }
 
-/// What the GPU number `ordinal` calls itself.
+/// Returns the name of the GPU number `ordinal`.
 ///
 /// # Errors
 /// No driver, no such GPU.
@@ -74,7 +75,8 @@ pub fn name(ordinal: usize) -> Result<String> {
     context.name().map_err(Error::wrap)
 }
 
-/// Has the driver's pool keep what is freed, instead of giving it back whenever the host waits.
+/// Makes the driver's memory pool keep freed memory, instead of releasing it whenever the host
+/// waits.
 fn keep_freed_memory(device: &CudaDevice) -> Result<()> {
     use cudarc::driver::sys;
     let context = device.cuda_stream().context().clone();
@@ -83,7 +85,7 @@ fn keep_freed_memory(device: &CudaDevice) -> Result<()> {
     }
     let mut pool = std::ptr::null_mut();
     let mut threshold = u64::MAX;
-    // SAFETY: both calls write only to what is passed.
+    // SAFETY: both calls write only to `pool`, and read `threshold`, which outlives them.
     unsafe {
         sys::cuDeviceGetDefaultMemPool(&mut pool, context.cu_device())
             .result()
@@ -94,10 +96,10 @@ fn keep_freed_memory(device: &CudaDevice) -> Result<()> {
     }
 }
 
-/// What is made once for each device.
+/// Stream, compiled kernels and cuDNN's plans of one device.
 pub(crate) struct Gpu {
     stream: Arc<CudaStream>,
-    modules: Mutex<HashMap<Numbers, Module>>,
+    modules: Mutex<HashMap<NumberType, Module>>,
     dnn: Mutex<Dnn>,
 }
 
@@ -111,7 +113,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Gpu {
-    /// What belongs to a device.
+    /// Returns the `Gpu` of a device; it is created at the first call.
     ///
     /// # Errors
     /// A device that is no GPU, or cuDNN missing.
@@ -147,16 +149,20 @@ impl Gpu {
         TF32.load(Ordering::Relaxed)
     }
 
-    /// A kernel for one number type.
+    /// Returns the kernel `name` for one number type.
     ///
     /// # Errors
-    /// Sources that NVRTC refuses, a name that they lack.
-    pub(crate) fn function(&self, numbers: Numbers, name: &'static str) -> Result<CudaFunction> {
+    /// NVRTC refuses the sources, or they have no kernel of this name.
+    pub(crate) fn function(
+        &self,
+        number_type: NumberType,
+        name: &'static str,
+    ) -> Result<CudaFunction> {
         let mut modules = lock(&self.modules);
-        let module = match modules.entry(numbers) {
+        let module = match modules.entry(number_type) {
             std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::hash_map::Entry::Vacant(entry) => {
-                let module = self.compile(numbers)?;
+                let module = self.compile(number_type)?;
                 entry.insert(Module { module, functions: HashMap::new() })
             }
         };
@@ -168,10 +174,10 @@ impl Gpu {
         Ok(function)
     }
 
-    fn compile(&self, numbers: Numbers) -> Result<Arc<CudaModule>> {
+    fn compile(&self, number_type: NumberType) -> Result<Arc<CudaModule>> {
         let context = self.stream.context();
         let (major, minor) = context.compute_capability().map_err(Error::wrap)?;
-        let bits = 8 * numbers.dtype().size_in_bytes();
+        let bits = 8 * number_type.dtype().size_in_bytes();
         let source = format!("#define NUMBER_BITS {bits}\n{}", SOURCES.concat());
         let options = CompileOptions {
             options: vec![

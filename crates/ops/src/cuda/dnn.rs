@@ -1,4 +1,5 @@
-//! Convolutions by cuDNN, each with the algorithm that was fastest when its sizes first came.
+//! Convolutions by cuDNN. When a convolution's sizes first occur, its algorithms are timed; the
+//! fastest is used from then on.
 
 use std::collections::HashMap;
 use std::ffi::c_void;
@@ -9,12 +10,12 @@ use cudarc::cudnn::{CudnnError, result, sys};
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
 
 use super::Gpu;
-use super::Numbers;
+use super::NumberType;
 
 pub(crate) use crate::cudnn_plan::{Direction, Format, Key};
 
-/// Bytes that an algorithm may take beside its arguments.
-const MOST_WORKSPACE: usize = 1 << 30;
+/// Most bytes of workspace that an algorithm may use.
+const MAX_WORKSPACE: usize = 1 << 30;
 
 /// cuDNN for one device.
 pub(crate) struct Dnn {
@@ -24,10 +25,11 @@ pub(crate) struct Dnn {
     workspace: Option<CudaSlice<u8>>,
 }
 
-// SAFETY: the handle is used by one thread at a time, behind a mutex.
+// SAFETY: cuDNN lets any thread use a handle, one at a time; `Gpu` keeps it behind a mutex.
 unsafe impl Send for Dnn {}
 
-/// Sizes as cuDNN takes them, and the chosen algorithm. Kept as long as the program runs.
+/// cuDNN's descriptors of a convolution, and the chosen algorithm. Kept as long as the program
+/// runs.
 struct Plan {
     images: sys::cudnnTensorDescriptor_t,
     outputs: sys::cudnnTensorDescriptor_t,
@@ -45,7 +47,7 @@ enum Algorithm {
     Kernel(sys::cudnnConvolutionBwdFilterAlgo_t),
 }
 
-/// What an algorithm was found to take.
+/// An algorithm with its time and workspace.
 struct Found {
     algorithm: Algorithm,
     math: sys::cudnnMathType_t,
@@ -53,7 +55,7 @@ struct Found {
     workspace: usize,
 }
 
-/// The addresses of images, kernel and outputs, one of which is written.
+/// Addresses of images, kernel and outputs, one of which is written.
 pub(crate) type Arguments = [u64; 3];
 
 fn wrap(error: CudnnError) -> Error {
@@ -61,19 +63,22 @@ fn wrap(error: CudnnError) -> Error {
 }
 
 impl Dnn {
+    /// Starts cuDNN on a stream.
+    ///
     /// # Errors
     /// cuDNN does not start.
     pub(crate) fn new(stream: &Arc<CudaStream>) -> Result<Self> {
         stream.context().bind_to_thread().map_err(Error::wrap)?;
         let handle = result::create_handle().map_err(wrap)?;
-        // SAFETY: handle and stream are alive.
+        // SAFETY: handle and stream are valid.
         unsafe { result::set_stream(handle, stream.cu_stream().cast()) }.map_err(wrap)?;
         Ok(Self { handle, stream: Arc::clone(stream), plans: HashMap::new(), workspace: None })
     }
 
-    /// The layout in which [`run`](Self::run) wants its arguments.
+    /// Returns the layout in which [`run`](Self::run) takes its arguments.
     ///
-    /// The first call for a key measures with them, and so writes to what is to be written.
+    /// The first call for a key times algorithms with `arguments`, and so writes to the one that is
+    /// to be computed.
     ///
     /// # Errors
     /// No algorithm for these sizes.
@@ -91,47 +96,48 @@ impl Dnn {
             let mut plan = describe(key, format).map_err(wrap)?;
             let limit = self.limit();
             let workspace = self.reserve(limit)?;
-            // Of sizes alone, so wrongly ordered numbers do no harm.
+            // Times depend on sizes alone, so that `arguments` may be in the other layout.
             match find(self.handle, &plan, key.direction, arguments, (workspace, limit)) {
                 Ok(Some(found)) => {
                     let convolution = plan.convolution;
-                    // SAFETY: the descriptor is alive.
+                    // SAFETY: the descriptor is valid.
                     unsafe { result::set_convolution_math_type(convolution, found.math) }
                         .map_err(wrap)?;
                     plan.algorithm = found.algorithm;
                     plan.workspace = found.workspace;
                     return Ok(plan);
                 }
-                Ok(None) => refusal = "no algorithm repeats its results".to_owned(),
+                Ok(None) => refusal = "no deterministic algorithm".to_owned(),
                 Err(e) => refusal = format!("{e:?}"),
             }
         }
         bail!("cuDNN: {refusal} ({key:?})")
     }
 
-    /// Workspace to offer while algorithms are measured: a quarter of what is free at most.
+    /// Returns the bytes of workspace while algorithms are timed: at most a quarter of the free
+    /// memory.
     fn limit(&self) -> usize {
         let free = self.stream.context().mem_get_info().map_or(0, |(free, _)| free);
         let held = self.workspace.as_ref().map_or(0, CudaSlice::len);
-        MOST_WORKSPACE.min(free / 4).max(held)
+        MAX_WORKSPACE.min(free / 4).max(held)
     }
 
-    /// The address of `bytes` that no other call uses.
+    /// Returns the address of at least `bytes` of workspace.
     fn reserve(&mut self, bytes: usize) -> Result<u64> {
         if self.workspace.as_ref().is_none_or(|held| held.len() < bytes) {
-            // What was held is freed on the stream, behind those who use it.
+            // The stream frees the old workspace after the convolutions that use it.
             self.workspace = None;
-            // SAFETY: whoever takes it writes before reading.
+            // SAFETY: cuDNN writes to a workspace before it reads from it.
             let fresh = unsafe { self.stream.alloc::<u8>(bytes.max(1)) }.map_err(Error::wrap)?;
             self.workspace = Some(fresh);
         }
         Ok(self.workspace.as_ref().map_or(0, |held| held.device_ptr(&self.stream).0))
     }
 
-    /// Writes the argument that the direction gives, from the two others.
+    /// Computes the argument that the key's direction says from the two others.
     ///
     /// # Errors
-    /// A key that [`format`](Self::format) has not seen; whatever cuDNN refuses.
+    /// A key that was not passed to [`format`](Self::format) before; cuDNN's errors.
     pub(crate) fn run(&mut self, key: &Key, [images, kernel, outputs]: Arguments) -> Result<()> {
         let Some(bytes) = self.plans.get(key).map(|plan| plan.workspace) else {
             bail!("cuDNN: no plan for {key:?}")
@@ -139,13 +145,13 @@ impl Dnn {
         let workspace = self.reserve(bytes)? as *mut c_void;
         let plan = &self.plans[key];
         let (one, zero) = ([1f32, 0.0], [1f64, 0.0]);
-        let (alpha, beta): (*const c_void, *const c_void) = match key.numbers {
-            Numbers::Double => ((&raw const zero[0]).cast(), (&raw const zero[1]).cast()),
+        let (alpha, beta): (*const c_void, *const c_void) = match key.number_type {
+            NumberType::F64 => ((&raw const zero[0]).cast(), (&raw const zero[1]).cast()),
             _ => ((&raw const one[0]).cast(), (&raw const one[1]).cast()),
         };
         let (x, w, y) = (images as *mut c_void, kernel as *mut c_void, outputs as *mut c_void);
         let handle = self.handle;
-        // SAFETY: descriptors are alive, addresses are of as much memory as they describe.
+        // SAFETY: descriptors are valid, and at each address lies as much memory as they describe.
         unsafe {
             match plan.algorithm {
                 Algorithm::Forward(algorithm) => result::convolution_forward(
@@ -199,16 +205,16 @@ impl Dnn {
     }
 }
 
-/// Descriptors of a convolution, without an algorithm yet.
+/// Creates the descriptors of a convolution; the algorithm is yet to be chosen.
 fn describe(key: &Key, format: Format) -> std::result::Result<Plan, CudnnError> {
     use sys::cudnnConvolutionMode_t::CUDNN_CROSS_CORRELATION;
-    let numbers = match key.numbers {
-        Numbers::Double => sys::cudnnDataType_t::CUDNN_DATA_DOUBLE,
-        Numbers::Single => sys::cudnnDataType_t::CUDNN_DATA_FLOAT,
-        Numbers::Brain => sys::cudnnDataType_t::CUDNN_DATA_BFLOAT16,
+    let number_type = match key.number_type {
+        NumberType::F64 => sys::cudnnDataType_t::CUDNN_DATA_DOUBLE,
+        NumberType::F32 => sys::cudnnDataType_t::CUDNN_DATA_FLOAT,
+        NumberType::BF16 => sys::cudnnDataType_t::CUDNN_DATA_BFLOAT16,
     };
-    let sums = match key.numbers {
-        Numbers::Double => sys::cudnnDataType_t::CUDNN_DATA_DOUBLE,
+    let sums = match key.number_type {
+        NumberType::F64 => sys::cudnnDataType_t::CUDNN_DATA_DOUBLE,
         _ => sys::cudnnDataType_t::CUDNN_DATA_FLOAT,
     };
     let layout = match format {
@@ -219,11 +225,11 @@ fn describe(key: &Key, format: Format) -> std::result::Result<Plan, CudnnError> 
     // SAFETY: each descriptor is created before it is set.
     unsafe {
         let x = result::create_tensor_descriptor()?;
-        result::set_tensor4d_descriptor(x, layout, numbers, images)?;
+        result::set_tensor4d_descriptor(x, layout, number_type, images)?;
         let y = result::create_tensor_descriptor()?;
-        result::set_tensor4d_descriptor(y, layout, numbers, outputs)?;
+        result::set_tensor4d_descriptor(y, layout, number_type, outputs)?;
         let w = result::create_filter_descriptor()?;
-        result::set_filter4d_descriptor(w, numbers, layout, kernel)?;
+        result::set_filter4d_descriptor(w, number_type, layout, kernel)?;
         let convolution = result::create_convolution_descriptor()?;
         let (padding, stride) = (key.padding as i32, key.stride as i32);
         result::set_convolution2d_descriptor(
@@ -237,9 +243,9 @@ fn describe(key: &Key, format: Format) -> std::result::Result<Plan, CudnnError> 
             CUDNN_CROSS_CORRELATION,
             sums,
         )?;
-        let math = match (key.numbers, key.allows_tf32) {
-            (Numbers::Single, false) => sys::cudnnMathType_t::CUDNN_FMA_MATH,
-            (Numbers::Double, _) => sys::cudnnMathType_t::CUDNN_DEFAULT_MATH,
+        let math = match (key.number_type, key.allows_tf32) {
+            (NumberType::F32, false) => sys::cudnnMathType_t::CUDNN_FMA_MATH,
+            (NumberType::F64, _) => sys::cudnnMathType_t::CUDNN_DEFAULT_MATH,
             _ => sys::cudnnMathType_t::CUDNN_TENSOR_OP_MATH,
         };
         result::set_convolution_math_type(convolution, math)?;
@@ -256,7 +262,8 @@ fn describe(key: &Key, format: Format) -> std::result::Result<Plan, CudnnError> 
     }
 }
 
-/// The fastest algorithm whose results repeat.
+/// Times all algorithms and returns the fastest of those that are deterministic and fit in the
+/// workspace.
 fn find(
     handle: sys::cudnnHandle_t,
     plan: &Plan,
@@ -264,22 +271,22 @@ fn find(
     [images, kernel, outputs]: Arguments,
     (workspace, bytes): (u64, usize),
 ) -> std::result::Result<Option<Found>, CudnnError> {
-    /// As many as cuDNN has of any kind.
-    const MOST: usize = 16;
+    /// More algorithms than cuDNN has for any direction.
+    const MAX_ALGORITHMS: usize = 16;
     let (x, w, y) = (images as *mut c_void, kernel as *mut c_void, outputs as *mut c_void);
     let workspace = workspace as *mut c_void;
-    let (wanted, mut count) = (MOST as i32, 0);
+    let (wanted, mut count) = (MAX_ALGORITHMS as i32, 0);
     macro_rules! found {
         ($call:expr, $results:ident, $algorithm:path) => {{
-            // SAFETY: descriptors are alive, `$results` has room for as many as are wanted.
+            // SAFETY: descriptors are valid, and `$results` has room for as many as are wanted.
             unsafe { $call }.result()?;
-            let results = &$results[..(count.max(0) as usize).min(MOST)];
-            let repeats = results.iter().filter(|found| {
+            let results = &$results[..(count.max(0) as usize).min(MAX_ALGORITHMS)];
+            let usable = results.iter().filter(|found| {
                 found.status == sys::cudnnStatus_t::CUDNN_STATUS_SUCCESS
                     && found.determinism == sys::cudnnDeterminism_t::CUDNN_DETERMINISTIC
                     && found.memory <= bytes
             });
-            let all = repeats.map(|found| Found {
+            let all = usable.map(|found| Found {
                 algorithm: $algorithm(found.algo),
                 math: found.mathType,
                 time: found.time,
@@ -290,8 +297,8 @@ fn find(
     }
     match direction {
         Direction::Forward => {
-            let mut results: [sys::cudnnConvolutionFwdAlgoPerf_t; MOST] =
-                // SAFETY: plain numbers, for which zeros are values.
+            let mut results: [sys::cudnnConvolutionFwdAlgoPerf_t; MAX_ALGORITHMS] =
+                // SAFETY: a struct of plain numbers and enums, for which zeros are valid.
                 unsafe { std::mem::zeroed() };
             found!(
                 sys::cudnnFindConvolutionForwardAlgorithmEx(
@@ -314,7 +321,7 @@ fn find(
             )
         }
         Direction::Images => {
-            let mut results: [sys::cudnnConvolutionBwdDataAlgoPerf_t; MOST] =
+            let mut results: [sys::cudnnConvolutionBwdDataAlgoPerf_t; MAX_ALGORITHMS] =
                 // SAFETY: as above.
                 unsafe { std::mem::zeroed() };
             found!(
@@ -338,7 +345,7 @@ fn find(
             )
         }
         Direction::Kernel => {
-            let mut results: [sys::cudnnConvolutionBwdFilterAlgoPerf_t; MOST] =
+            let mut results: [sys::cudnnConvolutionBwdFilterAlgoPerf_t; MAX_ALGORITHMS] =
                 // SAFETY: as above.
                 unsafe { std::mem::zeroed() };
             found!(
@@ -365,12 +372,12 @@ fn find(
 }
 
 impl Key {
-    /// The key of a convolution as it is asked for now.
+    /// Returns the key of a convolution under the present setting of TF32.
     pub(crate) fn new(
         direction: Direction,
-        numbers: Numbers,
+        number_type: NumberType,
         geometry: &crate::cpu::conv::Geometry,
     ) -> Self {
-        Self::of(direction, numbers, Gpu::allows_tf32(), geometry)
+        Self::of(direction, number_type, Gpu::allows_tf32(), geometry)
     }
 }

@@ -1,14 +1,14 @@
 //! Masks of dropout and DropBlock, drawn on the GPU.
 //!
-//! Each image has a key of ChaCha8: what a `ChaCha8Rng` of that seed draws in turn on the CPU, threads
-//! draw here at once.
+//! Each image has a key of ChaCha8. Threads draw in parallel the numbers that a `ChaCha8Rng` of that
+//! seed draws one after the other on the CPU.
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 
-use super::{Gpu, Numbers, address, empty, launch};
-use crate::launch::{Shape, blocks};
+use super::{Gpu, NumberType, address, empty, launch};
+use crate::launch::{LaunchShape, blocks};
 
-/// The seed of an image's generator.
+/// Seed of an image's random numbers.
 pub type Key = [u8; 32];
 
 fn tensor_of(keys: &[Key], device: &Device) -> Result<Tensor> {
@@ -17,10 +17,11 @@ fn tensor_of(keys: &[Key], device: &Device) -> Result<Tensor> {
     Tensor::from_vec(words, (keys.len(), 8), device)
 }
 
-/// Threads that each draw `at_once` of an image's numbers, an image of the grid's y each.
-fn shape_of(images: usize, per_image: usize, at_once: usize) -> Shape {
-    let x = blocks(per_image.div_ceil(at_once));
-    Shape { grid: (x, images as u32, 1), block: (256, 1, 1) }
+/// Returns a grid with an image per y, in which each thread draws `per_thread` of the image's
+/// numbers.
+fn shape_of(images: usize, per_image: usize, per_thread: usize) -> LaunchShape {
+    let x = blocks(per_image.div_ceil(per_thread));
+    LaunchShape { grid: (x, images as u32, 1), block: (256, 1, 1) }
 }
 
 fn check([images, channels, height, width]: [usize; 4], keys: &[Key], size: usize) -> Result<()> {
@@ -35,11 +36,11 @@ fn check([images, channels, height, width]: [usize; 4], keys: &[Key], size: usiz
     Ok(())
 }
 
-/// A mask `[B, C, H, W]` that is 0 with probability `rate`, else `1 / (1 - rate)`: an image draws a
-/// uniform `f32` for each of its values in turn.
+/// Draws a mask `[B, C, H, W]` of dropout, which is 0 with probability `rate`, else
+/// `1 / (1 - rate)`. A uniform `f32` is drawn for each value of an image, in order.
 ///
 /// # Errors
-/// Other than a key an image, no image; a number type that kernels do not take; no memory.
+/// No image; not one key per image; a number type other than `f32`, `f64` and `bf16`; out of memory.
 pub fn units(
     keys: &[Key],
     shape: [usize; 4],
@@ -48,13 +49,13 @@ pub fn units(
     device: &Device,
 ) -> Result<Tensor> {
     check(shape, keys, 1)?;
-    let (gpu, numbers) = (Gpu::of(device)?, Numbers::of(dtype)?);
+    let (gpu, number_type) = (Gpu::of(device)?, NumberType::of(dtype)?);
     let [images, channels, height, width] = shape;
     let per_image = channels * height * width;
     let (mask, keys) = (empty(&shape[..], dtype, device)?, tensor_of(keys, device)?);
     launch!(
         gpu,
-        numbers,
+        number_type,
         "drop_units",
         shape_of(images, per_image, 16),
         address(&keys)?,
@@ -66,9 +67,9 @@ pub fn units(
     Ok(mask)
 }
 
-/// A mask `[B, C, H, W]` of squares of `size` that are 0, and a factor elsewhere that keeps the mean of
-/// all: an image draws a uniform `f64` for each place in turn at which a square may begin, which is
-/// below `gamma` if one does.
+/// Draws a mask `[B, C, H, W]` of DropBlock (Ghiasi et al., 2018): squares of `size` pixels are 0,
+/// all else is a factor that makes the mean 1. A uniform `f64` is drawn for each position at which a
+/// square may begin, in order; one begins where it is below `gamma`.
 ///
 /// # Errors
 /// As [`units`], or squares larger than the images.
@@ -81,16 +82,16 @@ pub fn squares(
     device: &Device,
 ) -> Result<Tensor> {
     check(shape, keys, size)?;
-    let (gpu, numbers) = (Gpu::of(device)?, Numbers::of(dtype)?);
+    let (gpu, number_type) = (Gpu::of(device)?, NumberType::of(dtype)?);
     let [images, channels, height, width] = shape;
     let per_image = channels * (height - size + 1) * (width - size + 1);
     let (mask, keys) = (empty(&shape[..], dtype, device)?, tensor_of(keys, device)?);
     let corners = empty((images, per_image), DType::U8, device)?;
-    let whole = empty(mask.elem_count(), DType::U8, device)?;
-    let kept = Tensor::zeros(1, DType::U32, device)?;
+    let uncovered = empty(mask.elem_count(), DType::U8, device)?;
+    let uncovered_count = Tensor::zeros(1, DType::U32, device)?;
     launch!(
         gpu,
-        numbers,
+        number_type,
         "drop_corners",
         shape_of(images, per_image, 8),
         address(&keys)?,
@@ -101,12 +102,12 @@ pub fn squares(
     let count = mask.elem_count();
     launch!(
         gpu,
-        numbers,
+        number_type,
         "drop_squares",
-        Shape::flat(count),
+        LaunchShape::linear(count),
         address(&corners)?,
-        address(&whole)?,
-        address(&kept)?,
+        address(&uncovered)?,
+        address(&uncovered_count)?,
         count as u64,
         height as u32,
         width as u32,
@@ -114,11 +115,11 @@ pub fn squares(
     );
     launch!(
         gpu,
-        numbers,
+        number_type,
         "drop_scaled",
-        Shape::flat(count),
-        address(&whole)?,
-        address(&kept)?,
+        LaunchShape::linear(count),
+        address(&uncovered)?,
+        address(&uncovered_count)?,
         address(&mask)?,
         count as u64
     );

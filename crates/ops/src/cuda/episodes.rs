@@ -1,71 +1,71 @@
-//! Classifiers fitted to the support sets of many episodes at once.
+//! Fine-tuning of the classifiers of many episodes at once.
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 use cudarc::driver::DeviceRepr;
 
-use super::{Gpu, Numbers, address, empty, launch};
-use crate::launch::Shape;
+use super::{Gpu, NumberType, address, empty, launch};
+use crate::launch::LaunchShape;
 
-/// Episodes of one shape, on a GPU.
+/// Episodes of equal size, as tensors on a GPU: E episodes of S support and Q query images.
 pub struct Episodes<'a> {
     /// Features of all images, `f32` `[N, D]`.
     pub bank: &'a Tensor,
-    /// The classifiers' first weights, `f32` `[E, way, D]`. A bias is the weight of one more
+    /// Initial weights of the classifiers, `f32` `[E, way, D]`. A bias is the weight of one more
     /// feature, which is always 1.
     pub initial: &'a Tensor,
-    /// Which images are support and which are queries, `u32` `[E, S + Q]`, each less than N.
+    /// Rows of the bank: each episode's support images, then its queries, `u32` `[E, S + Q]`.
     pub rows: &'a Tensor,
-    /// The class of each support image, `u32` `[S]`, each less than `way`.
+    /// Classes of the support images, `u32` `[S]`, each less than `way`.
     pub labels: &'a Tensor,
-    /// How each pass takes the support images, `u32` `[E, P, S]`, each less than S, P ≥ passes.
+    /// Order of the support images in each pass, `u32` `[E, P, S]`, each less than S, P ≥ passes.
     pub order: &'a Tensor,
 }
 
-/// Stochastic gradient descent of a mean cross entropy, as `torch.optim.SGD` has it:
-/// `g = gradient + decay·w`, `v = keep·v + take·g`, `w = w - rate·v`, but `v = g` at first.
+/// Stochastic gradient descent on a mean cross entropy, as in `torch.optim.SGD`:
+/// `g = gradient + decay·w`, `v = keep·v + take·g`, `w = w - rate·v`; the first `v` is `g`.
 #[derive(Clone, Copy, Debug)]
 pub struct Descent {
-    /// How often the support set is gone through.
+    /// Passes over the support set.
     pub passes: usize,
-    /// Support images in one step.
+    /// Support images per step.
     pub batch_size: usize,
-    /// Whether scores are cosines.
-    pub compares_directions: bool,
-    /// The factor on scores.
+    /// Whether scores are cosines rather than inner products.
+    pub is_cosine: bool,
+    /// Factor of the scores.
     pub scale: f64,
-    /// What is taken from the product or cosine at the label.
+    /// Margin subtracted from the inner product or cosine at the label.
     pub margin: f64,
-    /// What is kept of the momentum.
+    /// Momentum: factor of the previous velocity.
     pub keep: f64,
-    /// What is taken of the gradient.
+    /// Factor of the gradient in the velocity: 1 - dampening.
     pub take: f64,
     /// Learning rate.
     pub rate: f64,
-    /// L2 penalty.
+    /// Weight decay (L2 penalty).
     pub decay: f64,
-    /// The least length that anything is divided by.
-    pub shortest: f64,
+    /// Lower bound of the norms that are divided by.
+    pub min_norm: f64,
 }
 
-/// `Descent` of the source.
+/// `Descent` of episodes.cu.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Settings {
-    numbers: [f64; 7],
+    reals: [f64; 7],
     counts: [u32; 3],
 }
 
-// SAFETY: plain numbers, laid out as the kernel's struct.
+// SAFETY: plain numbers, `repr(C)`, with the fields of the kernel's struct in the same order.
 unsafe impl DeviceRepr for Settings {}
 
-/// Fits a classifier to each episode and gives the products `[E, Q, way]` (`f64`) of its weights with
-/// the queries, over the weights' lengths where directions are compared.
+/// Fine-tunes a classifier on each episode's support set. Returns the inner products of its weights
+/// with the queries, divided by the weights' norms if scores are cosines: `f64` `[E, Q, way]`.
 ///
-/// All episodes descend at the same time, a block each, on inner products that take
-/// `8·(S + way + Q)·(S + way)` bytes an episode.
+/// All episodes are trained at the same time, one block each, on inner products that take
+/// `8·(S + way + Q)·(S + way)` bytes per episode.
 ///
 /// # Errors
-/// Tensors that are not contiguous on one GPU, or of other types or shapes; no memory.
+/// Tensors that are not contiguous on one GPU, or of wrong types or shapes; out of memory.
 pub fn adapt(episodes: &Episodes, descent: &Descent) -> Result<Tensor> {
     let Episodes { bank, initial, rows, labels, order } = *episodes;
     let ((count, way, columns), (_, orders, supports)) = (initial.dims3()?, order.dims3()?);
@@ -83,15 +83,15 @@ pub fn adapt(episodes: &Episodes, descent: &Descent) -> Result<Tensor> {
         )
     }
     let device: &Device = bank.device();
-    let (gpu, numbers) = (Gpu::of(device)?, Numbers::Double);
+    let (gpu, number_type) = (Gpu::of(device)?, NumberType::F64);
     let (width, batch) = (supports + way, descent.batch_size.min(supports));
     let products = empty((count, width + queries, width), DType::F64, device)?;
     let sizes = [supports, way, queries].map(|n| n as u32);
     launch!(
         gpu,
-        numbers,
+        number_type,
         "episode_products",
-        Shape { grid: (count as u32, 8, 1), block: (256, 1, 1) },
+        LaunchShape { grid: (count as u32, 8, 1), block: (256, 1, 1) },
         address(bank)?,
         address(initial)?,
         address(rows)?,
@@ -101,19 +101,19 @@ pub fn adapt(episodes: &Episodes, descent: &Descent) -> Result<Tensor> {
         sizes[1],
         sizes[2]
     );
-    let room = way * (3 * (supports + 1) + 1 + batch) + supports;
-    let scratch = empty((count, room), DType::F64, device)?;
+    let scratch_size = way * (3 * (supports + 1) + 1 + batch) + supports;
+    let scratch = empty((count, scratch_size), DType::F64, device)?;
     let scores = empty((count, queries, way), DType::F64, device)?;
-    let Descent { passes, scale, margin, keep, take, rate, decay, shortest, .. } = *descent;
+    let Descent { passes, scale, margin, keep, take, rate, decay, min_norm, .. } = *descent;
     let settings = Settings {
-        numbers: [scale, margin, keep, take, rate, decay, shortest],
-        counts: [passes as u32, batch as u32, u32::from(descent.compares_directions)],
+        reals: [scale, margin, keep, take, rate, decay, min_norm],
+        counts: [passes as u32, batch as u32, u32::from(descent.is_cosine)],
     };
     launch!(
         gpu,
-        numbers,
+        number_type,
         "adapt_episodes",
-        Shape { grid: (count as u32, 1, 1), block: (128, 1, 1) },
+        LaunchShape { grid: (count as u32, 1, 1), block: (128, 1, 1) },
         address(&products)?,
         address(labels)?,
         address(order)?,

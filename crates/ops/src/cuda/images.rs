@@ -1,11 +1,11 @@
-//! Decoded images that are kept on a GPU, and varied there for each batch.
+//! Decoded training images that stay in a GPU's memory and are augmented there for each batch.
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 
-use super::{Gpu, Numbers, address, empty, launch};
-use crate::launch::Shape;
+use super::{Gpu, NumberType, address, empty, launch};
+use crate::launch::LaunchShape;
 
-/// Words of `Picture` in the source.
+/// Words of `ImageParams` in images.cu.
 const WORDS: usize = 12;
 
 /// Images of any sizes in a GPU's memory, as bytes.
@@ -13,7 +13,7 @@ pub struct Images {
     device: Device,
     chunks: Vec<Tensor>,
     images: Vec<Image>,
-    /// `[3, 256]`, what each level of each channel becomes.
+    /// Normalized value of each level of each channel, `[3, 256]`.
     levels: Tensor,
 }
 
@@ -23,38 +23,38 @@ struct Image {
     height: u32,
 }
 
-/// How one image is varied: a crop is resized, then its colours are adjusted, then it may be
-/// mirrored.
+/// Augmentation of one image: a crop is resized, its colors are adjusted, and it may be mirrored.
 #[derive(Clone, Copy, Debug)]
 pub struct AugmentParams {
-    /// Which image, by the order in which they were [added](Images::add).
+    /// Index of the image, in the order in which images were [added](Images::add).
     pub image: usize,
-    /// Rows above the crop and columns to its left.
+    /// First row and column of the crop.
     pub start: [u32; 2],
-    /// Rows and columns of the crop.
+    /// Height and width of the crop.
     pub size: [u32; 2],
-    /// Adjustments in their order, each with its factor.
+    /// Color adjustments, in the order in which they are applied, each with its factor.
     pub adjustments: [(Adjustment, f32); 3],
     /// Whether it is mirrored.
     pub is_mirrored: bool,
 }
 
-/// A change of colours; a factor of 1 changes nothing.
+/// A color adjustment; a factor of 1 changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Adjustment {
-    /// Whatever the factor.
+    /// No change, whatever the factor.
     Nothing,
-    /// A blend with black.
+    /// Blends the image with black.
     Brightness,
-    /// A blend with the image's mean grey.
+    /// Blends the image with its mean gray level.
     Contrast,
-    /// A blend of each pixel with its grey.
+    /// Blends each pixel with its gray level.
     Saturation,
 }
 
 impl Images {
-    /// None yet. `levels` `[3 · 256]` holds the normalized value of each level of each channel.
+    /// Creates an empty set of images. `levels` `[3 · 256]` are the normalized values of each level
+    /// of each channel.
     ///
     /// # Errors
     /// A device that is no GPU.
@@ -64,11 +64,11 @@ impl Images {
         Ok(Self { device: device.clone(), chunks: Vec::new(), images: Vec::new(), levels })
     }
 
-    /// Adds images of these widths and heights, whose samples follow one another in `samples`,
-    /// each row-major `[height, width, 3]`.
+    /// Adds images of these widths and heights; `samples` holds one after the other, each
+    /// row-major `[height, width, 3]`.
     ///
     /// # Errors
-    /// More or fewer samples than that; no memory.
+    /// Another number of samples; an image without pixels; out of memory.
     pub fn add(&mut self, sizes: &[(u32, u32)], samples: Vec<u8>) -> Result<()> {
         let bytes = |&(width, height): &(u32, u32)| 3 * u64::from(width) * u64::from(height);
         let total: u64 = sizes.iter().map(bytes).sum();
@@ -80,42 +80,44 @@ impl Images {
         }
         let count = samples.len();
         let chunk = Tensor::from_vec(samples, count, &self.device)?;
-        let mut place = address(&chunk)?;
+        let mut next = address(&chunk)?;
         for size in sizes {
-            self.images.push(Image { address: place, width: size.0, height: size.1 });
-            place += bytes(size);
+            self.images.push(Image { address: next, width: size.0, height: size.1 });
+            next += bytes(size);
         }
         self.chunks.push(chunk);
         Ok(())
     }
 
-    /// Bytes of all images.
+    /// Returns the bytes of all images.
     pub fn bytes(&self) -> usize {
         self.chunks.iter().map(Tensor::elem_count).sum()
     }
 
-    /// Varied, normalized images `[B, 3, size, size]` of `f32` or bfloat16.
+    /// Returns augmented and normalized images `[B, 3, size, size]` of `dtype`, one for each of
+    /// `params`.
     ///
     /// # Errors
-    /// An image that is not there, a crop that reaches beyond its image; no memory.
+    /// An index without an image; a crop that exceeds its image; a number type that kernels do not
+    /// take; out of memory.
     pub fn apply(&self, params: &[AugmentParams], size: usize, dtype: DType) -> Result<Tensor> {
-        let (gpu, numbers) = (Gpu::of(&self.device)?, Numbers::of(dtype)?);
+        let (gpu, number_type) = (Gpu::of(&self.device)?, NumberType::of(dtype)?);
         let mut words = Vec::with_capacity(params.len() * WORDS);
         for image in params {
-            words.extend_from_slice(&self.picture(image)?);
+            words.extend_from_slice(&self.image_params(image)?);
         }
         let y = empty((params.len(), 3, size, size), dtype, &self.device)?;
         if params.is_empty() || size == 0 {
             return Ok(y);
         }
-        let pictures = Tensor::from_vec(words, (params.len(), WORDS), &self.device)?;
+        let table = Tensor::from_vec(words, (params.len(), WORDS), &self.device)?;
         let scratch = empty(y.elem_count(), DType::U8, &self.device)?;
         launch!(
             gpu,
-            numbers,
-            "vary_images",
-            Shape { grid: (params.len() as u32, 1, 1), block: (256, 1, 1) },
-            address(&pictures)?,
+            number_type,
+            "augment_images",
+            LaunchShape { grid: (params.len() as u32, 1, 1), block: (256, 1, 1) },
+            address(&table)?,
             address(&self.levels)?,
             address(&scratch)?,
             address(&y)?,
@@ -124,8 +126,8 @@ impl Images {
         Ok(y)
     }
 
-    /// `Picture` of the source.
-    fn picture(&self, params: &AugmentParams) -> Result<[u32; WORDS]> {
+    /// Returns the words of `ImageParams` of images.cu.
+    fn image_params(&self, params: &AugmentParams) -> Result<[u32; WORDS]> {
         let ([top, left], [height, width]) = (params.start, params.size);
         let fits = |start: u32, length: u32, side: u32| {
             length > 0 && start.checked_add(length).is_some_and(|end| end <= side)

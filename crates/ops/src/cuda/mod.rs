@@ -1,7 +1,7 @@
-//! Kernels for NVIDIA GPUs: convolutions by cuDNN, the rest from sources of our own, which NVRTC
-//! compiles for the device at hand when they are first used.
+//! Kernels for NVIDIA GPUs: convolutions by cuDNN, everything else by our own kernels, which NVRTC
+//! compiles for the GPU at run time, when they are first used.
 //!
-//! Everything is put on the device's one stream, and nothing waits for it.
+//! All work is queued on the device's one stream, and nothing waits for it.
 
 pub(crate) mod batch_norm;
 pub(crate) mod conv;
@@ -14,7 +14,7 @@ pub mod images;
 pub(crate) mod layout;
 #[cfg(feature = "nccl")]
 pub mod nccl;
-mod numbers;
+mod number_type;
 pub mod optimizer;
 pub(crate) mod pool;
 mod tensor;
@@ -22,16 +22,16 @@ mod upload;
 
 pub(crate) use device::Gpu;
 pub use device::{allow_tf32, name, open};
-pub(crate) use numbers::Numbers;
+pub(crate) use number_type::NumberType;
 pub(crate) use tensor::{address, address_in, empty, output};
 pub use upload::Uploader;
 
-/// Puts a kernel on the device's stream.
+/// Launches the kernel `$name` on the device's stream.
 macro_rules! launch {
-    ($gpu:expr, $numbers:expr, $name:expr, $shape:expr, $($arg:expr),+ $(,)?) => {{
+    ($gpu:expr, $number_type:expr, $name:expr, $shape:expr, $($arg:expr),+ $(,)?) => {{
         let gpu: &crate::cuda::Gpu = &$gpu;
-        let function = gpu.function($numbers, $name)?;
-        let shape: crate::launch::Shape = $shape;
+        let function = gpu.function($number_type, $name)?;
+        let shape: crate::launch::LaunchShape = $shape;
         let mut launch = gpu.stream().launch_builder(&function);
         launch!(@arguments launch, $($arg,)+);
         let config = cudarc::driver::LaunchConfig {
@@ -39,8 +39,8 @@ macro_rules! launch {
             block_dim: shape.block,
             shared_mem_bytes: 0,
         };
-        // SAFETY: the arguments are those of the kernel's source, and their memory lives on
-        // the same stream, which frees it after this.
+        // SAFETY: callers pass the arguments that the kernel's source declares, and tensors large
+        // enough; they are freed on the same stream, after the kernel.
         unsafe { launch.launch(config) }.map_err(candle_core::Error::wrap)?;
     }};
     (@arguments $launch:ident, $first:expr, $($rest:expr,)*) => {

@@ -1,4 +1,4 @@
-//! Gradients averaged over GPUs by NCCL, while the way back goes on.
+//! Averages of gradients over several GPUs by NCCL, during the backward pass.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -10,32 +10,32 @@ use cudarc::nccl::{result, sys};
 
 use super::{Gpu, address};
 
-/// Bytes that are sent together: small gradients alone would each cost a round of all GPUs.
+/// Bytes of gradients that are sent together: each message costs a round trip of all GPUs.
 const BUCKET: usize = 25 << 20;
 
-/// A communicator that gradients and batch norms both use.
+/// A communicator that the optimizer and batch norms share.
 #[derive(Clone)]
-pub struct Shared(Arc<Mutex<Communicator>>);
+pub struct SharedCommunicator(Arc<Mutex<Communicator>>);
 
 thread_local! {
     /// What batch norms of this thread share their statistics by.
-    static STATISTICS: RefCell<Option<Shared>> = const { RefCell::new(None) };
+    static STATISTICS: RefCell<Option<SharedCommunicator>> = const { RefCell::new(None) };
 }
 
-impl Shared {
-    /// One to share.
+impl SharedCommunicator {
+    /// Wraps a communicator.
     pub fn new(communicator: Communicator) -> Self {
         Self(Arc::new(Mutex::new(communicator)))
     }
 
-    /// The communicator, for as long as the guard lives.
+    /// Locks the communicator for as long as the guard lives.
     pub fn lock(&self) -> MutexGuard<'_, Communicator> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs `forward`, in which [`BatchStatistics::of`](crate::BatchStatistics::of) a batch are
-    /// those of all ranks' batches together, which must be equally large. The way back through
-    /// them keeps to that.
+    /// those of all ranks' batches together, which must be equally large. The
+    /// backward pass through them does the same.
     pub fn share_statistics<T>(&self, forward: impl FnOnce() -> T) -> T {
         let before = STATISTICS.replace(Some(self.clone()));
         let result = forward();
@@ -49,52 +49,53 @@ impl Shared {
     }
 }
 
-impl std::fmt::Debug for Shared {
+impl std::fmt::Debug for SharedCommunicator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Shared")
+        f.write_str("SharedCommunicator")
     }
 }
 
-/// What ranks find each other by: rank 0 makes it and tells the others.
+/// Identifier of a group of ranks: rank 0 creates it and sends it to the others.
 pub type UniqueId = [u8; 128];
 
 fn wrap(error: result::NcclError) -> Error {
     Error::msg(format!("NCCL: {error:?}"))
 }
 
-/// A new one.
+/// Creates an identifier for a new group of ranks.
 ///
 /// # Errors
-/// NCCL's.
+/// NCCL's errors.
 pub fn unique_id() -> Result<UniqueId> {
     let id = result::get_uniqueid().map_err(wrap)?;
     Ok(id.internal.map(|byte| byte as u8))
 }
 
-/// One rank's end of all ranks' communication. Sends on a stream of its own.
+/// One rank's connection to all ranks. Messages are sent on a separate stream.
 pub struct Communicator {
     comm: sys::ncclComm_t,
-    count: usize,
+    world_size: usize,
     device: Device,
     stream: Arc<CudaStream>,
-    /// What is computed is done; what is sent is done.
+    /// Recorded on the device's stream when what is to be sent has been computed.
     computed: CudaEvent,
+    /// Recorded on this stream when messages have been sent.
     sent: CudaEvent,
-    /// Gradients of the bucket that is being filled, and all since the last
-    /// [`finish`](Self::finish), which have to live until they are sent.
+    /// Gradients to be sent with the next message.
     bucket: Vec<Tensor>,
-    all: Vec<Tensor>,
+    /// Gradients sent since the last [`finish`](Self::finish), kept alive until they have arrived.
+    in_flight: Vec<Tensor>,
 }
 
 // SAFETY: NCCL lets any thread use a communicator, one at a time.
 unsafe impl Send for Communicator {}
 
 impl Communicator {
-    /// Waits for all ranks.
+    /// Connects this rank with all others, after waiting for them.
     ///
     /// # Errors
-    /// A device that is no GPU; NCCL's.
-    pub fn new(device: &Device, rank: usize, count: usize, id: &UniqueId) -> Result<Self> {
+    /// A device that is no GPU; NCCL's errors.
+    pub fn new(device: &Device, rank: usize, world_size: usize, id: &UniqueId) -> Result<Self> {
         let gpu = Gpu::of(device)?;
         let context = gpu.stream().context();
         context.bind_to_thread().map_err(Error::wrap)?;
@@ -103,55 +104,56 @@ impl Communicator {
         let id = sys::ncclUniqueId { internal: id.map(|byte| byte as std::ffi::c_char) };
         let mut comm = std::ptr::null_mut();
         // SAFETY: writes only to `comm`.
-        unsafe { result::comm_init_rank(&mut comm, count as i32, id, rank as i32) }
+        unsafe { result::comm_init_rank(&mut comm, world_size as i32, id, rank as i32) }
             .map_err(wrap)?;
         Ok(Self {
             comm,
-            count,
+            world_size,
             device: device.clone(),
             computed: event()?,
             sent: event()?,
             stream,
             bucket: Vec::new(),
-            all: Vec::new(),
+            in_flight: Vec::new(),
         })
     }
 
-    /// How many ranks there are.
-    pub fn count(&self) -> usize {
-        self.count
+    /// Returns the number of ranks (world size).
+    pub fn world_size(&self) -> usize {
+        self.world_size
     }
 
-    /// Averages a tensor over all ranks, in place and at once: what the GPU does next has it.
+    /// Averages a tensor over all ranks, in place, before the GPU's next computation.
     ///
     /// # Errors
-    /// A tensor that is not contiguous `f32` on this GPU; NCCL's.
+    /// A tensor that is not contiguous `f32` on this GPU; NCCL's errors.
     pub fn average_now(&self, tensor: &Tensor) -> Result<()> {
         if tensor.dtype() != DType::F32 {
             bail!("average: {:?}, expected f32", tensor.dtype())
         }
-        let (of, by) = (sys::ncclDataType_t::ncclFloat32, sys::ncclRedOp_t::ncclAvg);
-        self.reduce_now(tensor, of, by)
+        let (dtype, operation) = (sys::ncclDataType_t::ncclFloat32, sys::ncclRedOp_t::ncclAvg);
+        self.reduce_now(tensor, dtype, operation)
     }
 
     fn reduce_now(
         &self,
         tensor: &Tensor,
-        of: sys::ncclDataType_t,
-        by: sys::ncclRedOp_t,
+        dtype: sys::ncclDataType_t,
+        operation: sys::ncclRedOp_t,
     ) -> Result<()> {
         let gpu = Gpu::of(&self.device)?;
         self.computed.record(gpu.stream()).map_err(Error::wrap)?;
         self.stream.wait(&self.computed).map_err(Error::wrap)?;
-        self.reduce(address(tensor)?, tensor.elem_count(), of, by)?;
+        self.reduce(address(tensor)?, tensor.elem_count(), dtype, operation)?;
         self.sent.record(&self.stream).map_err(Error::wrap)?;
         gpu.stream().wait(&self.sent).map_err(Error::wrap)
     }
 
-    /// Averages a gradient over all ranks, in place; sends it when a bucket is full.
+    /// Averages a gradient over all ranks, in place, as soon as enough gradients for a message have
+    /// come.
     ///
     /// # Errors
-    /// A tensor that is not contiguous `f32` on this GPU; NCCL's.
+    /// A tensor that is not contiguous `f32` on this GPU; NCCL's errors.
     pub fn average(&mut self, gradient: &Tensor) -> Result<()> {
         if gradient.dtype() != DType::F32 {
             bail!("average: {:?}, expected f32", gradient.dtype())
@@ -174,7 +176,7 @@ impl Communicator {
             self.reduce(data, count, sys::ncclDataType_t::ncclFloat32, sys::ncclRedOp_t::ncclAvg)?;
         }
         result::group_end().map_err(wrap)?;
-        self.all.append(&mut self.bucket);
+        self.in_flight.append(&mut self.bucket);
         Ok(())
     }
 
@@ -182,22 +184,24 @@ impl Communicator {
         &self,
         data: u64,
         count: usize,
-        of: sys::ncclDataType_t,
-        by: sys::ncclRedOp_t,
+        dtype: sys::ncclDataType_t,
+        operation: sys::ncclRedOp_t,
     ) -> Result<()> {
         let (from, to) = (data as *const std::ffi::c_void, data as *mut std::ffi::c_void);
         let stream = self.stream.cu_stream().cast();
-        // SAFETY: `data` is of `count` numbers, alive until the stream has passed this.
-        let status = unsafe { result::all_reduce(from, to, count, of, by, self.comm, stream) };
+        // SAFETY: at `data` lie `count` numbers, which are freed after the stream has finished this.
+        let status =
+            unsafe { result::all_reduce(from, to, count, dtype, operation, self.comm, stream) };
         status.map(|_| ()).map_err(wrap)
     }
 
-    /// Sends what is left of `gradients`, and has the GPU wait for all that was sent.
+    /// Averages those of `gradients` that were not passed to [`average`](Self::average) yet, and
+    /// makes the GPU wait for all averages.
     ///
     /// # Errors
     /// As [`average`](Self::average).
     pub fn finish<'a>(&mut self, gradients: impl IntoIterator<Item = &'a Tensor>) -> Result<()> {
-        let known = self.all.iter().chain(&self.bucket).map(Tensor::id);
+        let known = self.in_flight.iter().chain(&self.bucket).map(Tensor::id);
         let known: HashSet<_> = known.collect();
         for gradient in gradients {
             if !known.contains(&gradient.id()) {
@@ -208,26 +212,26 @@ impl Communicator {
         let gpu = Gpu::of(&self.device)?;
         self.sent.record(&self.stream).map_err(Error::wrap)?;
         gpu.stream().wait(&self.sent).map_err(Error::wrap)?;
-        // Freed on the GPU's stream, behind that.
-        self.all.clear();
+        // The GPU's stream frees them after that wait.
+        self.in_flight.clear();
         Ok(())
     }
 
-    /// Whether any rank says so. Waits for all ranks.
+    /// Returns whether `flag` is set on any rank. Waits for all ranks.
     ///
     /// # Errors
-    /// NCCL's.
+    /// NCCL's errors.
     pub fn any(&self, flag: bool) -> Result<bool> {
         let flag = Tensor::new(&[u32::from(flag)], &self.device)?;
-        let (of, by) = (sys::ncclDataType_t::ncclUint32, sys::ncclRedOp_t::ncclMax);
-        self.reduce_now(&flag, of, by)?;
+        let (dtype, operation) = (sys::ncclDataType_t::ncclUint32, sys::ncclRedOp_t::ncclMax);
+        self.reduce_now(&flag, dtype, operation)?;
         Ok(flag.to_vec1::<u32>()?[0] > 0)
     }
 }
 
 impl Drop for Communicator {
     fn drop(&mut self) {
-        // SAFETY: made by `new`, destroyed once. That it fails is of no more use to anyone.
+        // SAFETY: created by `new`, destroyed once. An error could not be handled here.
         let _ = unsafe { result::comm_destroy(self.comm) };
     }
 }

@@ -1,81 +1,82 @@
-//! Updates of all parameters, of up to 96 in one launch.
+//! Optimizer steps for all parameters, up to 96 of them in one launch.
 
 use candle_core::{DType, Result, Tensor, bail};
 use cudarc::driver::DeviceRepr;
 
-use super::{Gpu, Numbers, address, launch};
-use crate::launch::{Shape, blocks};
+use super::{Gpu, NumberType, address, launch};
+use crate::launch::{LaunchShape, blocks};
 
-/// As in optimizer.cu.
-const MOST: usize = 96;
+/// Parameters in one launch, as in optimizer.cu.
+const MAX_PARAMETERS: usize = 96;
 
-/// A parameter, its gradient, and what is remembered of earlier ones; all `f32` on one GPU, of
-/// one length.
+/// A parameter with its gradient and the optimizer's state: `f32` tensors of equal length on one
+/// GPU.
 pub struct Update<'a> {
-    /// Changed in place.
+    /// The parameter, updated in place.
     pub value: &'a Tensor,
-    /// Of the loss.
+    /// Gradient of the loss.
     pub gradient: &'a Tensor,
-    /// Momentum or first moment, changed in place.
+    /// Momentum buffer (SGD) or first moment (Adam), updated in place.
     pub first: &'a Tensor,
-    /// Second moment of Adam, changed in place.
+    /// Second moment (Adam), updated in place.
     pub second: Option<&'a Tensor>,
 }
 
-/// One step of stochastic gradient descent: `g = gradient + decay·w`, `b = keep·b + take·g`,
-/// `w = w - rate·(nesterov ? g + momentum·b : b)`.
+/// One step of stochastic gradient descent, as in `torch.optim.SGD`: `g = gradient + decay·w`,
+/// `b = keep·b + take·g`, `w = w - rate·(nesterov ? g + momentum·b : b)`.
 #[derive(Clone, Copy, Debug)]
 pub struct Sgd {
     /// Learning rate.
     pub rate: f64,
-    /// L2 penalty.
+    /// Weight decay (L2 penalty).
     pub decay: f64,
-    /// What Nesterov's step adds of the buffer.
+    /// Factor of the momentum buffer in a Nesterov step.
     pub momentum: f64,
-    /// What is kept of the buffer; 0 also where it holds nothing yet.
+    /// Factor of the previous momentum buffer; 0 in the first step.
     pub keep: f64,
-    /// What is taken of the gradient.
+    /// Factor of the gradient in the momentum buffer: 1 - dampening, or 1 in the first step.
     pub take: f64,
-    /// Whether the step looks ahead.
+    /// Whether the step is Nesterov's.
     pub is_nesterov: bool,
 }
 
-/// One step of Adam or AdamW: `g = gradient + decay·w`, moments of `g`,
+/// One step of Adam (Kingma and Ba, 2015) or AdamW (Loshchilov and Hutter, 2019):
+/// `g = gradient + decay·w`, moments `m` and `v` of `g`,
 /// `w = shrink·w - size·m / (√v / root + eps)`.
 #[derive(Clone, Copy, Debug)]
 pub struct Adam {
-    /// Learning rate over the first moment's correction.
+    /// Step size: the learning rate divided by the first moment's bias correction.
     pub size: f64,
-    /// Root of the second moment's correction.
+    /// Square root of the second moment's bias correction.
     pub root: f64,
-    /// L2 penalty (Adam).
+    /// Weight decay as an L2 penalty (Adam).
     pub decay: f64,
-    /// What is kept of the weight (AdamW).
+    /// Factor of the weight: decoupled weight decay (AdamW).
     pub shrink: f64,
-    /// Decay of both moments.
+    /// Decay rates of both moments.
     pub betas: [f64; 2],
-    /// Added to the root.
+    /// Added to the denominator.
     pub eps: f64,
 }
 
-/// `Parameters` of the source.
+/// `Parameters` of optimizer.cu.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Table {
-    value: [u64; MOST],
-    gradient: [u64; MOST],
-    first: [u64; MOST],
-    second: [u64; MOST],
-    length: [u32; MOST],
+    value: [u64; MAX_PARAMETERS],
+    gradient: [u64; MAX_PARAMETERS],
+    first: [u64; MAX_PARAMETERS],
+    second: [u64; MAX_PARAMETERS],
+    length: [u32; MAX_PARAMETERS],
 }
 
-// SAFETY: plain numbers, laid out as the kernels' struct.
+// SAFETY: plain numbers, `repr(C)`, with the fields of the kernels' struct in the same order.
 unsafe impl DeviceRepr for Table {}
 
-/// A table of each group, with the grid that covers it.
-fn tables(updates: &[Update]) -> Result<Vec<(Table, Shape)>> {
+/// Divides updates into groups of one launch; returns each as a table with its grid.
+fn tables(updates: &[Update]) -> Result<Vec<(Table, LaunchShape)>> {
     let group = |updates: &[Update]| {
-        let [zeros, lengths] = [[0u64; MOST], [0u64; MOST]];
+        let [zeros, lengths] = [[0u64; MAX_PARAMETERS], [0u64; MAX_PARAMETERS]];
         let mut table = Table {
             value: zeros,
             gradient: zeros,
@@ -99,27 +100,27 @@ fn tables(updates: &[Update]) -> Result<Vec<(Table, Shape)>> {
             table.length[i] = length as u32;
             longest = longest.max(length);
         }
-        // Four elements a thread of the longest.
+        // Four elements of the longest parameter per thread.
         let chunks = blocks(longest.div_ceil(4)).min(512);
         let grid = (chunks, updates.len() as u32, 1);
-        Ok((table, Shape { grid, block: (256, 1, 1) }))
+        Ok((table, LaunchShape { grid, block: (256, 1, 1) }))
     };
-    updates.chunks(MOST).map(group).collect()
+    updates.chunks(MAX_PARAMETERS).map(group).collect()
 }
 
-/// Updates all parameters by stochastic gradient descent.
+/// Takes a step of stochastic gradient descent for all parameters.
 ///
 /// # Errors
-/// Tensors that are not `f32` on a GPU, contiguous and of one length.
+/// Tensors that are not contiguous `f32` on a GPU, or of different lengths.
 pub fn sgd(updates: &[Update], step: &Sgd) -> Result<()> {
     let Some(first) = updates.first() else { return Ok(()) };
-    let (gpu, numbers) = (Gpu::of(first.value.device())?, Numbers::Single);
+    let (gpu, number_type) = (Gpu::of(first.value.device())?, NumberType::F32);
     for (table, shape) in tables(updates)? {
         let [rate, decay, momentum, keep, take] =
             [step.rate, step.decay, step.momentum, step.keep, step.take].map(|v| v as f32);
         launch!(
             gpu,
-            numbers,
+            number_type,
             "sgd",
             shape,
             table,
@@ -134,21 +135,34 @@ pub fn sgd(updates: &[Update], step: &Sgd) -> Result<()> {
     Ok(())
 }
 
-/// Updates all parameters by Adam or AdamW.
+/// Takes a step of Adam or AdamW for all parameters.
 ///
 /// # Errors
-/// As [`sgd`], or second moments that are absent.
+/// As [`sgd`]; no second moments.
 pub fn adam(updates: &[Update], step: &Adam) -> Result<()> {
     let Some(first) = updates.first() else { return Ok(()) };
     if updates.iter().any(|update| update.second.is_none()) {
         bail!("optimizer: Adam needs second moments")
     }
-    let (gpu, numbers) = (Gpu::of(first.value.device())?, Numbers::Single);
+    let (gpu, number_type) = (Gpu::of(first.value.device())?, NumberType::F32);
     for (table, shape) in tables(updates)? {
         let [size, root, decay, shrink, beta1, beta2, eps] =
             [step.size, step.root, step.decay, step.shrink, step.betas[0], step.betas[1], step.eps]
                 .map(|v| v as f32);
-        launch!(gpu, numbers, "adam", shape, table, size, root, decay, shrink, beta1, beta2, eps);
+        launch!(
+            gpu,
+            number_type,
+            "adam",
+            shape,
+            table,
+            size,
+            root,
+            decay,
+            shrink,
+            beta1,
+            beta2,
+            eps
+        );
     }
     Ok(())
 }

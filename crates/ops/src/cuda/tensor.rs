@@ -1,16 +1,16 @@
-//! Tensors as addresses and back.
+//! Addresses of tensors, and new tensors for kernels to write to.
 
 use candle_core::cuda_backend::CudaStorageSlice;
 use candle_core::{CudaStorage, DType, Device, Layout, Result, Shape, Storage, Tensor, bail};
 use cudarc::driver::DevicePtr;
 
-/// A tensor of memory that is yet to be written.
+/// Allocates a tensor whose elements are uninitialized.
 pub(crate) fn empty(shape: impl Into<Shape>, dtype: DType, device: &Device) -> Result<Tensor> {
-    // SAFETY: the kernel that it is made for writes all of it.
+    // SAFETY: every caller launches a kernel that writes all elements before any is read.
     unsafe { Tensor::empty(shape, dtype, device) }
 }
 
-/// Where a contiguous tensor begins.
+/// Returns the address of a contiguous tensor's first element.
 ///
 /// # Errors
 /// A tensor that is not contiguous, or not on a GPU.
@@ -22,7 +22,7 @@ pub(crate) fn address(tensor: &Tensor) -> Result<u64> {
     }
 }
 
-/// The same for a custom operation's argument.
+/// Returns the address of the first element of a custom operation's argument.
 pub(crate) fn address_in(storage: &CudaStorage, layout: &Layout) -> Result<u64> {
     let Some((start, _)) = layout.contiguous_offsets() else {
         bail!("kernel called with strides {:?}, expected contiguous", layout.stride())
@@ -39,11 +39,11 @@ pub(crate) fn address_in(storage: &CudaStorage, layout: &Layout) -> Result<u64> 
     Ok(base + (start * size) as u64)
 }
 
-/// Storage for a custom operation's result, and where it begins.
+/// Allocates uninitialized storage for a custom operation's result; returns it with its address.
 pub(crate) fn output(like: &CudaStorage, count: usize, dtype: DType) -> Result<(CudaStorage, u64)> {
     use candle_core::backend::BackendDevice as _;
     let shape = Shape::from(count);
-    // SAFETY: the kernel that it is made for writes all of it.
+    // SAFETY: every caller launches a kernel that writes all elements before any is read.
     let storage = unsafe { like.device.alloc_uninit(&shape, dtype) }?;
     let address = address_in(&storage, &Layout::contiguous(shape))?;
     Ok((storage, address))

@@ -1,18 +1,19 @@
 // Batch normalization of channels-last images, seen as rows [rows, channels].
 //
-// Each thread keeps to N channels and strides over rows: blockDim.x threads lie side by side over
-// channels, blockDim.y over rows; blockIdx.x counts the tiles of channels, blockIdx.y the chunks of
-// rows. Sums are taken in an order that the sizes alone decide.
+// Each thread processes the same N channels of several rows: x of blocks and threads counts
+// channels, y counts rows. The order of sums depends on sizes alone.
 
-struct Place {
+// A thread's first channel, and its rows: from `row` to `end` in steps of blockDim.y.
+
+struct ThreadRows {
     uint32 channel;
     uint64 row, end;
     bool is_inside;
 };
 
 template <int N>
-__device__ __forceinline__ Place place(uint64 rows, uint32 channels) {
-    Place p;
+__device__ __forceinline__ ThreadRows thread_rows(uint64 rows, uint32 channels) {
+    ThreadRows p;
     p.channel = (blockIdx.x * blockDim.x + threadIdx.x) * N;
     uint64 chunk = (rows + gridDim.y - 1) / gridDim.y;
     p.row = chunk * blockIdx.y + threadIdx.y;
@@ -21,10 +22,10 @@ __device__ __forceinline__ Place place(uint64 rows, uint32 channels) {
     return p;
 }
 
-// Adds up the two sums of a block's threads that share channels, and writes them to
+// Adds up two sums over the threads of a block that have the same channels, and writes them to
 // partial [chunks, 2, channels].
 template <int N>
-__device__ __forceinline__ void write_partial(const Place& p, const Real* first,
+__device__ __forceinline__ void write_partial(const ThreadRows& p, const Real* first,
                                               const Real* second, Real* partial,
                                               uint32 channels) {
     __shared__ Real sums[2][256];
@@ -48,19 +49,19 @@ __device__ __forceinline__ void write_partial(const Place& p, const Real* first,
     }
 }
 
-// Sums of x and of its square, both about the first row, which keeps what is lost small.
+// Sums of x and of its square, both relative to the first row, which reduces rounding errors.
 template <int N>
 __device__ __forceinline__ void moments(const Number* x, Real* partial, uint64 rows,
                                         uint32 channels) {
-    Place p = place<N>(rows, channels);
-    Real about[N], first[N] = {}, second[N] = {};
+    ThreadRows p = thread_rows<N>(rows, channels);
+    Real reference[N], first[N] = {}, second[N] = {};
     if (p.is_inside) {
-        read<N>(x + p.channel, about);
+        read<N>(x + p.channel, reference);
         for (uint64 row = p.row; row < p.end; row += blockDim.y) {
             Real v[N];
             read<N>(x + row * channels + p.channel, v);
             for (int i = 0; i < N; i++) {
-                Real d = v[i] - about[i];
+                Real d = v[i] - reference[i];
                 first[i] += d;
                 second[i] += d * d;
             }
@@ -78,7 +79,7 @@ extern "C" __global__ void moments_wide(const Number* x, Real* partial, uint64 r
     moments<WIDE>(x, partial, rows, channels);
 }
 
-// The sums of all chunks of one channel, in double precision. 32 channels by 8 chunks a block.
+// Sums over all chunks for one channel, in double precision. Blocks of 32 channels by 8 chunks.
 __device__ __forceinline__ void sum_chunks(const Real* partial, uint32 chunks, uint32 channels,
                                            uint32 channel, double* first, double* second) {
     __shared__ double sums[2][8][33];
@@ -99,7 +100,7 @@ __device__ __forceinline__ void sum_chunks(const Real* partial, uint32 chunks, u
     }
 }
 
-// statistics [3, channels]: mean, biased variance, 1 / sqrt(variance + eps).
+// Computes statistics [3, channels]: mean, biased variance, 1 / sqrt(variance + eps).
 extern "C" __global__ void moments_total(const Number* x, const Real* partial, Real* statistics,
                                          uint64 rows, uint32 chunks, uint32 channels, double eps) {
     uint32 channel = blockIdx.x * 32 + threadIdx.x;
@@ -114,16 +115,17 @@ extern "C" __global__ void moments_total(const Number* x, const Real* partial, R
     statistics[2 * channels + channel] = (Real)(1 / sqrt(variance + eps));
 }
 
-// A batch's variance about the mean of several batches, of which this is one.
+// The mean squared distance of this batch from the mean of several batches. Its average over
+// these batches is the variance of them all.
 extern "C" __global__ void variance_about(const Real* statistics, const Real* mean, Real* variance,
                                           uint32 channels) {
     uint32 channel = (uint32)thread_number();
     if (channel >= channels) return;
-    Real apart = statistics[channel] - mean[channel];
-    variance[channel] = statistics[channels + channel] + apart * apart;
+    Real distance = statistics[channel] - mean[channel];
+    variance[channel] = statistics[channels + channel] + distance * distance;
 }
 
-// The same from running averages.
+// Computes statistics [3, channels] from running averages.
 extern "C" __global__ void running_statistics(const Real* mean, const Real* variance,
                                               Real* statistics, uint32 channels, double eps) {
     uint32 channel = (uint32)thread_number();
@@ -133,7 +135,7 @@ extern "C" __global__ void running_statistics(const Real* mean, const Real* vari
     statistics[2 * channels + channel] = (Real)(1 / sqrt((double)variance[channel] + eps));
 }
 
-// Moves running averages towards a batch's; `correction` makes its variance unbiased.
+// Updates running averages with a batch's statistics; `correction` makes its variance unbiased.
 extern "C" __global__ void update_running(const Real* statistics, Real* mean, Real* variance,
                                           uint32 channels, Real momentum, Real correction) {
     uint32 channel = (uint32)thread_number();
@@ -143,7 +145,7 @@ extern "C" __global__ void update_running(const Real* statistics, Real* mean, Re
     variance[channel] = variance[channel] * (1 - momentum) + newest * momentum;
 }
 
-// A channel's factor and summand: y = scale · x + shift.
+// The factor and summand of a channel: y = scale · x + shift.
 __device__ __forceinline__ void affine(const Real* statistics, const Real* weight,
                                        const Real* bias, uint32 channels, uint32 channel,
                                        Real* scale, Real* shift) {
@@ -156,7 +158,7 @@ __device__ __forceinline__ void normalize(const Number* x, const Number* residua
                                           const Real* statistics, const Real* weight,
                                           const Real* bias, uint64 rows, uint32 channels,
                                           Real slope) {
-    Place p = place<N>(rows, channels);
+    ThreadRows p = thread_rows<N>(rows, channels);
     if (!p.is_inside) return;
     Real scale[N], shift[N];
     for (int i = 0; i < N; i++)
@@ -175,23 +177,24 @@ __device__ __forceinline__ void normalize(const Number* x, const Number* residua
     }
 }
 
-#define NORMALISE(NAME, N)                                                                        \
+#define NORMALIZE(NAME, N)                                                                        \
     NAME(const Number* x, const Number* residual, Number* y, const Real* statistics,             \
          const Real* weight, const Real* bias, uint64 rows, uint32 channels, Real slope) {       \
         normalize<N>(x, residual, y, statistics, weight, bias, rows, channels, slope);           \
     }
-extern "C" __global__ void NORMALISE(normalised_single, 1)
-extern "C" __global__ void NORMALISE(normalised_wide, WIDE)
+extern "C" __global__ void NORMALIZE(normalized_single, 1)
+extern "C" __global__ void NORMALIZE(normalized_wide, WIDE)
 
-// The gradient before the activation, and its sums: plain, and times the normalized input.
-// With a residual the sign is that of the output y, and the gradient is kept in `dr`.
+// Sums of the gradient before the activation: by itself (`sum`), and times the normalized input
+// (`dot`). With a residual, the activation's sign is that of the output y, and the gradient is
+// also written to `dr`.
 template <int N>
 __device__ __forceinline__ void norm_sums(const Number* x, const Number* y, const Number* dy,
                                           Number* dr, const Real* statistics, const Real* weight,
                                           const Real* bias, Real* partial, uint64 rows,
                                           uint32 channels, Real slope) {
-    Place p = place<N>(rows, channels);
-    Real plain[N] = {}, along[N] = {};
+    ThreadRows p = thread_rows<N>(rows, channels);
+    Real sum[N] = {}, dot[N] = {};
     if (p.is_inside) {
         Real scale[N], shift[N], mean[N], inverse[N];
         for (int i = 0; i < N; i++) {
@@ -208,13 +211,13 @@ __device__ __forceinline__ void norm_sums(const Number* x, const Number* y, cons
             for (int i = 0; i < N; i++) {
                 if (!y) sign[i] = v[i] * scale[i] + shift[i];
                 if (!(sign[i] > 0)) d[i] *= slope;
-                plain[i] += d[i];
-                along[i] += d[i] * (v[i] - mean[i]) * inverse[i];
+                sum[i] += d[i];
+                dot[i] += d[i] * (v[i] - mean[i]) * inverse[i];
             }
             if (dr) write<N>(d, dr + at);
         }
     }
-    write_partial<N>(p, plain, along, partial, channels);
+    write_partial<N>(p, sum, dot, partial, channels);
 }
 
 #define NORM_SUMS(NAME, N)                                                                        \
@@ -226,33 +229,33 @@ __device__ __forceinline__ void norm_sums(const Number* x, const Number* y, cons
 extern "C" __global__ void NORM_SUMS(norm_sums_single, 1)
 extern "C" __global__ void NORM_SUMS(norm_sums_wide, WIDE)
 
-// The gradients of bias and weight, which are those sums.
+// The gradients of bias and weight, which are these sums over all rows.
 extern "C" __global__ void norm_sums_total(const Real* partial, Real* dweight, Real* dbias,
                                            uint32 chunks, uint32 channels) {
     uint32 channel = blockIdx.x * 32 + threadIdx.x;
-    double plain, along;
-    sum_chunks(partial, chunks, channels, channel, &plain, &along);
+    double sum, dot;
+    sum_chunks(partial, chunks, channels, channel, &sum, &dot);
     if (channel >= channels || threadIdx.y > 0) return;
-    dbias[channel] = (Real)plain;
-    dweight[channel] = (Real)along;
+    dbias[channel] = (Real)sum;
+    dweight[channel] = (Real)dot;
 }
 
-// The gradient of the input; `share` is 1 / rows where the statistics are the batch's, else 0.
+// The gradient of the input; `share` is 1 / rows if the statistics are the batch's, else 0.
 template <int N>
 __device__ __forceinline__ void norm_gradient(const Number* x, const Number* dy, Number* dx,
                                               const Real* statistics, const Real* weight,
                                               const Real* bias, const Real* dweight,
                                               const Real* dbias, uint64 rows, uint32 channels,
                                               Real slope, Real share) {
-    Place p = place<N>(rows, channels);
+    ThreadRows p = thread_rows<N>(rows, channels);
     if (!p.is_inside) return;
-    Real scale[N], shift[N], constant[N], along[N];
+    Real scale[N], shift[N], constant[N], linear[N];
     for (int i = 0; i < N; i++) {
         uint32 channel = p.channel + i;
         affine(statistics, weight, bias, channels, channel, &scale[i], &shift[i]);
         Real inverse = statistics[2 * channels + channel];
-        along[i] = dweight[channel] * share * inverse;
-        constant[i] = dbias[channel] * share - along[i] * statistics[channel];
+        linear[i] = dweight[channel] * share * inverse;
+        constant[i] = dbias[channel] * share - linear[i] * statistics[channel];
     }
     for (uint64 row = p.row; row < p.end; row += blockDim.y) {
         uint64 at = row * channels + p.channel;
@@ -261,7 +264,7 @@ __device__ __forceinline__ void norm_gradient(const Number* x, const Number* dy,
         read<N>(dy + at, d);
         for (int i = 0; i < N; i++) {
             if (!(v[i] * scale[i] + shift[i] > 0)) d[i] *= slope;
-            d[i] = scale[i] * (d[i] - constant[i] - v[i] * along[i]);
+            d[i] = scale[i] * (d[i] - constant[i] - v[i] * linear[i]);
         }
         write<N>(d, dx + at);
     }
@@ -277,10 +280,10 @@ __device__ __forceinline__ void norm_gradient(const Number* x, const Number* dy,
 extern "C" __global__ void NORM_GRADIENT(norm_gradient_single, 1)
 extern "C" __global__ void NORM_GRADIENT(norm_gradient_wide, WIDE)
 
-// The sums of each channel alone: the gradient of a convolution's bias.
+// The sums of each channel: the gradient of a convolution's bias.
 extern "C" __global__ void channel_sums(const Number* x, Real* partial, uint64 rows,
                                         uint32 channels) {
-    Place p = place<1>(rows, channels);
+    ThreadRows p = thread_rows<1>(rows, channels);
     Real first[1] = {}, second[1] = {};
     if (p.is_inside)
         for (uint64 row = p.row; row < p.end; row += blockDim.y)

@@ -1,13 +1,14 @@
-// Classifiers fitted to the support sets of many episodes, a block each. In double precision, as on
-// the CPU.
+// Fine-tuning of classifiers on the support sets of many episodes, one block per episode, in double
+// precision as on the CPU.
 //
-// A weight never leaves what its first value and the support rows span, so that its coefficients are
-// what is descended on: one a support row, and one for the first value. All that a step needs is
-// inner products.
+// Gradient descent keeps each weight in the span of its initial value and the support rows. So the
+// coefficients in this span are trained, one per support row and one for the initial value, and a
+// step needs inner products only.
 #if NUMBER_BITS == 64
 
-// Products of the support rows, first weights and queries `[supports + way + queries]` with the
-// support rows and first weights `[supports + way]` of each episode (blockIdx.x), a warp each.
+// Inner products of the support rows, initial weights and queries `[supports + way + queries]` with
+// the support rows and initial weights `[supports + way]` of each episode (blockIdx.x), one warp per
+// product.
 extern "C" __global__ void episode_products(const float* bank, const float* initial,
                                             const uint32* rows, double* products, uint32 columns,
                                             uint32 supports, uint32 way, uint32 queries) {
@@ -18,68 +19,68 @@ extern "C" __global__ void episode_products(const float* bank, const float* init
     uint32 warps = blockDim.x / 32;
     for (uint32 pair = blockIdx.y * warps + threadIdx.x / 32; pair < pairs;
          pair += gridDim.y * warps) {
-        const float* both[2];
-        uint32 place[2] = {pair / width, pair % width};
+        const float* factors[2];
+        uint32 index[2] = {pair / width, pair % width};
         for (int k = 0; k < 2; k++) {
-            uint32 at = place[k];
+            uint32 at = index[k];
             if (at >= supports && at < width)
-                both[k] = initial + (uint64)(at - supports) * columns;
+                factors[k] = initial + (uint64)(at - supports) * columns;
             else
-                both[k] = bank + (uint64)rows[at < supports ? at : at - way] * columns;
+                factors[k] = bank + (uint64)rows[at < supports ? at : at - way] * columns;
         }
         double sum = 0;
         for (uint32 c = threadIdx.x % 32; c < columns; c += 32)
-            sum += (double)both[0][c] * (double)both[1][c];
+            sum += (double)factors[0][c] * (double)factors[1][c];
         sum = warp_sum(sum);
         if (threadIdx.x % 32 == 0) products[pair] = sum;
     }
 }
 
-// As in episodes.rs.
+// `Settings` of episodes.rs.
 struct Descent {
-    double scale, margin, keep, take, rate, decay, shortest;
-    uint32 passes, batch, directions;
+    double scale, margin, keep, take, rate, decay, min_norm;
+    uint32 passes, batch, is_cosine;
 };
 
 struct Episode {
     // `[supports + way + queries, supports + way]`
     const double* products;
     uint32 supports, way;
-    // Coefficients and their momentum, and the weights' products with the support rows and their own
-    // first values: `[way, supports + 1]`.
-    double *weight, *velocity, *along;
-    // The factor of each weight's length `[way]`.
+    // Coefficients, their velocity, and the weights' inner products with the support rows and with
+    // their own initial values: `[way, supports + 1]`.
+    double *weight, *velocity, *products_with_weight;
+    // Inverse norms of the weights `[way]`; 1 unless scores are cosines.
     double* inverse;
 
-    // The place of a class's coefficient `i` among the products.
-    __device__ uint32 place(uint32 i, uint32 c) const { return i < supports ? i : supports + c; }
+    // Index of a class's coefficient `i` among the rows of `products`.
+    __device__ uint32 index(uint32 i, uint32 c) const { return i < supports ? i : supports + c; }
 
     __device__ double product(uint32 row, uint32 c) const {
         const double* with = products + (uint64)row * (supports + way);
         double sum = 0;
         for (uint32 i = 0; i <= supports; i++)
-            sum += weight[c * (supports + 1) + i] * with[place(i, c)];
+            sum += weight[c * (supports + 1) + i] * with[index(i, c)];
         return sum;
     }
 
     __device__ void score(const Descent& descent) {
         for (uint32 t = threadIdx.x; t < way * (supports + 1); t += blockDim.x)
-            along[t] = product(place(t % (supports + 1), t / (supports + 1)), t / (supports + 1));
+            products_with_weight[t] = product(index(t % (supports + 1), t / (supports + 1)), t / (supports + 1));
         __syncthreads();
         for (uint32 c = threadIdx.x; c < way; c += blockDim.x) {
             double square = 0;
             for (uint32 i = 0; i <= supports; i++)
-                square += weight[c * (supports + 1) + i] * along[c * (supports + 1) + i];
-            double length = sqrt(square > 0 ? square : 0);
-            inverse[c] = descent.directions ? 1 / (length > descent.shortest ? length : descent.shortest) : 1;
+                square += weight[c * (supports + 1) + i] * products_with_weight[c * (supports + 1) + i];
+            double norm = sqrt(square > 0 ? square : 0);
+            inverse[c] = descent.is_cosine ? 1 / (norm > descent.min_norm ? norm : descent.min_norm) : 1;
         }
         __syncthreads();
     }
 };
 
-// `order` `[episodes, orders, supports]` says how each pass takes the support rows, `labels`
-// `[supports]` what they show. `scratch` has `way · (3 · (supports + 1) + 1 + batch) + supports`
-// numbers an episode. `scores` `[episodes, queries, way]`.
+// `order` `[episodes, orders, supports]` is the order of the support rows in each pass, `labels`
+// `[supports]` are their classes. `scratch` has `way · (3 · (supports + 1) + 1 + batch) + supports`
+// numbers per episode. `scores` `[episodes, queries, way]`.
 extern "C" __global__ void adapt_episodes(double* products, const uint32* labels,
                                           const uint32* order, double* scratch, double* scores,
                                           uint32 supports, uint32 way, uint32 queries,
@@ -91,20 +92,20 @@ extern "C" __global__ void adapt_episodes(double* products, const uint32* labels
     scores += (uint64)blockIdx.x * queries * way;
     Episode e = {products, supports, way, scratch, scratch + way * row, scratch + 2 * way * row,
                  scratch + 3 * way * row};
-    double *slopes = e.inverse + way, *lengths = slopes + way * descent.batch;
+    double *slopes = e.inverse + way, *norms = slopes + way * descent.batch;
 
     for (uint32 t = threadIdx.x; t < way * row; t += blockDim.x) {
         e.weight[t] = t % row == supports ? 1 : 0;
         e.velocity[t] = 0;
     }
     for (uint32 i = threadIdx.x; i < supports; i += blockDim.x) {
-        double length = sqrt(products[(uint64)i * width + i]);
-        lengths[i] = descent.directions ? (length > descent.shortest ? length : descent.shortest) : 1;
+        double norm = sqrt(products[(uint64)i * width + i]);
+        norms[i] = descent.is_cosine ? (norm > descent.min_norm ? norm : descent.min_norm) : 1;
     }
     __syncthreads();
     for (uint32 t = threadIdx.x; t < height * width; t += blockDim.x) {
         uint32 i = t / width, j = t % width;
-        products[t] /= (i < supports ? lengths[i] : 1) * (j < supports ? lengths[j] : 1);
+        products[t] /= (i < supports ? norms[i] : 1) * (j < supports ? norms[j] : 1);
     }
     __syncthreads();
 
@@ -113,15 +114,15 @@ extern "C" __global__ void adapt_episodes(double* products, const uint32* labels
         for (uint32 start = 0; start < supports; start += descent.batch) {
             uint32 count = supports - start < descent.batch ? supports - start : descent.batch;
             e.score(descent);
-            // What the loss's mean changes by with each product.
+            // Gradients of the mean loss with respect to the inner products.
             for (uint32 slot = threadIdx.x; slot < count; slot += blockDim.x) {
-                uint32 of = order[start + slot], label = labels[of];
-                double *slope = slopes + slot * way, most = 0, sum = 0;
+                uint32 image = order[start + slot], label = labels[image];
+                double *slope = slopes + slot * way, max = 0, sum = 0;
                 for (uint32 c = 0; c < way; c++) {
-                    slope[c] = e.along[c * row + of] * e.inverse[c] - (c == label ? descent.margin : 0);
-                    if (c == 0 || slope[c] > most) most = slope[c];
+                    slope[c] = e.products_with_weight[c * row + image] * e.inverse[c] - (c == label ? descent.margin : 0);
+                    if (c == 0 || slope[c] > max) max = slope[c];
                 }
-                for (uint32 c = 0; c < way; c++) sum += slope[c] = exp(descent.scale * (slope[c] - most));
+                for (uint32 c = 0; c < way; c++) sum += slope[c] = exp(descent.scale * (slope[c] - max));
                 double share = descent.scale / count;
                 for (uint32 c = 0; c < way; c++)
                     slope[c] = slope[c] * share / sum - (c == label ? share : 0);
@@ -131,16 +132,16 @@ extern "C" __global__ void adapt_episodes(double* products, const uint32* labels
             is_first = false;
             for (uint32 t = threadIdx.x; t < way * row; t += blockDim.x) {
                 uint32 c = t / row, i = t % row;
-                double inverse = e.inverse[c], along_weight = descent.decay, along_row = 0;
-                bool turns = descent.directions && inverse < 1 / descent.shortest;
+                double inverse = e.inverse[c], weight_factor = descent.decay, row_gradient = 0;
+                bool is_normalized = descent.is_cosine && inverse < 1 / descent.min_norm;
                 for (uint32 slot = 0; slot < count; slot++) {
-                    uint32 of = order[start + slot];
+                    uint32 image = order[start + slot];
                     double slope = slopes[slot * way + c] * inverse;
-                    // A direction does not change with its weight's length.
-                    if (turns) along_weight -= slope * e.along[c * row + of] * inverse * inverse;
-                    if (of == i) along_row += slope;
+                    // The gradient of a cosine is orthogonal to the weight.
+                    if (is_normalized) weight_factor -= slope * e.products_with_weight[c * row + image] * inverse * inverse;
+                    if (image == i) row_gradient += slope;
                 }
-                e.velocity[t] = keep * e.velocity[t] + take * (along_weight * e.weight[t] + along_row);
+                e.velocity[t] = keep * e.velocity[t] + take * (weight_factor * e.weight[t] + row_gradient);
                 e.weight[t] -= descent.rate * e.velocity[t];
             }
             __syncthreads();

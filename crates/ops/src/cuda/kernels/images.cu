@@ -1,17 +1,18 @@
-// Training images out of decoded ones, as Pillow and torchvision vary them: crop and resize, colour
-// jitter, mirror, normalize. A block takes an image.
+// Augmentation of decoded training images as in Pillow and torchvision: crop and resize, color
+// jitter, mirror, normalize. One block per image.
 
-// As in images.rs.
-struct Picture {
-    // Of the first pixel of the crop; samples are bytes, `[rows, stride, 3]`.
+// The words of `image_params` in images.rs.
+struct ImageParams {
+    // Address of the crop's first pixel, low word first; samples are bytes, `[rows, stride, 3]`.
     uint32 address[2];
-    uint32 stride, height, width, mirrored;
+    uint32 stride, height, width, is_mirrored;
     // 0 nothing, 1 brightness, 2 contrast, 3 saturation.
     uint32 adjustments[3];
     float factors[3];
 };
 
-// Which source pixels a bilinear filter, widened where it shrinks, makes a pixel of.
+// The source pixels, with weights, of one output pixel of a bilinear filter, which is widened where
+// the image shrinks.
 struct Taps {
     float center, inverse_scale, inverse_sum;
     int first, end;
@@ -37,7 +38,7 @@ struct Taps {
     }
 };
 
-__device__ __forceinline__ float rounded(float sample) {
+__device__ __forceinline__ float round_to_level(float sample) {
     return floorf(sample < 0 ? 0.5f : sample > 255 ? 255.5f : sample + 0.5f);
 }
 
@@ -45,43 +46,43 @@ __device__ __forceinline__ uint32 luma(const unsigned char* pixel) {
     return (19595u * pixel[0] + 38470u * pixel[1] + 7471u * pixel[2] + 0x8000u) >> 16;
 }
 
-// Without a fused product and sum, as on the CPU.
+// Without fused multiply-add, as on the CPU.
 __device__ __forceinline__ unsigned char blend(uint32 from, uint32 to, float factor) {
     float blended = __fadd_rn((float)from, __fmul_rn(factor, (float)to - (float)from));
     return (unsigned char)(blended > 0 ? blended < 255 ? blended : 255 : 0);
 }
 
 // `levels` `[3, 256]` holds the normalized value of each level of each channel; `scratch` has
-// `3 · size²` bytes an image; `y` `[images, 3, size, size]`. 256 threads a block.
-extern "C" __global__ void vary_images(const Picture* pictures, const float* levels,
+// `3 · size²` bytes per image; `y` `[images, 3, size, size]`. 256 threads per block.
+extern "C" __global__ void augment_images(const ImageParams* params, const float* levels,
                                        unsigned char* scratch, Number* y, uint32 size) {
     __shared__ uint64 sums[8];
-    Picture picture = pictures[blockIdx.x];
+    ImageParams image = params[blockIdx.x];
     const unsigned char* source =
-        (const unsigned char*)((uint64)picture.address[1] << 32 | picture.address[0]);
+        (const unsigned char*)((uint64)image.address[1] << 32 | image.address[0]);
     uint32 count = size * size;
     scratch += (uint64)blockIdx.x * 3 * count;
     y += (uint64)blockIdx.x * 3 * count;
 
     for (uint32 t = threadIdx.x; t < count; t += 256) {
-        Taps across(t % size, picture.width, size), down(t / size, picture.height, size);
+        Taps horizontal(t % size, image.width, size), vertical(t / size, image.height, size);
         float sample[3] = {0, 0, 0};
-        for (int row = down.first; row < down.end; row++) {
-            // Each pass rounds: rows first.
-            float narrow[3] = {0, 0, 0}, weight = down.weight(row);
+        for (int row = vertical.first; row < vertical.end; row++) {
+            // Each of the two passes rounds; rows are first.
+            float row_sample[3] = {0, 0, 0}, weight = vertical.weight(row);
             const unsigned char* pixel =
-                source + 3 * ((uint64)row * picture.stride + across.first);
-            for (int column = across.first; column < across.end; column++, pixel += 3)
+                source + 3 * ((uint64)row * image.stride + horizontal.first);
+            for (int column = horizontal.first; column < horizontal.end; column++, pixel += 3)
                 for (int c = 0; c < 3; c++)
-                    narrow[c] += across.weight(column) * (float)pixel[c];
-            for (int c = 0; c < 3; c++) sample[c] += weight * rounded(narrow[c]);
+                    row_sample[c] += horizontal.weight(column) * (float)pixel[c];
+            for (int c = 0; c < 3; c++) sample[c] += weight * round_to_level(row_sample[c]);
         }
-        for (int c = 0; c < 3; c++) scratch[3 * t + c] = (unsigned char)rounded(sample[c]);
+        for (int c = 0; c < 3; c++) scratch[3 * t + c] = (unsigned char)round_to_level(sample[c]);
     }
-    // From here on a thread keeps to its pixels.
+    // From here on, each thread reads and writes only its own pixels.
     for (int k = 0; k < 3; k++) {
-        uint32 adjustment = picture.adjustments[k], level = 0;
-        float factor = picture.factors[k];
+        uint32 adjustment = image.adjustments[k], level = 0;
+        float factor = image.factors[k];
         if (adjustment == 2) {
             uint64 sum = 0;
             for (uint32 t = threadIdx.x; t < count; t += 256) sum += luma(scratch + 3 * t);
@@ -105,7 +106,7 @@ extern "C" __global__ void vary_images(const Picture* pictures, const float* lev
             }
     }
     for (uint32 t = threadIdx.x; t < count; t += 256) {
-        uint32 column = t % size, to = picture.mirrored ? t - column + (size - 1 - column) : t;
+        uint32 column = t % size, to = image.is_mirrored ? t - column + (size - 1 - column) : t;
         for (uint32 c = 0; c < 3; c++)
             y[c * count + to] = number((Real)levels[c * 256 + scratch[3 * t + c]]);
     }

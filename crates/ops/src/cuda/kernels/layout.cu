@@ -1,6 +1,6 @@
-// Layouts, sums and products of whole tensors.
+// Changes of layout, and sums and products of whole tensors.
 
-// Turns each matrix [rows, columns] of a batch (blockIdx.z) over.
+// Transposes each matrix [rows, columns] of a batch (blockIdx.z).
 template <class From, class To, class Convert>
 __device__ __forceinline__ void transpose(const From* x, To* y, uint32 rows, uint32 columns,
                                           Convert convert) {

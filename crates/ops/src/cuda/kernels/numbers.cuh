@@ -1,6 +1,6 @@
-// Number types. The sources are compiled once for each: NUMBER_BITS is 64 (double), 32 (float) or
-// 16 (bfloat16). `Number` is what images are kept in, `Real` what is computed and summed in, and
-// what parameters and statistics are kept in.
+// Number types. All kernels are compiled once for each: NUMBER_BITS is 64 (double), 32 (float) or
+// 16 (bfloat16). `Number` is the type of images; `Real` that of computations, parameters and
+// statistics.
 
 #ifndef SIMULATED_GPU
 #define DYNAMIC_SHARED(type, name) extern __shared__ type name[]
@@ -22,7 +22,7 @@ struct Number {
 };
 #endif
 
-// Numbers that are read and written as one: 16 bytes.
+// How many numbers are read and written at once: 16 bytes.
 #define WIDE (16 / (int)sizeof(Number))
 
 template <int N>
@@ -35,7 +35,7 @@ __device__ __forceinline__ Real real(Number x) {
     return __uint_as_float((uint32)x.bits << 16);
 }
 
-// Rounds to nearest, ties to even; what is no number stays none.
+// Rounds to nearest, ties to even; NaN stays NaN.
 __device__ __forceinline__ Number number(Real x) {
     uint32 bits = __float_as_uint(x);
     Number y;
@@ -71,7 +71,7 @@ __device__ __forceinline__ uint64 thread_number() {
 
 __device__ __forceinline__ uint64 thread_count() { return (uint64)gridDim.x * blockDim.x; }
 
-// The sum over the threads of a warp, in all of them and always in one order.
+// The sum over the threads of a warp, always in the same order, returned to all of them.
 template <class T>
 __device__ __forceinline__ T warp_sum(T x) {
     for (int distance = 16; distance > 0; distance /= 2)

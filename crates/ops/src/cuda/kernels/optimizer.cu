@@ -1,13 +1,14 @@
-// Updates of all parameters in one launch. blockIdx.y counts parameters, blockIdx.x their chunks.
+// Optimizer steps for all parameters in one launch. blockIdx.y is the parameter, blockIdx.x its
+// chunk.
 
-#define MOST_PARAMETERS 96
+#define MAX_PARAMETERS 96
 
 struct Parameters {
-    Real* value[MOST_PARAMETERS];
-    const Real* gradient[MOST_PARAMETERS];
-    Real* first[MOST_PARAMETERS];
-    Real* second[MOST_PARAMETERS];
-    uint32 length[MOST_PARAMETERS];
+    Real* value[MAX_PARAMETERS];
+    const Real* gradient[MAX_PARAMETERS];
+    Real* first[MAX_PARAMETERS];
+    Real* second[MAX_PARAMETERS];
+    uint32 length[MAX_PARAMETERS];
 };
 
 extern "C" __global__ void sgd(Parameters p, Real rate, Real decay, Real momentum, Real keep,

@@ -4,10 +4,10 @@ struct Pool {
     uint32 in_height, in_width, out_height, out_width, window, stride, padding, channels;
 };
 
-// A thread takes N channels of one output; `places` tells where in the window the maximum was,
-// and the first of equals wins.
+// A thread computes N channels of one output. `argmax` is the maximum's position in its window, the
+// first of equal ones.
 template <int N>
-__device__ __forceinline__ void max_pool(const Number* x, Number* y, unsigned char* places,
+__device__ __forceinline__ void max_pool(const Number* x, Number* y, unsigned char* argmax,
                                          uint64 threads, Pool g) {
     for (uint64 t = thread_number(); t < threads; t += thread_count()) {
         uint32 packs = g.channels / N;
@@ -37,22 +37,22 @@ __device__ __forceinline__ void max_pool(const Number* x, Number* y, unsigned ch
             }
         }
         write<N>(best, y + pixel * g.channels + channel);
-        for (int i = 0; i < N; i++) places[pixel * g.channels + channel + i] = at[i];
+        for (int i = 0; i < N; i++) argmax[pixel * g.channels + channel + i] = at[i];
     }
 }
 
-extern "C" __global__ void max_pool_single(const Number* x, Number* y, unsigned char* places,
+extern "C" __global__ void max_pool_single(const Number* x, Number* y, unsigned char* argmax,
                                            uint64 threads, Pool g) {
-    max_pool<1>(x, y, places, threads, g);
+    max_pool<1>(x, y, argmax, threads, g);
 }
-extern "C" __global__ void max_pool_wide(const Number* x, Number* y, unsigned char* places,
+extern "C" __global__ void max_pool_wide(const Number* x, Number* y, unsigned char* argmax,
                                          uint64 threads, Pool g) {
-    max_pool<WIDE>(x, y, places, threads, g);
+    max_pool<WIDE>(x, y, argmax, threads, g);
 }
 
-// A thread takes N channels of one input, and looks at the windows over it.
+// A thread computes N channels of one input, from the windows that contain it.
 template <int N>
-__device__ __forceinline__ void max_pool_gradient(const Number* dy, const unsigned char* places,
+__device__ __forceinline__ void max_pool_gradient(const Number* dy, const unsigned char* argmax,
                                                   Number* dx, uint64 threads, Pool g) {
     for (uint64 t = thread_number(); t < threads; t += thread_count()) {
         uint32 packs = g.channels / N;
@@ -72,22 +72,22 @@ __device__ __forceinline__ void max_pool_gradient(const Number* dy, const unsign
                 Real v[N];
                 read<N>(dy + from, v);
                 for (int i = 0; i < N; i++)
-                    if (places[from + i] == mine) sum[i] += v[i];
+                    if (argmax[from + i] == mine) sum[i] += v[i];
             }
         write<N>(sum, dx + pixel * g.channels + channel);
     }
 }
 
-extern "C" __global__ void max_pool_gradient_single(const Number* dy, const unsigned char* places,
+extern "C" __global__ void max_pool_gradient_single(const Number* dy, const unsigned char* argmax,
                                                     Number* dx, uint64 threads, Pool g) {
-    max_pool_gradient<1>(dy, places, dx, threads, g);
+    max_pool_gradient<1>(dy, argmax, dx, threads, g);
 }
-extern "C" __global__ void max_pool_gradient_wide(const Number* dy, const unsigned char* places,
+extern "C" __global__ void max_pool_gradient_wide(const Number* dy, const unsigned char* argmax,
                                                   Number* dx, uint64 threads, Pool g) {
-    max_pool_gradient<WIDE>(dy, places, dx, threads, g);
+    max_pool_gradient<WIDE>(dy, argmax, dx, threads, g);
 }
 
-// The mean over pixels of images [images, pixels, channels]; features are kept as Real.
+// The mean over pixels of images [images, pixels, channels]; features are of type Real.
 extern "C" __global__ void mean_pool(const Number* x, Real* y, uint64 count, uint32 pixels,
                                      uint32 channels) {
     for (uint64 i = thread_number(); i < count; i += thread_count()) {
