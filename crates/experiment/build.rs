@@ -1,5 +1,7 @@
 //! Tells the crate which commit and which candle it is built from.
 
+#![forbid(unsafe_code)]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

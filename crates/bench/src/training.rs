@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use candle_core::{Device, Tensor};
 use fewshot_experiment::{Config, Model, RawConfig, device, image_dtype};
-use fewshot_losses::{backward, cross_entropy};
+use fewshot_losses::cross_entropy;
 use fewshot_models::{BackboneKind, Pass};
+use fewshot_ops::TapeContext;
 use trainer::Optimizer;
 
 use super::Error;
@@ -152,10 +153,11 @@ impl Training {
     /// Shapes that do not fit the model.
     pub fn step(&mut self, images: &Tensor, labels: &Tensor) -> Result<Tensor, Error> {
         let pass = Pass::Train { seed: 0, forward: self.steps };
-        let features = self.model.backbone.forward(images, pass)?;
+        let context = TapeContext::new();
+        let features = self.model.backbone.forward_with(images, pass, &context)?;
         let scores = self.model.head.training_scores(&features, labels)?;
         let loss = cross_entropy(&scores, labels)?;
-        self.optimizer.step(&backward(&loss)?, RATE)?;
+        self.optimizer.step(&context.backward(&loss)?, RATE)?;
         self.steps += 1;
         Ok(loss.detach())
     }
@@ -167,6 +169,7 @@ impl Training {
     /// As [`step`](Self::step).
     pub fn phases(&mut self, images: &Tensor, labels: &Tensor) -> Result<[f64; 4], Error> {
         let pass = Pass::Train { seed: 0, forward: self.steps };
+        let context = TapeContext::new();
         self.steps += 1;
         let device = self.device.clone();
         let mut since = Instant::now();
@@ -176,12 +179,12 @@ impl Training {
             since = Instant::now();
             Ok(milliseconds)
         };
-        let features = self.model.backbone.forward(images, pass)?;
+        let features = self.model.backbone.forward_with(images, pass, &context)?;
         let forward = lap()?;
         let scores = self.model.head.training_scores(&features, labels)?;
         let loss = cross_entropy(&scores, labels)?;
         let head = lap()?;
-        let gradients = backward(&loss)?;
+        let gradients = context.backward(&loss)?;
         let backward = lap()?;
         self.optimizer.step(&gradients, RATE)?;
         Ok([forward, head, backward, lap()?])

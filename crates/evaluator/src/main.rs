@@ -1,5 +1,7 @@
 //! Evaluates a few-shot checkpoint on episodes of unseen classes.
 
+#![forbid(unsafe_code)]
+
 mod place;
 
 use std::path::{Path, PathBuf};

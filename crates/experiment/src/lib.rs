@@ -25,6 +25,8 @@
 //! assert!(error.contains("did you mean `method.margin`"), "{error}");
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod batch;
 mod checkpoint;
 mod config;

@@ -38,11 +38,13 @@
 //! # }
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod error;
 mod kind;
 mod margin_head;
 
 pub use error::Error;
-pub use fewshot_ops::{backward, count_correct, cross_entropy};
+pub use fewshot_ops::{count_correct, cross_entropy};
 pub use kind::ClassifierKind;
 pub use margin_head::{Margin, MarginHead};

@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
-use fewshot_ops::Tape;
+use fewshot_ops::{Tape, TapeContext};
 
 use crate::conv4::Conv4;
 use crate::resnet::ResNet;
@@ -68,7 +68,21 @@ impl Backbone {
     /// Another shape, images too small for the network, or in training a batch that leaves
     /// a batch norm fewer than two values a channel.
     pub fn forward(&self, images: &Tensor, pass: Pass) -> Result<Tensor> {
-        let mut tape = Tape::new();
+        self.forward_with(images, pass, &TapeContext::new())
+    }
+
+    /// As [`forward`](Self::forward), with the settings of a tape context, which can then compute
+    /// the gradients of a loss ([`TapeContext::backward`]).
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn forward_with(
+        &self,
+        images: &Tensor,
+        pass: Pass,
+        context: &TapeContext,
+    ) -> Result<Tensor> {
+        let mut tape = Tape::with_context(context);
         let images = tape.input(images)?;
         let features = match &self.network {
             Network::Conv4(network) => network.forward(&mut tape, &images, pass),

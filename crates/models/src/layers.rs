@@ -103,7 +103,7 @@ impl BatchNorm {
         let statistics = match pass {
             Pass::Eval => self.running()?,
             Pass::Train { .. } => {
-                let statistics = BatchStatistics::of_value(x, EPS)?;
+                let statistics = tape.batch_statistics(x, EPS)?;
                 statistics.update_running(&self.running_mean, &self.running_var, MOMENTUM)?;
                 statistics
             }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use candle_core::{Result, Tensor, Var, bail};
 
 use crate::cpu::batch_norm::{Affine, Normalization, apply, gradients, moments};
+#[cfg(feature = "nccl")]
+use crate::cuda::nccl::SharedCommunicator;
 use crate::tape::to_channels_last;
 use crate::tensor::{Real, check_parameters, check_same, dispatch, on_cuda, slice_of};
 use crate::{Activation, Tape, TapeTensor};
@@ -18,7 +20,7 @@ pub struct BatchStatistics {
     count: Option<usize>,
     /// What they are shared by, where they are those of several processes' batches.
     #[cfg(feature = "nccl")]
-    shared: Option<crate::cuda::nccl::SharedCommunicator>,
+    shared: Option<SharedCommunicator>,
 }
 
 #[derive(Clone, Debug)]
@@ -67,14 +69,6 @@ impl BatchStatistics {
         Self::of_channels_last(&to_channels_last(x, x.dtype())?, eps)
     }
 
-    /// The same of a value on a tape.
-    ///
-    /// # Errors
-    /// As [`of`](Self::of).
-    pub fn of_value(x: &TapeTensor, eps: f64) -> Result<Self> {
-        Self::of_channels_last(&x.tensor, eps)
-    }
-
     fn of_channels_last(x: &Tensor, eps: f64) -> Result<Self> {
         let (batch, height, width, channels) = x.dims4()?;
         let count = batch * height * width;
@@ -82,11 +76,7 @@ impl BatchStatistics {
             let x = [batch, channels, height, width];
             bail!("batch_norm: {x:?} has {count} value a channel, expected 2 or more")
         }
-        let own = Self::new(Numbers::of(x, channels, eps)?, channels, Some(count));
-        #[cfg(feature = "nccl")]
-        return own.shared(eps);
-        #[cfg(not(feature = "nccl"))]
-        Ok(own)
+        Ok(Self::new(Numbers::of(x, channels, eps)?, channels, Some(count)))
     }
 
     fn new(numbers: Numbers, channels: usize, count: Option<usize>) -> Self {
@@ -99,15 +89,14 @@ impl BatchStatistics {
         }
     }
 
-    /// Those of all processes' batches, if this thread shares them now.
+    /// Combines the statistics with those of the other ranks' batches.
     #[cfg(feature = "nccl")]
-    fn shared(mut self, eps: f64) -> Result<Self> {
-        if let (Numbers::Device(own), Some(by)) =
-            (&self.numbers, crate::cuda::nccl::SharedCommunicator::of_statistics())
-        {
-            self.numbers = Numbers::Device(crate::cuda::batch_norm::shared(own, eps, &by)?);
-            self.count = self.count.map(|count| count * by.lock().world_size());
-            self.shared = Some(by);
+    fn shared_over(mut self, communicator: &SharedCommunicator, eps: f64) -> Result<Self> {
+        if let Numbers::Device(own) = &self.numbers {
+            self.numbers =
+                Numbers::Device(crate::cuda::batch_norm::shared(own, eps, communicator)?);
+            self.count = self.count.map(|count| count * communicator.lock().world_size());
+            self.shared = Some(communicator.clone());
         }
         Ok(self)
     }
@@ -260,6 +249,20 @@ pub fn batch_norm(
 }
 
 impl Tape {
+    /// The statistics of images over batch, height and width: the training form. They are those
+    /// of all processes' batches if the tape's context shares them.
+    ///
+    /// # Errors
+    /// As [`BatchStatistics::of`], and NCCL's.
+    pub fn batch_statistics(&self, x: &TapeTensor, eps: f64) -> Result<BatchStatistics> {
+        let statistics = BatchStatistics::of_channels_last(&x.tensor, eps)?;
+        #[cfg(feature = "nccl")]
+        if let Some(communicator) = self.context.shared_statistics() {
+            return statistics.shared_over(communicator, eps);
+        }
+        Ok(statistics)
+    }
+
     /// [`batch_norm`] as a layer.
     ///
     /// # Errors
@@ -286,8 +289,8 @@ impl Tape {
                 bail!("batch_norm: residual {:?} beside {:?}", residual.dims(), x.dims())
             }
         }
-        self.parameter(weight);
-        self.parameter(bias);
+        self.record_parameter(weight);
+        self.record_parameter(bias);
         let tensor = residual.map(|residual| &residual.tensor);
         let y = normalized(&x.tensor, weight, bias, statistics, activation, tensor)?;
         let added = residual.map(|residual| residual.layer);
@@ -301,7 +304,7 @@ impl Tape {
             activation,
             y: residual.map(|_| y.clone()),
         };
-        Ok(self.layer(y, needs_gradient, move |dy, gradients| {
+        Ok(self.record_layer(y, needs_gradient, move |dy, gradients| {
             let g = way.gradients(&dy)?;
             gradients.add(way.x.layer, g.dx)?;
             for (parameter, gradient) in [&way.weight, &way.bias].into_iter().zip(g.parameters) {

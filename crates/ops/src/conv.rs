@@ -37,6 +37,16 @@ pub fn conv2d(
 }
 
 impl Tape {
+    fn geometry(
+        &self,
+        x: &TapeTensor,
+        kernel: &Tensor,
+        options: Conv2dOptions,
+    ) -> Result<Geometry> {
+        let g = Geometry::new(x.dims(), kernel.dims(), options.stride, options.padding)?;
+        Ok(if self.context.direct_convolution() { g.direct() } else { g })
+    }
+
     /// [`conv2d`] as a layer.
     ///
     /// # Errors
@@ -48,16 +58,16 @@ impl Tape {
         bias: Option<&Tensor>,
         options: Conv2dOptions,
     ) -> Result<TapeTensor> {
-        let g = Geometry::new(x.dims(), kernel.dims(), options.stride, options.padding)?;
+        let g = self.geometry(x, kernel, options)?;
         check_parameters("conv2d", &x.tensor, &[kernel])?;
         if let Some(bias) = bias {
             check_parameters("conv2d", &x.tensor, &[bias])?;
             if bias.dims() != [g.out_channels] {
                 bail!("conv2d: bias {:?}, expected [{}]", bias.dims(), g.out_channels)
             }
-            self.parameter(bias);
+            self.record_parameter(bias);
         }
-        self.parameter(kernel);
+        self.record_parameter(kernel);
         let packed = packed(kernel, x.dtype())?;
         let y = outputs(&g, &x.tensor, &packed, bias)?;
         let tracked = |tensor: &Tensor| tensor.track_op().then(|| tensor.clone());
@@ -66,7 +76,7 @@ impl Tape {
         let input = kernel.track_op().then(|| x.tensor.clone());
         let needs_gradient = layer.is_some() || input.is_some() || bias.is_some();
         let kernel = kernel.clone();
-        Ok(self.layer(y, needs_gradient, move |dy, gradients| {
+        Ok(self.record_layer(y, needs_gradient, move |dy, gradients| {
             if let Some(bias) = bias {
                 gradients.add_parameter(&bias, gradient_of_bias(&g, &dy)?)?;
             }
@@ -95,7 +105,7 @@ impl Tape {
         options: Conv2dOptions,
         norm: &FollowingNorm,
     ) -> Result<TapeTensor> {
-        let g = Geometry::new(x.dims(), kernel.dims(), options.stride, options.padding)?;
+        let g = self.geometry(x, kernel, options)?;
         let FollowingNorm { weight, bias: norm_bias, statistics, activation, residual } = *norm;
         check_parameters("conv2d_normed", &x.tensor, &[kernel, weight, norm_bias])?;
         let asks = [Some(kernel), bias, Some(weight), Some(norm_bias)];

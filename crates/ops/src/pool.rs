@@ -56,7 +56,7 @@ impl Tape {
         }
         let (y, places) = maxima(&geometry, &x.tensor)?;
         let layer = x.layer;
-        Ok(self.layer(y, layer.is_some(), move |dy, gradients| {
+        Ok(self.record_layer(y, layer.is_some(), move |dy, gradients| {
             gradients.add(layer, gradient_of_maxima(&geometry, &dy, &places)?)
         }))
     }
@@ -73,7 +73,7 @@ impl Tape {
         }
         let y = means(&x.tensor)?;
         let (layer, dtype) = (x.layer, x.dtype());
-        Ok(self.layer(y, layer.is_some(), move |dy, gradients| {
+        Ok(self.record_layer(y, layer.is_some(), move |dy, gradients| {
             gradients.add(layer, gradient_of_means(&dy, [batch, height, width, channels], dtype)?)
         }))
     }

@@ -7,8 +7,8 @@ use candle_core::{DType, Result, Tensor};
 use common::{assert_close, check_gradients, random, values};
 use fewshot_ops::{
     Activation, BatchStatistics, Conv2dOptions, FollowingNorm, MarginOptions, PoolOptions, Tape,
-    activate, batch_norm, conv2d, count_correct, cross_entropy, global_avg_pool, instruction_set,
-    l2_normalize, linear, margin_scores, max_pool2d, reference, with_direct_convolution,
+    TapeContext, activate, batch_norm, conv2d, count_correct, cross_entropy, global_avg_pool,
+    instruction_set, l2_normalize, linear, margin_scores, max_pool2d, reference,
 };
 use fewshot_parity::{device, is_gpu};
 
@@ -153,20 +153,21 @@ fn gradients_are_told_as_they_become_whole() {
     let var = |name| candle_core::Var::from_tensor(&random(name, &[2, 2, 3, 3])).unwrap();
     let (shared, last) = (var("shared"), var("last"));
     let options = Conv2dOptions { stride: 1, padding: 1 };
-    let mut tape = Tape::new();
+    let context = TapeContext::new();
+    let mut tape = Tape::with_context(&context);
     let x = tape.input(&random("x", &[1, 2, 4, 4])).unwrap();
     let x = tape.conv2d(&x, &shared, None, options).unwrap();
     let x = tape.conv2d(&x, &shared, None, options).unwrap();
     let x = tape.conv2d(&x, &last, None, options).unwrap();
     let loss = tape.finish(x).unwrap().sum_all().unwrap();
-    let told = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
-    let kept = std::rc::Rc::clone(&told);
-    let gradients = fewshot_ops::backward_with(&loss, move |gradient| {
-        kept.borrow_mut().push(gradient.clone());
-        Ok(())
-    })
-    .unwrap();
-    let told = told.borrow();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let gradients = context
+        .backward_with(&loss, move |gradient| {
+            sender.send(gradient.clone()).unwrap();
+            Ok(())
+        })
+        .unwrap();
+    let told: Vec<Tensor> = receiver.iter().collect();
     assert_eq!(told.len(), 2, "one that two layers share is told once");
     for (told, variable) in told.iter().zip([&last, &shared]) {
         assert_eq!(values(told), values(gradients.get(variable).unwrap()));
@@ -224,15 +225,20 @@ fn fewer_products_give_the_same() {
         let kernel = candle_core::Var::from_tensor(&cast(random("kernel", &[out, channels, 3, 3])));
         let (x, kernel) = (x.unwrap(), kernel.unwrap());
         let weighting = cast(random("weighting", &[4, out, side, side]));
-        let run = || -> Result<[Vec<f64>; 3]> {
-            let y = conv2d(&x, &kernel, None, Conv2dOptions { stride: 1, padding: 1 })?;
-            let g = (&y * &weighting)?.sum_all()?.backward()?;
+        let run = |context: TapeContext| -> Result<[Vec<f64>; 3]> {
+            let mut tape = Tape::with_context(&context);
+            let x_value = tape.input(&x)?;
+            let options = Conv2dOptions { stride: 1, padding: 1 };
+            let y = tape.conv2d(&x_value, &kernel, None, options)?;
+            let y = tape.finish(y)?;
+            let g = context.backward(&(&y * &weighting)?.sum_all()?)?;
             Ok([values(&y), values(g.get(&x).unwrap()), values(g.get(&kernel).unwrap())])
         };
-        let (fast, plain) = (run().unwrap(), with_direct_convolution(run).unwrap());
-        assert_ne!(fast[0], plain[0], "both ways are one");
-        for (fast, plain) in fast.iter().zip(&plain) {
-            assert_close(&format!("{channels} channels, {side} px"), fast, plain, 2e-5);
+        let fast = run(TapeContext::new()).unwrap();
+        let direct = run(TapeContext::new().with_direct_convolution()).unwrap();
+        assert_ne!(fast[0], direct[0], "both are computed alike");
+        for (fast, direct) in fast.iter().zip(&direct) {
+            assert_close(&format!("{channels} channels, {side} px"), fast, direct, 2e-5);
         }
     }
 }
@@ -517,20 +523,21 @@ fn bfloat16_is_near_double_precision() {
         let cast = |t: &Tensor| candle_core::Var::from_tensor(&t.to_dtype(parameters)?);
         let vars = inputs.iter().map(cast).collect::<Result<Vec<_>>>()?;
         let options = Conv2dOptions { stride: 1, padding: 1 };
-        let mut tape = Tape::new();
+        let context = TapeContext::new();
+        let mut tape = Tape::with_context(&context);
         let x = tape.input(&x.to_dtype(images)?)?;
         let y = tape.conv2d(&x, &vars[0], None, options)?;
-        let s = BatchStatistics::of_value(&y, 1e-5)?;
+        let s = tape.batch_statistics(&y, 1e-5)?;
         let short = tape.batch_norm(&y, &vars[2], &vars[3], &s, Activation::Relu, None)?;
         let y = tape.conv2d(&short, &vars[1], None, options)?;
-        let s = BatchStatistics::of_value(&y, 1e-5)?;
+        let s = tape.batch_statistics(&y, 1e-5)?;
         let y = tape.batch_norm(&y, &vars[2], &vars[3], &s, Activation::Relu, Some(&short))?;
         let y = tape.max_pool2d(&y, PoolOptions { window: 3, stride: 2, padding: 1 })?;
         let y = tape.global_avg_pool(&y)?;
         let y = tape.finish(y)?;
         assert_eq!(y.dtype(), parameters, "features leave in the parameters' type");
         let g =
-            fewshot_ops::backward(&(&y * random("g", y.dims()).to_dtype(parameters)?)?.sum_all()?)?;
+            context.backward(&(&y * random("g", y.dims()).to_dtype(parameters)?)?.sum_all()?)?;
         let gradients = vars.iter().map(|v| values(g.get(v).unwrap()));
         Ok(std::iter::once(values(&y)).chain(gradients).collect())
     };

@@ -14,6 +14,8 @@
 //!
 //! This crate only serves tests, and panics with a message where a file is not as expected.
 
+#![forbid(unsafe_code)]
+
 mod device;
 
 pub use device::{device, is_gpu};

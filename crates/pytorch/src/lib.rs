@@ -36,6 +36,8 @@
 //! expanded one has stride 0), the tensors of one call may take 8 times the size of the file
 //! or 16 MiB, whichever is more, counting 1 KiB for each of them beside its elements.
 
+#![forbid(unsafe_code)]
+
 mod array;
 mod checkpoint;
 mod error;

@@ -18,6 +18,8 @@
 //! assert_ne!(first, other.random::<u64>());
 //! ```
 
+#![forbid(unsafe_code)]
+
 use rand::SeedableRng;
 
 pub use rand_chacha::ChaCha8Rng;

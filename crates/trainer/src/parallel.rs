@@ -2,6 +2,7 @@
 
 use candle_core::{Device, Tensor, backprop::GradStore};
 use fewshot_experiment::Error;
+use fewshot_ops::TapeContext;
 
 use crate::ProcessGroup;
 
@@ -49,38 +50,40 @@ impl Parallel {
         Ok(())
     }
 
-    /// Runs a forward pass. With `sync_batch_norm` batch norms take the statistics of all
-    /// processes' images.
-    pub fn forward<T>(&self, sync_batch_norm: bool, forward: impl FnOnce() -> T) -> T {
+    /// Returns the context of a training step. With `sync_batch_norm` batch norms take the
+    /// statistics of all processes' images.
+    pub fn tape_context(&self, sync_batch_norm: bool) -> TapeContext {
+        let context = TapeContext::new();
         #[cfg(feature = "nccl")]
         if let (true, Some(communicator)) = (sync_batch_norm, &self.communicator) {
-            return communicator.share_statistics(forward);
+            return context.with_shared_statistics(communicator);
         }
         let _ = sync_batch_norm;
-        forward()
+        context
     }
 
-    /// Returns the gradients of a loss, averaged over all processes while the backward pass is
-    /// still going on.
+    /// Returns the gradients of a loss whose features were computed in `context`, averaged over
+    /// all processes while the backward pass runs.
     ///
     /// # Errors
     /// As candle's, and NCCL's.
     pub fn backward<'a>(
         &self,
+        context: &TapeContext,
         loss: &Tensor,
         parameters: impl Iterator<Item = &'a Tensor>,
     ) -> Result<GradStore, Error> {
         #[cfg(feature = "nccl")]
         if let Some(communicator) = &self.communicator {
             let sender = communicator.clone();
-            let ready = move |gradient: &Tensor| sender.lock().average(gradient);
-            let gradients = fewshot_ops::backward_with(loss, ready)?;
+            let average = move |gradient: &Tensor| sender.lock().average(gradient);
+            let gradients = context.backward_with(loss, average)?;
             let all: Vec<&Tensor> = parameters.filter_map(|p| gradients.get(p)).collect();
             communicator.lock().finish(all)?;
             return Ok(gradients);
         }
         let _ = parameters;
-        Ok(fewshot_ops::backward(loss)?)
+        Ok(context.backward(loss)?)
     }
 
     /// Whether the flag is raised in any process.

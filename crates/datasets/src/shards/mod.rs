@@ -14,6 +14,8 @@
 //! # Ok::<(), fewshot_datasets::shards::Error>(())
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod guard;
 mod names;
 mod shard;

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use candle_core::{DType, Tensor, Var};
 use candle_nn::VarBuilder;
 use fewshot_losses::{ClassifierKind, Margin, MarginHead, cross_entropy};
-use fewshot_ops::with_direct_convolution;
+use fewshot_ops::TapeContext;
 use fewshot_parity::{Inputs, check, device, digest_deviation, files, integers};
 use serde_json::Value;
 use settle::Settling;
@@ -135,12 +135,12 @@ fn check_backbone(name: &str, kind: BackboneKind, json: &Value) {
     weight.set(&tensor(data, weight.dims())).unwrap();
     let labels: Vec<u32> = integers(&head["labels"]).into_iter().map(|l| l as u32).collect();
     let labels = Tensor::new(labels, device()).unwrap();
-    let forward = |backbone: &Backbone| {
-        let features = backbone.forward(&images, pass).unwrap();
+    let forward = |backbone: &Backbone, context: TapeContext| {
+        let features = backbone.forward_with(&images, pass, &context).unwrap();
         let scores = classifier.training_scores(&features, &labels).unwrap();
         (features, cross_entropy(&scores, &labels).unwrap())
     };
-    let (features, loss) = forward(&backbone);
+    let (features, loss) = forward(&backbone, TapeContext::new());
     feature(&json["train_feature"], &features, "train");
     let expected = json["loss"].as_f64().unwrap();
     check(
@@ -155,8 +155,8 @@ fn check_backbone(name: &str, kind: BackboneKind, json: &Value) {
 
     // Units at a tie are found where rounding is that of plain sums; that fewer products give
     // the same gradients is for the kernels' own tests to show.
-    let gradients =
-        |backbone: &Backbone| with_direct_convolution(|| forward(backbone).1.backward()).unwrap();
+    let direct = TapeContext::new().with_direct_convolution();
+    let gradients = |backbone: &Backbone| forward(backbone, direct.clone()).1.backward().unwrap();
     // The same network with kernels that have no gradients.
     let tensor = |(name, v): (String, Var)| match v.dims() {
         [_] => (name, v.as_tensor().clone()),

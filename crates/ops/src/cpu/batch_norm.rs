@@ -6,54 +6,62 @@ use std::ops::Range;
 use candle_core::WithDType as _;
 use rayon::prelude::*;
 
-use super::buffer::{Filling, filled};
+use super::buffer::{SharedOutput, filled_by_tasks};
 use super::simd::{Portable, SimdKernel, Vector};
 use crate::{Activation, tensor::Real};
 
-/// Elements of a task, which stay in the first caches between two looks at them.
+/// Elements of a task: few enough to stay in the first caches from one pass to the next.
 const ELEMENTS: usize = 1 << 14;
 
-/// Pixels as tasks take them.
+/// Divides pixels among tasks.
 fn tasks(pixels: usize, channels: usize) -> impl IndexedParallelIterator<Item = Range<usize>> {
-    let at_a_time = (ELEMENTS / channels.max(1)).max(1);
-    (0..pixels.div_ceil(at_a_time))
+    let task_pixels = (ELEMENTS / channels.max(1)).max(1);
+    (0..pixels.div_ceil(task_pixels))
         .into_par_iter()
-        .map(move |task| task * at_a_time..((task + 1) * at_a_time).min(pixels))
+        .map(move |task| task * task_pixels..((task + 1) * task_pixels).min(pixels))
 }
 
-/// Work on some neighbouring channels of all pixels of a task.
-trait Channels<T> {
-    /// Works on the channels from `c` that `N` vectors hold.
+/// A computation on some adjacent channels of all pixels of a task.
+trait ChannelKernel<T> {
+    /// Computes the channels from `c` on that `N` vectors hold.
     ///
     /// # Safety
-    /// They must be there, and the vectors' instruction set.
-    unsafe fn work<V: Vector<Scalar = T>, const N: usize>(&mut self, c: usize);
+    /// The vector's instruction set must be available, and there must be that many channels.
+    unsafe fn run<V: Vector<Scalar = T>, const N: usize>(&mut self, c: usize);
 }
 
-/// Works on all channels: the vectors' instruction set is needed.
+/// Computes all channels.
+///
+/// # Safety
+/// The vector's instruction set must be available, and `kernel` must have that many channels.
 #[inline(always)]
-unsafe fn for_channels<V: Vector>(channels: usize, work: &mut impl Channels<V::Scalar>) {
+unsafe fn for_channels<V: Vector>(channels: usize, kernel: &mut impl ChannelKernel<V::Scalar>) {
     let mut c = 0;
-    // SAFETY: inside.
+    // SAFETY: the loops' conditions keep all lanes below the number of channels; the rest is the
+    // caller's guarantee.
     unsafe {
         while c + 4 * V::LANES <= channels {
-            work.work::<V, 4>(c);
+            kernel.run::<V, 4>(c);
             c += 4 * V::LANES;
         }
         while c + V::LANES <= channels {
-            work.work::<V, 1>(c);
+            kernel.run::<V, 1>(c);
             c += V::LANES;
         }
         while c < channels {
-            work.work::<Portable<V::Scalar, 1>, 1>(c);
+            kernel.run::<Portable<V::Scalar, 1>, 1>(c);
             c += 1;
         }
     }
 }
 
+/// Reads `N` vectors of consecutive numbers.
+///
+/// # Safety
+/// The vector's instruction set must be available, and `from` valid for `N` vectors.
 #[inline(always)]
 unsafe fn load<V: Vector, const N: usize>(from: *const V::Scalar) -> [V; N] {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller's guarantee, for each of the vectors.
     unsafe {
         let mut vectors = [V::zero(); N];
         for (i, vector) in vectors.iter_mut().enumerate() {
@@ -63,27 +71,32 @@ unsafe fn load<V: Vector, const N: usize>(from: *const V::Scalar) -> [V; N] {
     }
 }
 
-/// Runs work on channels for the machine's vectors.
-struct OnChannels<W>(usize, W);
+/// A number of channels, and the kernel to run on all of them; returns the kernel.
+struct AllChannels<K>(usize, K);
 
-impl<T: Real, W: Channels<T>> SimdKernel<T> for OnChannels<W> {
-    type Output = W;
+impl<T: Real, K: ChannelKernel<T>> SimdKernel<T> for AllChannels<K> {
+    type Output = K;
 
     #[inline(always)]
-    fn run<V: Vector<Scalar = T>>(mut self) -> W {
-        // SAFETY: works are made for as many channels as there are.
+    fn run<V: Vector<Scalar = T>>(mut self) -> K {
+        // SAFETY: kernels run with their instruction set; each is made with slices of whole
+        // pixels of this many channels.
         unsafe { for_channels::<V>(self.0, &mut self.1) };
         self.1
     }
 }
 
-/// Sums two numbers of each channel; `N` vectors of both.
+/// Writes two numbers of each channel, which `N` vectors hold of either.
+///
+/// # Safety
+/// The vector's instruction set must be available.
 #[inline(always)]
 unsafe fn write_sums<V: Vector, const N: usize>(sums: [[V; N]; 2], to: &mut [[f64; 2]]) {
     for (which, sums) in sums.iter().enumerate() {
         for (i, sum) in sums.iter().enumerate() {
             let mut lanes = [V::Scalar::default(); 16];
-            // SAFETY: 16 is the widest vector.
+            // SAFETY: the caller guarantees the instruction set, and no vector has more than 16
+            // lanes.
             unsafe { sum.store(lanes.as_mut_ptr()) };
             for (to, lane) in to[i * V::LANES..][..V::LANES].iter_mut().zip(lanes) {
                 to[which] = lane.to_f64();
@@ -96,15 +109,16 @@ unsafe fn write_sums<V: Vector, const N: usize>(sums: [[V; N]; 2], to: &mut [[f6
 struct Moments<'a, T> {
     x: &'a [T],
     channels: usize,
-    /// By channel.
+    /// Mean and sum of each channel.
     moments: Vec<[f64; 2]>,
 }
 
-impl<T: Real> Channels<T> for Moments<'_, T> {
+impl<T: Real> ChannelKernel<T> for Moments<'_, T> {
     #[inline(always)]
-    unsafe fn work<V: Vector<Scalar = T>, const N: usize>(&mut self, c: usize) {
+    unsafe fn run<V: Vector<Scalar = T>, const N: usize>(&mut self, c: usize) {
         let pixels = self.x.len() / self.channels;
-        // SAFETY: the channels are there.
+        // SAFETY: the caller guarantees the instruction set and the channels, which all pixels of
+        // the slice have.
         unsafe {
             let zero = V::zero();
             let start = self.x.as_ptr().add(c);
@@ -115,7 +129,7 @@ impl<T: Real> Channels<T> for Moments<'_, T> {
                     sums[i] = sums[i].add(x[i]);
                 }
             }
-            // Distances from a mean that is rounded, then from the one that they have.
+            // Squared distances from a rounded mean, which the mean distance then corrects.
             let inverse = V::splat(T::from_f64(1.0 / pixels as f64));
             let mut means = sums;
             for mean in &mut means {
@@ -142,13 +156,13 @@ impl<T: Real> Channels<T> for Moments<'_, T> {
     }
 }
 
-/// Mean and biased variance of each channel of `x [pixels, C]`.
+/// Returns mean and biased variance of each channel of `x [pixels, C]`.
 pub fn moments<T: Real>(x: &[T], channels: usize) -> (Vec<f64>, Vec<f64>) {
     let pixels = x.len() / channels.max(1);
     let of_task = |pixels: Range<usize>| {
         let x = &x[pixels.start * channels..pixels.end * channels];
-        let work = Moments { x, channels, moments: vec![[0.0; 2]; channels] };
-        (pixels.len() as f64, T::run(OnChannels(channels, work)).moments)
+        let kernel = Moments { x, channels, moments: vec![[0.0; 2]; channels] };
+        (pixels.len() as f64, T::run(AllChannels(channels, kernel)).moments)
     };
     let parts: Vec<_> = tasks(pixels, channels).map(of_task).collect();
     // Chan, Golub & LeVeque: "Updating formulae and a pairwise algorithm", 1979.
@@ -165,14 +179,15 @@ pub fn moments<T: Real>(x: &[T], channels: usize) -> (Vec<f64>, Vec<f64>) {
     (mean, squares.into_iter().map(|sum| sum / count).collect())
 }
 
-/// What is applied to each channel: `y = activation(scale·x + shift + residual)`.
+/// An affine function of each channel, `scale·x + shift`.
 pub struct Affine<T> {
-    /// `[C]`.
+    /// Factors, `[C]`.
     pub scale: Vec<T>,
-    /// `[C]`.
+    /// Summands, `[C]`.
     pub shift: Vec<T>,
 }
 
+/// Computes `y = activation(scale·x + shift + residual)` for a task's pixels.
 struct Apply<'a, T> {
     x: &'a [T],
     affine: &'a Affine<T>,
@@ -181,11 +196,12 @@ struct Apply<'a, T> {
     y: *mut T,
 }
 
-impl<T: Real> Channels<T> for Apply<'_, T> {
+impl<T: Real> ChannelKernel<T> for Apply<'_, T> {
     #[inline(always)]
-    unsafe fn work<V: Vector<Scalar = T>, const N: usize>(&mut self, c: usize) {
+    unsafe fn run<V: Vector<Scalar = T>, const N: usize>(&mut self, c: usize) {
         let channels = self.affine.scale.len();
-        // SAFETY: the channels are there.
+        // SAFETY: the caller guarantees the instruction set and the channels, which all pixels of
+        // `x`, the residual and `y` have.
         unsafe {
             let scale = load::<V, N>(self.affine.scale.as_ptr().add(c));
             let shift = load::<V, N>(self.affine.shift.as_ptr().add(c));
@@ -209,10 +225,10 @@ impl<T: Real> Channels<T> for Apply<'_, T> {
     }
 }
 
-/// `activation(scale·x + shift + residual)` of `x [pixels, C]`.
+/// Returns `activation(scale·x + shift + residual)` of `x [pixels, C]`.
 ///
 /// # Panics
-/// Here and below, if slices are not of these lengths.
+/// If slices are not of these lengths, here and below.
 pub fn apply<T: Real>(
     x: &[T],
     affine: &Affine<T>,
@@ -222,63 +238,68 @@ pub fn apply<T: Real>(
     let channels = affine.scale.len();
     let slope = T::from_f64(activation.slope());
     assert_eq!((affine.shift.len(), x.len() % channels.max(1)), (channels, 0));
-    // SAFETY: tasks write all pixels.
+    // SAFETY: tasks write all pixels, each its own.
     unsafe {
-        filled(x.len(), |y| {
+        filled_by_tasks(x.len(), |y| {
             tasks(x.len() / channels.max(1), channels).for_each(|pixels| {
                 let elements = pixels.start * channels..pixels.end * channels;
                 let y = y.at(elements.start, elements.len());
                 let residual = residual.map(|residual| &residual[elements.clone()]);
-                let work = Apply { x: &x[elements], affine, slope, residual, y };
-                T::run(OnChannels(channels, work));
+                let kernel = Apply { x: &x[elements], affine, slope, residual, y };
+                T::run(AllChannels(channels, kernel));
             });
         })
     }
 }
 
-/// What [`gradients`] gives.
+/// The result of [`gradients`].
 pub struct Gradients<T> {
-    /// `[pixels, C]`.
+    /// Gradient of the input, `[pixels, C]`.
     pub x: Vec<T>,
-    /// `[2, C]`: weight, then bias.
+    /// Gradients of the weight, then of the bias, `[2, C]`.
     pub parameters: Vec<T>,
-    /// Gradient before the activation, `[pixels, C]`, where there is a residual and the
-    /// activation changes it.
+    /// Gradient of the residual, `[pixels, C]`, where there is a residual and the activation
+    /// changes the output's gradient.
     pub residual: Option<Vec<T>>,
 }
 
 /// The statistics that a normalization used.
 pub struct Normalization<'a> {
-    /// `[C]`.
+    /// Mean of each channel, `[C]`.
     pub mean: &'a [f64],
-    /// `1 / sqrt(variance + eps)`.
+    /// `1 / sqrt(variance + eps)` of each channel, `[C]`.
     pub inverse_deviation: &'a [f64],
-    /// Whether they are the batch's own, so that gradients flow through them.
+    /// Whether these are the batch's own statistics, so that gradients flow through them.
     pub from_batch: bool,
 }
 
-/// What the gradient before the activation is told by: the sign of the output, or of
-/// `scale·x + shift` where that is the same.
+/// The numbers whose sign tells which side of the activation was taken: the output, or
+/// `scale·x + shift` where there is no residual.
 #[derive(Clone, Copy)]
 enum Sign<'a, T> {
     Output(&'a [T]),
     Affine(&'a Affine<T>),
 }
 
-/// The gradients before the activation and their sums, of a task's pixels.
+/// Computes the gradients before the activation, and their sums, for a task's pixels.
 struct Sums<'a, T> {
     x: &'a [T],
     dy: &'a [T],
     sign: Sign<'a, T>,
     slope: T,
     mean: &'a [T],
-    /// Where the gradient before the activation is kept, if it is.
-    kept: Option<*mut T>,
+    /// Memory for the gradients before the activation, if they are stored.
+    stored: Option<*mut T>,
     /// `Σd` and `Σd·(x - mean)` by channel.
     sums: Vec<[f64; 2]>,
 }
 
-/// `N` vectors of gradients before the activation.
+/// Returns `N` vectors of gradients before the activation, for the elements from `at` on, which
+/// are of the channels from `c` on.
+///
+/// # Safety
+/// The vector's instruction set must be available, and `sign` must have these elements or
+/// channels.
 #[inline(always)]
 unsafe fn before_activation<V: Vector, const N: usize>(
     sign: Sign<V::Scalar>,
@@ -287,7 +308,7 @@ unsafe fn before_activation<V: Vector, const N: usize>(
     dy: [V; N],
     [at, c]: [usize; 2],
 ) -> [V; N] {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller's guarantee.
     unsafe {
         let sign = match sign {
             Sign::Output(y) => load::<V, N>(y.as_ptr().add(at)),
@@ -309,10 +330,11 @@ unsafe fn before_activation<V: Vector, const N: usize>(
     }
 }
 
-impl<T: Real> Channels<T> for Sums<'_, T> {
+impl<T: Real> ChannelKernel<T> for Sums<'_, T> {
     #[inline(always)]
-    unsafe fn work<V: Vector<Scalar = T>, const N: usize>(&mut self, c: usize) {
-        // SAFETY: the channels are there.
+    unsafe fn run<V: Vector<Scalar = T>, const N: usize>(&mut self, c: usize) {
+        // SAFETY: the caller guarantees the instruction set and the channels, which all pixels of
+        // the slices, and of the memory to store to, have.
         unsafe {
             let mean = load::<V, N>(self.mean.as_ptr().add(c));
             let slope = V::splat(self.slope);
@@ -325,9 +347,9 @@ impl<T: Real> Channels<T> for Sums<'_, T> {
                     sums[0][i] = sums[0][i].add(d[i]);
                     sums[1][i] = d[i].fma(x[i].sub(mean[i]), sums[1][i]);
                 }
-                if let Some(kept) = self.kept {
+                if let Some(stored) = self.stored {
                     for (i, d) in d.into_iter().enumerate() {
-                        d.store(kept.add(at + i * V::LANES));
+                        d.store(stored.add(at + i * V::LANES));
                     }
                 }
             }
@@ -336,29 +358,30 @@ impl<T: Real> Channels<T> for Sums<'_, T> {
     }
 }
 
-/// `dx = gain·(d - offset) + along·(x - mean)` of a task's pixels.
+/// Computes `dx = gain·(d - offset) + slant·(x - mean)` for a task's pixels.
 struct InputGradient<'a, T> {
     x: &'a [T],
-    /// The gradient before the activation, or else of the output.
+    /// The gradient before the activation; or the output's, if there is a sign.
     dy: &'a [T],
     sign: Option<Sign<'a, T>>,
     slope: T,
     mean: &'a [T],
     gain: &'a [T],
     offset: &'a [T],
-    along: &'a [T],
+    slant: &'a [T],
     dx: *mut T,
 }
 
-impl<T: Real> Channels<T> for InputGradient<'_, T> {
+impl<T: Real> ChannelKernel<T> for InputGradient<'_, T> {
     #[inline(always)]
-    unsafe fn work<V: Vector<Scalar = T>, const N: usize>(&mut self, c: usize) {
-        // SAFETY: the channels are there.
+    unsafe fn run<V: Vector<Scalar = T>, const N: usize>(&mut self, c: usize) {
+        // SAFETY: the caller guarantees the instruction set and the channels, which all pixels of
+        // the slices and of `dx` have.
         unsafe {
             let mean = load::<V, N>(self.mean.as_ptr().add(c));
             let gain = load::<V, N>(self.gain.as_ptr().add(c));
             let offset = load::<V, N>(self.offset.as_ptr().add(c));
-            let along = load::<V, N>(self.along.as_ptr().add(c));
+            let slant = load::<V, N>(self.slant.as_ptr().add(c));
             let slope = V::splat(self.slope);
             for at in (c..self.x.len()).step_by(self.mean.len()) {
                 let x = load::<V, N>(self.x.as_ptr().add(at));
@@ -367,8 +390,8 @@ impl<T: Real> Channels<T> for InputGradient<'_, T> {
                     d = before_activation(sign, slope, x, d, [at, c]);
                 }
                 for i in 0..N {
-                    let centred = x[i].sub(mean[i]);
-                    let dx = centred.fma(along[i], d[i].sub(offset[i]).mul(gain[i]));
+                    let centered = x[i].sub(mean[i]);
+                    let dx = centered.fma(slant[i], d[i].sub(offset[i]).mul(gain[i]));
                     dx.store(self.dx.add(at + i * V::LANES));
                 }
             }
@@ -376,8 +399,8 @@ impl<T: Real> Channels<T> for InputGradient<'_, T> {
     }
 }
 
-/// Gradients of `y = activation(weight·(x - mean)·inverse_deviation + bias + residual)`, which
-/// was computed by `affine`; `y` is needed where there is a residual.
+/// Returns the gradients of `y = activation(weight·(x - mean)·inverse_deviation + bias +
+/// residual)`, which was computed as `affine`; the output `y` is needed where there is a residual.
 pub fn gradients<T: Real>(
     [x, dy]: [&[T]; 2],
     affine: &Affine<T>,
@@ -393,9 +416,9 @@ pub fn gradients<T: Real>(
     let slope = T::from_f64(activation.slope());
     let round = |numbers: &[f64]| numbers.iter().map(|&v| T::from_f64(v)).collect::<Vec<_>>();
     let mean = round(normalization.mean);
-    // All is said by dy where nothing is cut.
-    let is_cut = activation != Activation::Identity;
-    let keeps = y.is_some() && is_cut;
+    // Without an activation the gradient before it is that of the output.
+    let is_activated = activation != Activation::Identity;
+    let is_stored = y.is_some() && is_activated;
     let sign = |elements: &Range<usize>| match y {
         Some(y) => Sign::Output(&y[elements.clone()]),
         None => Sign::Affine(affine),
@@ -403,22 +426,22 @@ pub fn gradients<T: Real>(
     let range = |pixels: Range<usize>| pixels.start * channels..pixels.end * channels;
 
     let mut parts = Vec::new();
-    let sums = |kept: Option<Filling<T>>| {
+    let sums = |stored: Option<SharedOutput<T>>| {
         tasks(pixels, channels)
             .map(|pixels| {
                 let elements = range(pixels);
-                // SAFETY: this task alone writes these elements.
-                let kept = kept.map(|d| unsafe { d.at(elements.start, elements.len()) });
+                let stored = stored.map(|d| d.at(elements.start, elements.len()));
                 let (x, dy) = (&x[elements.clone()], &dy[elements.clone()]);
                 let sums = vec![[0.0; 2]; channels];
-                let work = Sums { x, dy, sign: sign(&elements), slope, mean: &mean, kept, sums };
-                T::run(OnChannels(channels, work)).sums
+                let kernel =
+                    Sums { x, dy, sign: sign(&elements), slope, mean: &mean, stored, sums };
+                T::run(AllChannels(channels, kernel)).sums
             })
             .collect::<Vec<_>>()
     };
-    // SAFETY: tasks write all elements.
-    let kept = keeps.then(|| unsafe { filled(x.len(), |d| parts = sums(Some(d))) });
-    if kept.is_none() {
+    // SAFETY: tasks write all elements, each its own.
+    let stored = is_stored.then(|| unsafe { filled_by_tasks(x.len(), |d| parts = sums(Some(d))) });
+    if stored.is_none() {
         parts = sums(None);
     }
     let mut totals = vec![[0.0; 2]; channels];
@@ -435,34 +458,34 @@ pub fn gradients<T: Real>(
     // dx = gain·(d - mean(d) - x̂·mean(d·x̂)), the means only for batch statistics.
     let share = if normalization.from_batch { 1.0 / pixels as f64 } else { 0.0 };
     let offset = by_channel(&|c| totals[c][0] * share);
-    let along = by_channel(&|c| -gain(c) * dweight[c] * share * deviation[c]);
+    let slant = by_channel(&|c| -gain(c) * dweight[c] * share * deviation[c]);
     let gain = by_channel(&gain);
-    // SAFETY: tasks write all elements.
+    // SAFETY: tasks write all elements, each its own.
     let dx = unsafe {
-        filled(x.len(), |dx| {
+        filled_by_tasks(x.len(), |dx| {
             tasks(pixels, channels).for_each(|pixels| {
                 let elements = range(pixels);
-                let work = InputGradient {
+                let kernel = InputGradient {
                     x: &x[elements.clone()],
-                    dy: &kept.as_deref().unwrap_or(dy)[elements.clone()],
-                    sign: (is_cut && !keeps).then(|| sign(&elements)),
+                    dy: &stored.as_deref().unwrap_or(dy)[elements.clone()],
+                    sign: (is_activated && !is_stored).then(|| sign(&elements)),
                     slope,
                     mean: &mean,
                     gain: &gain,
                     offset: &offset,
-                    along: &along,
+                    slant: &slant,
                     dx: dx.at(elements.start, elements.len()),
                 };
-                T::run(OnChannels(channels, work));
+                T::run(AllChannels(channels, kernel));
             });
         })
     };
     let sums = totals.into_iter().map(|[sum, _]| sum);
     let parameters = dweight.into_iter().chain(sums).map(T::from_f64).collect();
-    Gradients { x: dx, parameters, residual: kept }
+    Gradients { x: dx, parameters, residual: stored }
 }
 
-/// The sum of each channel of `x [pixels, C]`.
+/// Returns the sum of each channel of `x [pixels, C]`.
 pub fn channel_sums<T: Real>(x: &[T], channels: usize) -> Vec<T> {
     let count = (x.len() / channels.max(1)) as f64;
     moments(x, channels).0.into_iter().map(|mean| T::from_f64(mean * count)).collect()

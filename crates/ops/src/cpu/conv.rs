@@ -1,31 +1,9 @@
-//! Convolution over channels-last images: its sizes, and which way is taken.
-
-use std::cell::Cell;
+//! Convolution of channels-last images: its sizes, and the choice of the method.
 
 use candle_core::{Result, bail};
 
 use super::{patches, winograd};
 use crate::tensor::Real;
-
-thread_local! {
-    static PLAINLY: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Runs `work` with convolutions, and their gradients whenever those come, that sum plain
-/// products: for comparisons down to rounding.
-///
-/// Usually 3×3 convolutions of stride 1 take fewer products, and round by up to twice as much.
-pub fn with_direct_convolution<R>(work: impl FnOnce() -> R) -> R {
-    /// Sets it back, whether or not `work` panics.
-    struct Before(bool);
-    impl Drop for Before {
-        fn drop(&mut self) {
-            PLAINLY.set(self.0);
-        }
-    }
-    let _before = Before(PLAINLY.replace(true));
-    work()
-}
 
 /// The checked sizes of one convolution.
 #[derive(Clone, Copy, Debug)]
@@ -39,12 +17,16 @@ pub struct Geometry {
     pub(crate) kernel: [usize; 2],
     pub(crate) stride: usize,
     pub(crate) padding: usize,
-    /// Whether every product is taken, as [`with_direct_convolution`] has it.
-    pub(crate) is_plain: bool,
+    /// Whether all products are summed even where Winograd's method applies.
+    is_direct: bool,
 }
 
 impl Geometry {
-    /// Checks `x [B, H, W, C]` against `kernel [O, C, kh, kw]`.
+    /// Returns the sizes of the convolution of images of shape `x [B, H, W, C]` with kernels of
+    /// shape `kernel [O, C, kh, kw]`.
+    ///
+    /// # Errors
+    /// Shapes that do not fit, sizes or strides of zero, a kernel larger than the padded images.
     pub fn new(x: &[usize], kernel: &[usize], stride: usize, padding: usize) -> Result<Self> {
         let (&[batch, h, w, in_channels], &[out_channels, c, kh, kw]) = (x, kernel) else {
             bail!("conv2d: shapes {x:?} and {kernel:?}, expected images and [O, C, kh, kw]")
@@ -68,33 +50,39 @@ impl Geometry {
             kernel: [kh, kw],
             stride,
             padding,
-            is_plain: PLAINLY.get(),
+            is_direct: false,
         })
     }
 
-    /// `[B, oh, ow, O]`.
+    /// The same convolution without Winograd's method, by sums of all products.
+    #[must_use]
+    pub fn direct(self) -> Self {
+        Self { is_direct: true, ..self }
+    }
+
+    /// Returns the shape of the outputs, `[B, oh, ow, O]`.
     pub fn out_shape(&self) -> [usize; 4] {
         [self.batch, self.out_size[0], self.out_size[1], self.out_channels]
     }
 
-    /// Elements of one input image.
+    /// Returns the number of elements of one input image.
     pub fn in_image(&self) -> usize {
         self.in_size[0] * self.in_size[1] * self.in_channels
     }
 
-    /// Elements of one output image.
+    /// Returns the number of elements of one output image.
     pub fn out_image(&self) -> usize {
         self.out_size[0] * self.out_size[1] * self.out_channels
     }
 
-    /// Length of one unfolded patch.
+    /// Returns the number of elements of one patch.
     pub fn patch(&self) -> usize {
         self.in_channels * self.kernel[0] * self.kernel[1]
     }
 
-    /// The convolution that gives the input's gradient from the output's, where that is one:
-    /// with the kernel turned around and its channels exchanged.
-    fn turned(&self) -> Option<Self> {
+    /// Returns the convolution that computes the input's gradient from the output's, where that
+    /// is one: its kernel is rotated by 180°, with its channels exchanged.
+    fn rotated(&self) -> Option<Self> {
         let [kh, kw] = self.kernel;
         (self.stride == 1 && kh == kw && self.padding < kh).then(|| Self {
             in_channels: self.out_channels,
@@ -107,31 +95,32 @@ impl Geometry {
     }
 
     fn suits_winograd(&self) -> bool {
-        let is_whole = |channels: usize| channels.is_multiple_of(winograd::CHANNELS);
+        let fills_vectors = |channels: usize| channels.is_multiple_of(winograd::CHANNELS);
         self.kernel == [3, 3]
-            && !self.is_plain
+            && !self.is_direct
             && self.stride == 1
             && self.padding < 3
-            && is_whole(self.in_channels)
-            && is_whole(self.out_channels)
+            && fills_vectors(self.in_channels)
+            && fills_vectors(self.out_channels)
     }
 }
 
-/// What becomes of sums before they are written: `activation(scale·sum + shift + residual)`.
+/// The epilogue of a convolution, applied to each sum before it is written:
+/// `activation(scale·sum + shift + residual)`.
 #[derive(Clone, Copy)]
 pub struct Epilogue<'a, T> {
-    /// `[O]`, by which the kernel is multiplied instead.
+    /// Factor of each output channel, `[O]`; the kernel is multiplied by it instead of the sums.
     pub scale: Option<&'a [T]>,
-    /// `[O]`.
+    /// Summand of each output channel, `[O]`.
     pub shift: Option<&'a [T]>,
-    /// `[B, oh, ow, O]`.
+    /// Summand of each output, `[B, oh, ow, O]`.
     pub residual: Option<&'a [T]>,
-    /// The activation's factor of negative values.
+    /// The activation's factor of negative values; 1 for none.
     pub slope: T,
 }
 
 impl<'a, T: Real> Epilogue<'a, T> {
-    /// Adds a bias, if there is one.
+    /// Returns the epilogue that adds a bias, if there is one.
     pub fn bias(bias: Option<&'a [T]>) -> Self {
         Self { scale: None, shift: bias, residual: None, slope: T::one() }
     }
@@ -145,44 +134,44 @@ impl<'a, T: Real> Epilogue<'a, T> {
         }
     }
 
-    /// Whether sums are written as they are.
-    pub fn is_nothing(&self) -> bool {
+    /// Whether sums are written as they are, but for the scale, which is the kernel's.
+    pub fn is_identity(&self) -> bool {
         self.shift.is_none() && self.residual.is_none() && self.slope == T::one()
     }
 }
 
-/// `y [B, oh, ow, O]` of `x [B, H, W, C]` and `kernel [O, C, kh, kw]`.
+/// Returns the outputs `[B, oh, ow, O]` of `x [B, H, W, C]` and `kernel [O, C, kh, kw]`.
 ///
 /// # Panics
-/// Here and below, if slices are not of these lengths.
-pub fn forward<T: Real>(g: &Geometry, x: &[T], kernel: &[T], finish: Epilogue<T>) -> Vec<T> {
+/// If slices are not of these lengths, here and below.
+pub fn forward<T: Real>(g: &Geometry, x: &[T], kernel: &[T], epilogue: Epilogue<T>) -> Vec<T> {
     assert_eq!(x.len(), g.batch * g.in_image());
     assert_eq!(kernel.len(), g.out_channels * g.patch());
-    finish.check(g);
+    epilogue.check(g);
     if g.suits_winograd() {
-        winograd::forward(g, x, kernel, winograd::Direction::Forward, finish)
+        winograd::forward(g, x, kernel, winograd::Direction::Forward, epilogue)
     } else {
-        patches::forward(g, x, kernel, finish)
+        patches::forward(g, x, kernel, epilogue)
     }
 }
 
-/// Gradient of the input, `[B, H, W, C]`, from `dy [B, oh, ow, O]`.
+/// Returns the gradient of the input, `[B, H, W, C]`, from `dy [B, oh, ow, O]`.
 pub fn input_gradient<T: Real>(g: &Geometry, dy: &[T], kernel: &[T]) -> Vec<T> {
     assert_eq!(dy.len(), g.batch * g.out_image());
     assert_eq!(kernel.len(), g.out_channels * g.patch());
-    match g.turned() {
-        Some(turned) if turned.suits_winograd() => winograd::forward(
-            &turned,
+    match g.rotated() {
+        Some(rotated) if rotated.suits_winograd() => winograd::forward(
+            &rotated,
             dy,
             kernel,
-            winograd::Direction::Turned,
+            winograd::Direction::Rotated,
             Epilogue::bias(None),
         ),
         _ => patches::input_gradient(g, dy, kernel),
     }
 }
 
-/// Gradient of the kernel, `[O, C, kh, kw]`, from `dy [B, oh, ow, O]`.
+/// Returns the gradient of the kernel, `[O, C, kh, kw]`, from `dy [B, oh, ow, O]`.
 pub fn kernel_gradient<T: Real>(g: &Geometry, x: &[T], dy: &[T]) -> Vec<T> {
     assert_eq!(x.len(), g.batch * g.in_image());
     assert_eq!(dy.len(), g.batch * g.out_image());

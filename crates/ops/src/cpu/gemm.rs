@@ -1,5 +1,5 @@
-//! The matrix product, on one thread: callers split the work, so that the order of each
-//! sum never depends on how many threads there are.
+//! The matrix product of the `gemm` crate, on one thread: callers divide the work, so that the
+//! order of each sum never depends on the number of threads.
 
 use gemm::Parallelism;
 
@@ -16,13 +16,13 @@ pub struct Matrix<'a, T> {
 }
 
 impl<'a, T> Matrix<'a, T> {
-    /// `data` as `[rows, columns]`.
+    /// Views row-major `data` as `[rows, columns]`.
     pub fn new(data: &'a [T], rows: usize, columns: usize) -> Self {
         assert_eq!(data.len(), rows * columns);
         Self { data, rows, columns, row_stride: columns, column_stride: 1 }
     }
 
-    /// The same elements with rows and columns exchanged.
+    /// Returns the transpose, of the same elements.
     pub fn transposed(self) -> Self {
         Self {
             rows: self.columns,
@@ -34,7 +34,8 @@ impl<'a, T> Matrix<'a, T> {
     }
 }
 
-/// `out = a · b`, or `out += a · b`; `out` is row-major `[a.rows, b.columns]`.
+/// Computes `out = a · b`, or `out += a · b` if `accumulate`; `out` is row-major
+/// `[a.rows, b.columns]`.
 pub fn multiply<T: Real>(out: &mut [T], a: Matrix<T>, b: Matrix<T>, accumulate: bool) {
     assert_eq!(a.columns, b.rows);
     assert_eq!(out.len(), a.rows * b.columns);

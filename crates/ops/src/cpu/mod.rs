@@ -1,5 +1,5 @@
-//! Kernels on slices, for those who have no tensors. Images are channels-last,
-//! `[batch, height, width, channel]`, row-major; numbers are `f32`, or `f64` for checks.
+//! Kernels for CPUs, on slices. Images are channels-last, `[batch, height, width, channel]`,
+//! row-major; numbers are `f32`, or `f64` for gradient checks.
 
 pub mod batch_norm;
 mod buffer;

@@ -5,63 +5,67 @@ use crate::tensor::Real;
 
 /// Rows of a tile.
 const ROWS: usize = 6;
-/// How many rows of B are asked for before they are needed: panels come from the second cache
-/// or the third.
-const AHEAD: usize = 8;
+/// Number of rows of B by which prefetches are ahead: panels come from the second-level cache or
+/// the third.
+const PREFETCH_ROWS: usize = 8;
 
-/// The left side: where its elements are.
+/// The left side, given by the addresses of its elements: element `(m, k)` is at
+/// `row(m) + column_offset(k)`.
 pub trait Left<T>: Copy {
-    /// Where row `m` begins.
+    /// Returns the address that row `m` is relative to.
     ///
     /// # Safety
-    /// The row must be there.
+    /// `m` must be a row of the matrix.
     unsafe fn row(&self, m: usize) -> *const T;
-    /// How far behind its row's beginning the element of column `k` is.
+    /// Returns the offset of column `k` in each row.
     ///
     /// # Safety
-    /// The column must be there.
-    unsafe fn place(&self, k: usize) -> usize;
+    /// `k` must be a column of the matrix.
+    unsafe fn column_offset(&self, k: usize) -> usize;
 }
 
-/// Element `(m, k)` at `start + m·row + k·step`.
+/// A matrix with element `(m, k)` at `start + m·row + k·step`.
 #[derive(Clone, Copy)]
-pub struct Dense<T> {
+pub struct Strided<T> {
     pub start: *const T,
     pub row: usize,
     pub step: usize,
 }
 
-impl<T: Copy> Left<T> for Dense<T> {
+impl<T: Copy> Left<T> for Strided<T> {
     #[inline(always)]
     unsafe fn row(&self, m: usize) -> *const T {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees that row `m` is in the matrix, so its first element is in
+        // the allocation of `start`.
         unsafe { self.start.add(m * self.row) }
     }
 
     #[inline(always)]
-    unsafe fn place(&self, k: usize) -> usize {
+    unsafe fn column_offset(&self, k: usize) -> usize {
         k * self.step
     }
 }
 
-/// Element `(m, k)` at `start + rows[m] + columns[k]`: patches of images, where they lie.
+/// A matrix with element `(m, k)` at `start + rows[m] + columns[k]`: patches of images, read in
+/// place.
 #[derive(Clone, Copy)]
-pub struct Scattered<'a, T> {
+pub struct Indexed<'a, T> {
     pub start: *const T,
     pub rows: &'a [usize],
     pub columns: &'a [usize],
 }
 
-impl<T: Copy> Left<T> for Scattered<'_, T> {
+impl<T: Copy> Left<T> for Indexed<'_, T> {
     #[inline(always)]
     unsafe fn row(&self, m: usize) -> *const T {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller guarantees that `m` is below the number of rows; row offsets stay in
+        // the allocation of `start`.
         unsafe { self.start.add(*self.rows.get_unchecked(m)) }
     }
 
     #[inline(always)]
-    unsafe fn place(&self, k: usize) -> usize {
-        // SAFETY: the caller's promise.
+    unsafe fn column_offset(&self, k: usize) -> usize {
+        // SAFETY: the caller guarantees that `k` is below the number of columns.
         unsafe { *self.columns.get_unchecked(k) }
     }
 }
@@ -84,19 +88,21 @@ pub struct Right<T> {
 pub struct Output<T> {
     pub start: *mut T,
     pub row: usize,
-    /// Whether to add to what is there.
+    /// Whether the product is added to what the memory holds.
     pub accumulate: bool,
 }
 
-/// Columns of a panel, but for the last.
+/// Columns of each panel but the last, which may have fewer.
 pub const fn panel_width<V: Vector>() -> usize {
-    V::ABREAST * V::LANES
+    V::TILE_VECTORS * V::LANES
 }
 
-/// Multiplies; `columns` must be a multiple of the vector's lanes.
+/// Multiplies matrices of `[rows, columns, depth]`, M, N and K; `columns` must be a multiple of
+/// the vector's lanes.
 ///
 /// # Safety
-/// The matrices must be there, and C apart from the others.
+/// The vector's instruction set must be available. A and B must be readable and initialised, C
+/// writable (and initialised to accumulate), all at their full sizes; C must not overlap A and B.
 #[inline(always)]
 pub unsafe fn multiply<V: Vector>(
     [rows, columns, depth]: [usize; 3],
@@ -108,7 +114,8 @@ pub unsafe fn multiply<V: Vector>(
     let mut first = 0;
     while first < columns {
         let width = panel_width::<V>().min(columns - first);
-        // SAFETY: the panel and its columns of C are inside.
+        // SAFETY: `first` is a column of B and C, and `width` columns from there are in both; the
+        // rest is the caller's guarantee.
         unsafe {
             let panel = Panel {
                 a,
@@ -137,10 +144,14 @@ struct Panel<T, A> {
 }
 
 impl<T: Real, A: Left<T>> Panel<T, A> {
+    /// Multiplies `rows` rows by the panel's `N` vectors of columns.
+    ///
+    /// # Safety
+    /// As for [`multiply`](fn@multiply), with `N` vectors of columns.
     #[inline(always)]
     unsafe fn multiply<V: Vector<Scalar = T>, const N: usize>(self, rows: usize, depth: usize) {
         let mut row = 0;
-        // SAFETY: the rows are inside.
+        // SAFETY: each tile's rows are below `rows`; the rest is the caller's guarantee.
         unsafe {
             while row + ROWS <= rows {
                 self.tile::<V, ROWS, N>(row, depth);
@@ -157,13 +168,19 @@ impl<T: Real, A: Left<T>> Panel<T, A> {
         }
     }
 
+    /// Multiplies `M` rows from `row` on by the panel's `N` vectors of columns.
+    ///
+    /// # Safety
+    /// As for [`multiply`](Self::multiply), with all `M` rows in A and C.
     #[inline(always)]
     unsafe fn tile<V: Vector<Scalar = T>, const M: usize, const N: usize>(
         self,
         row: usize,
         depth: usize,
     ) {
-        // SAFETY: rows, columns and depth are inside the matrices.
+        // SAFETY: the caller guarantees that all `M` rows, `N` vectors of columns and `depth`
+        // are inside the matrices, and the instruction set. Pointers into B beyond its last row
+        // are made by `wrapping_add`, and are only prefetched or not used.
         unsafe {
             let c = self.c.start.add(row * self.c.row);
             let mut sums = [[V::zero(); N]; M];
@@ -181,15 +198,15 @@ impl<T: Real, A: Left<T>> Panel<T, A> {
             let mut b = self.b;
             for k in 0..depth {
                 for j in 0..N {
-                    prefetch(b.wrapping_add(AHEAD * self.b_step + j * V::LANES));
+                    prefetch(b.wrapping_add(PREFETCH_ROWS * self.b_step + j * V::LANES));
                 }
                 let mut columns = [V::zero(); N];
                 for (j, column) in columns.iter_mut().enumerate() {
                     *column = V::load(b.add(j * V::LANES));
                 }
-                let place = self.a.place(k);
+                let offset = self.a.column_offset(k);
                 for (row, sums) in rows.iter().zip(&mut sums) {
-                    let a = V::splat(*row.add(place));
+                    let a = V::splat(*row.add(offset));
                     for (sum, column) in sums.iter_mut().zip(columns) {
                         *sum = a.fma(column, *sum);
                     }

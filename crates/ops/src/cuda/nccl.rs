@@ -1,6 +1,5 @@
 //! Averages of gradients over several GPUs by NCCL, during the backward pass.
 
-use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,11 +16,6 @@ const BUCKET: usize = 25 << 20;
 #[derive(Clone)]
 pub struct SharedCommunicator(Arc<Mutex<Communicator>>);
 
-thread_local! {
-    /// What batch norms of this thread share their statistics by.
-    static STATISTICS: RefCell<Option<SharedCommunicator>> = const { RefCell::new(None) };
-}
-
 impl SharedCommunicator {
     /// Wraps a communicator.
     pub fn new(communicator: Communicator) -> Self {
@@ -31,21 +25,6 @@ impl SharedCommunicator {
     /// Locks the communicator for as long as the guard lives.
     pub fn lock(&self) -> MutexGuard<'_, Communicator> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Runs `forward`, in which [`BatchStatistics::of`](crate::BatchStatistics::of) a batch are
-    /// those of all ranks' batches together, which must be equally large. The
-    /// backward pass through them does the same.
-    pub fn share_statistics<T>(&self, forward: impl FnOnce() -> T) -> T {
-        let before = STATISTICS.replace(Some(self.clone()));
-        let result = forward();
-        STATISTICS.set(before);
-        result
-    }
-
-    /// What statistics are shared by now, if they are.
-    pub(crate) fn of_statistics() -> Option<Self> {
-        STATISTICS.with_borrow(Clone::clone)
     }
 }
 

@@ -92,12 +92,11 @@ impl Session {
         // The processes of a group drop different units.
         let seed = self.config.seed.wrapping_add(self.parallel.group.rank as u64);
         let pass = Pass::Train { seed, forward: step as u64 };
-        let backbone = &self.model.backbone;
-        let sync = self.config.train.sync_batch_norm;
-        let features = self.parallel.forward(sync, || backbone.forward(&images, pass))?;
+        let context = self.parallel.tape_context(self.config.train.sync_batch_norm);
+        let features = self.model.backbone.forward_with(&images, pass, &context)?;
         let scores = self.model.head.training_scores(&features, &labels)?;
         let loss = cross_entropy(&scores, &labels)?;
-        let gradients = self.parallel.backward(&loss, self.optimizer.parameters())?;
+        let gradients = self.parallel.backward(&context, &loss, self.optimizer.parameters())?;
         self.optimizer.step(&gradients, rate)?;
         unread.add(step, rate, count, loss.detach(), count_correct(&scores, &labels)?);
         self.state.steps += 1;

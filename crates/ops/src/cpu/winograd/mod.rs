@@ -1,9 +1,9 @@
-//! 3×3 convolutions of stride 1 with fewer products: F(3×3, 3×3) takes 25 a tile of nine
-//! outputs and pair of channels, where plain sums take 81.
+//! 3×3 convolutions of stride 1 by Winograd's method F(3×3, 3×3): for each pair of channels, a
+//! tile of nine outputs takes 25 products, where direct convolution takes 81.
 //!
-//! Tiles of images are transformed, each of the 25 points of all tiles is a matrix product
-//! over channels, and what comes out is transformed back. A task takes as many images as its
-//! second cache holds the transformed tiles of, so that they never see main memory.
+//! Tiles of images are transformed; each of the 25 points of all tiles is a matrix product over
+//! channels; the products are transformed back. A task takes as many images as have transformed
+//! tiles that fit into the second-level cache, so that these never go to main memory.
 
 mod transform;
 
@@ -11,45 +11,46 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 use transform::{
-    Input, OUT, OutputGradient, Outputs, POINTS, SIDE, TapGradient, Taps, Transform, both_ways,
+    Input, OUT, OutputGradient, Outputs, POINTS, SIDE, TapGradient, Taps, Transform, transform_2d,
 };
 
-use super::buffer::{Filling, Scratch, filled};
+use super::buffer::{SharedOutput, filled_by_tasks};
 use super::conv::{Epilogue, Geometry};
-use super::product::{Dense, Output, Right, multiply, panel_width};
+use super::product::{Output, Right, Strided, multiply, panel_width};
 use super::simd::{SimdKernel, Vector};
 use super::slices::sum_over_images;
 use crate::tensor::Real;
 
-/// Channels come in multiples of this, the widest vector.
+/// Numbers of channels must be multiples of this, the lanes of the widest vector.
 pub const CHANNELS: usize = 16;
-/// Tiles of a task: fewer use each transformed kernel too seldom.
+/// Minimum number of tiles of a task: with fewer, each transformed kernel is used too seldom.
 const TILES: usize = 64;
-/// Output channels of a task where tiles are few; fewer transform too often.
+/// Output channels of a task where there are few tiles: with fewer, tiles are transformed too
+/// often.
 const OUT_CHANNELS: usize = 128;
-/// Tasks that there should be at least.
-const TASKS: usize = 8;
-/// Channels of a task of the kernel's gradient, on each side.
+/// Minimum number of tasks.
+const MIN_TASKS: usize = 8;
+/// Input channels, and output channels, of a task of the kernel's gradient.
 const BLOCK: usize = 64;
-/// Elements between the ends and beginnings of matrices: without, all 25 would lie in the
-/// same lines of the first cache.
+/// Elements between one matrix and the next: without them, the same elements of all 25 would
+/// compete for the same lines of the first-level cache.
 const GAP: usize = 16;
 
-/// Which of two convolutions a kernel `[O, C, 3, 3]` is for.
+/// How a kernel `[O, C, 3, 3]` is used.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// From C to O channels.
+    /// From C to O channels: the convolution itself.
     Forward,
-    /// From O to C channels, with the kernel turned around: that of gradients.
-    Turned,
+    /// From O to C channels, rotated by 180°: the gradient of the images.
+    Rotated,
 }
 
-/// Consecutive images, and rows of tiles in each of them.
+/// Some consecutive images, and some rows of tiles in each of them.
 #[derive(Clone)]
 struct Chunk {
     images: Range<usize>,
     rows: Range<usize>,
-    /// Tiles a row.
+    /// Tiles in a row.
     columns: usize,
 }
 
@@ -58,7 +59,7 @@ impl Chunk {
     fn divide(g: &Geometry, images: Range<usize>) -> Vec<Self> {
         let [rows, columns] = g.out_size.map(|side| side.div_ceil(OUT));
         let group = TILES.div_ceil(rows * columns).min(images.len()).max(1);
-        // Where one image has more, as even as can be.
+        // An image with more tiles is divided as evenly as possible.
         let bands = rows.div_ceil((TILES / columns).max(1));
         let bands = if group > 1 { 1 } else { bands };
         let mut chunks = Vec::new();
@@ -76,7 +77,7 @@ impl Chunk {
         self.images.len() * self.rows.len() * self.columns
     }
 
-    /// Calls `visit` with each tile's number, its image, and its first output's row and column.
+    /// Calls `visit` with each tile's index, its image, and the row and column of its first output.
     #[inline(always)]
     fn for_each(&self, mut visit: impl FnMut(usize, usize, [usize; 2])) {
         let mut tile = 0;
@@ -91,62 +92,63 @@ impl Chunk {
     }
 }
 
-/// Consecutive parts of a range, `size` each.
+/// Divides a range into consecutive parts of `size`; the last may be smaller.
 fn parts(range: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> + Clone {
     range.clone().step_by(size.max(1)).map(move |start| start..(start + size).min(range.end))
 }
 
-/// The convolution of `x [B, H, W, C]`, as `g` describes it, with `kernel` seen from
-/// `direction`.
+/// Returns the convolution of `x [B, H, W, C]`, of the sizes `g`, with `kernel` used as
+/// `direction` says.
 pub fn forward<T: Real>(
     g: &Geometry,
     x: &[T],
     kernel: &[T],
     direction: Direction,
-    finish: Epilogue<T>,
+    epilogue: Epilogue<T>,
 ) -> Vec<T> {
-    let kernel = transformed_kernel(g, kernel, direction, finish);
+    let kernel = transformed_kernel(g, kernel, direction, epilogue);
     let chunks = Chunk::divide(g, 0..g.batch);
-    let channels = if chunks.len() >= TASKS { g.out_channels } else { OUT_CHANNELS };
+    let channels = if chunks.len() >= MIN_TASKS { g.out_channels } else { OUT_CHANNELS };
     let tasks: Vec<_> = chunks
         .iter()
         .flat_map(|chunk| parts(0..g.out_channels, channels).map(move |out| (chunk, out)))
         .collect();
     // SAFETY: tasks write all channels of all tiles.
     unsafe {
-        filled(g.batch * g.out_image(), |y| {
+        filled_by_tasks(g.batch * g.out_image(), |y| {
             tasks.into_par_iter().for_each(|(chunk, out)| {
-                T::run(Forward { g, x, kernel: &kernel, finish, chunk, out, y });
+                T::run(Forward { g, x, kernel: &kernel, epilogue, chunk, out, y });
             });
         })
     }
 }
 
-/// The kernel's points, each a matrix `[C, O]` in panels.
+/// Returns the transformed kernel: for each point a matrix `[C, O]` in panels.
 fn transformed_kernel<T: Real>(
     g: &Geometry,
     kernel: &[T],
     direction: Direction,
-    finish: Epilogue<T>,
+    epilogue: Epilogue<T>,
 ) -> Vec<T> {
     let tasks: Vec<_> = parts(0..g.in_channels, CHANNELS).collect();
     // SAFETY: tasks write all points of all channels.
     unsafe {
-        filled(POINTS * g.in_channels * g.out_channels, |points| {
+        filled_by_tasks(POINTS * g.in_channels * g.out_channels, |points| {
             tasks.into_par_iter().for_each(|channels| {
-                T::run(TransformKernel { g, kernel, direction, finish, channels, points });
+                T::run(TransformKernel { g, kernel, direction, epilogue, channels, points });
             });
         })
     }
 }
 
+/// Transforms the kernel for some input channels.
 struct TransformKernel<'a, T> {
     g: &'a Geometry,
     kernel: &'a [T],
     direction: Direction,
-    finish: Epilogue<'a, T>,
+    epilogue: Epilogue<'a, T>,
     channels: Range<usize>,
-    points: Filling<'a, T>,
+    points: SharedOutput<'a, T>,
 }
 
 impl<T: Real> SimdKernel<T> for TransformKernel<'_, T> {
@@ -156,14 +158,14 @@ impl<T: Real> SimdKernel<T> for TransformKernel<'_, T> {
     fn run<V: Vector<Scalar = T>>(self) {
         let (from, to) = (self.g.in_channels, self.g.out_channels);
         let taps = OUT * OUT;
-        // From one lane's pair of channels to the next one's.
+        // Distance between the pairs of channels of adjacent lanes.
         let step = taps * if self.direction == Direction::Forward { from } else { 1 };
         for o in (0..to).step_by(V::LANES) {
             let first = o / panel_width::<V>() * panel_width::<V>();
             let width = panel_width::<V>().min(to - first);
-            // SAFETY: the instruction set is there; the scale holds all lanes.
+            // SAFETY: kernels run with their instruction set; the slice has all lanes.
             let scale = unsafe {
-                match self.finish.scale {
+                match self.epilogue.scale {
                     Some(scale) => V::load(scale[o..][..V::LANES].as_ptr()),
                     None => V::splat(T::one()),
                 }
@@ -171,24 +173,25 @@ impl<T: Real> SimdKernel<T> for TransformKernel<'_, T> {
             for c in self.channels.clone() {
                 let pair = match self.direction {
                     Direction::Forward => o * from + c,
-                    Direction::Turned => c * to + o,
+                    Direction::Rotated => c * to + o,
                 };
-                // SAFETY: the kernel has the pairs from `o` to all lanes; this task alone
-                // writes the points of its channels.
+                // SAFETY: kernels run with their instruction set. The number of output channels
+                // is a multiple of the lanes, so that the kernel has the taps of all lanes' pairs.
+                // This task alone writes the points of its input channels.
                 unsafe {
                     let weights = self.kernel.as_ptr().add(pair * taps);
                     let mut x = [[V::zero(); OUT]; OUT];
                     for (tap, vector) in x.as_flattened_mut().iter_mut().enumerate() {
                         let tap = match self.direction {
                             Direction::Forward => tap,
-                            Direction::Turned => taps - 1 - tap,
+                            Direction::Rotated => taps - 1 - tap,
                         };
                         *vector = V::gather(weights.add(tap), step).mul(scale);
                     }
-                    let transformed = both_ways::<V, Taps, OUT, SIDE>(&x);
-                    let place = first * from + c * width + o - first;
+                    let transformed = transform_2d::<V, Taps, OUT, SIDE>(&x);
+                    let index = first * from + c * width + o - first;
                     for (point, vector) in transformed.as_flattened().iter().enumerate() {
-                        vector.store(self.points.at(point * from * to + place, V::LANES));
+                        vector.store(self.points.at(point * from * to + index, V::LANES));
                     }
                 }
             }
@@ -204,22 +207,23 @@ struct Tiles<'a, T> {
     size: [usize; 2],
     channels: usize,
     padding: usize,
-    /// Which channels to take.
+    /// The channels to transform.
     part: Range<usize>,
 }
 
 impl<T: Real> Tiles<'_, T> {
-    /// Writes the transform of each tile's `N`×`N` numbers around its place; tile `t`, channel
-    /// `c` of each point `p` to `to + p·stride + place(t, c)`.
+    /// Transforms the `N`×`N` pixels of each tile, and writes point `p` of tile `t` and channel
+    /// `c` to `to + p·stride + offset(t, c)`.
     ///
     /// # Safety
-    /// These places must be there.
+    /// The vector's instruction set must be available, and `to` must be valid for vectors at all
+    /// of these offsets.
     #[inline(always)]
     unsafe fn transform<V: Vector<Scalar = T>, R: Transform<V, N, SIDE>, const N: usize>(
         &self,
         to: *mut T,
         stride: usize,
-        place: impl Fn(usize, usize) -> usize,
+        offset: impl Fn(usize, usize) -> usize,
     ) {
         let [height, width] = self.size;
         let channels = self.channels;
@@ -240,7 +244,9 @@ impl<T: Real> Tiles<'_, T> {
                 }
             }
             for c in (0..self.part.len()).step_by(V::LANES) {
-                // SAFETY: the sources hold the part's channels, or are zeros.
+                // SAFETY: each source has the part's channels, whose number is a multiple of the
+                // lanes, or it points to enough zeros for one vector and its step is 0. The rest
+                // is the caller's guarantee.
                 unsafe {
                     let mut x = [[V::zero(); N]; N];
                     for i in 0..N {
@@ -248,8 +254,8 @@ impl<T: Real> Tiles<'_, T> {
                             x[i][j] = V::load(sources[i][j].add(c * steps[i][j]));
                         }
                     }
-                    let transformed = both_ways::<V, R, N, SIDE>(&x);
-                    let to = to.add(place(tile, c));
+                    let transformed = transform_2d::<V, R, N, SIDE>(&x);
+                    let to = to.add(offset(tile, c));
                     for (point, vector) in transformed.as_flattened().iter().enumerate() {
                         vector.store(to.add(point * stride));
                     }
@@ -259,15 +265,15 @@ impl<T: Real> Tiles<'_, T> {
     }
 }
 
-/// Some images and output channels of a convolution.
+/// Computes some output channels for some images.
 struct Forward<'a, T> {
     g: &'a Geometry,
     x: &'a [T],
     kernel: &'a [T],
-    finish: Epilogue<'a, T>,
+    epilogue: Epilogue<'a, T>,
     chunk: &'a Chunk,
     out: Range<usize>,
-    y: Filling<'a, T>,
+    y: SharedOutput<'a, T>,
 }
 
 impl<T: Real> SimdKernel<T> for Forward<'_, T> {
@@ -278,10 +284,11 @@ impl<T: Real> SimdKernel<T> for Forward<'_, T> {
         let (from, to) = (self.g.in_channels, self.out.len());
         let tiles = self.chunk.tiles();
         let (x_stride, y_stride) = (tiles * from + GAP, tiles * to + GAP);
-        let mut scratch = Scratch::new(POINTS * (x_stride + y_stride));
-        let x: *mut T = scratch.start();
-        // SAFETY: scratch holds both sets of matrices; kernels are in panels of whole width
-        // up to `out`, which starts at a panel.
+        let mut scratch = Box::<[T]>::new_uninit_slice(POINTS * (x_stride + y_stride));
+        let x: *mut T = scratch.as_mut_ptr().cast();
+        // SAFETY: kernels run with their instruction set. The scratch memory is valid for both
+        // sets of matrices; transforms initialise the first, products the second. `out` starts at
+        // a panel of the kernel, as `OUT_CHANNELS` is a multiple of a panel's width.
         unsafe {
             let y = x.add(POINTS * x_stride);
             let input = Tiles {
@@ -294,7 +301,7 @@ impl<T: Real> SimdKernel<T> for Forward<'_, T> {
             };
             input.transform::<V, Input, SIDE>(x, x_stride, |tile, c| tile * from + c);
             for point in 0..POINTS {
-                let a = Dense { start: x.add(point * x_stride), row: from, step: 1 };
+                let a = Strided { start: x.add(point * x_stride), row: from, step: 1 };
                 let kernel = (point * self.g.out_channels + self.out.start) * from;
                 let b = Right { start: self.kernel.as_ptr().add(kernel), panel: from, step: None };
                 let c = Output { start: y.add(point * y_stride), row: to, accumulate: false };
@@ -306,41 +313,44 @@ impl<T: Real> SimdKernel<T> for Forward<'_, T> {
 }
 
 impl<T: Real> Forward<'_, T> {
-    /// Transforms the products back.
+    /// Transforms products to outputs, and applies the epilogue.
     ///
     /// # Safety
-    /// `products` holds 25 matrices `[tiles, out]`.
+    /// The vector's instruction set must be available. `products` must point to 25 initialised
+    /// matrices `[tiles, out]` that are `stride` apart.
     #[inline(always)]
     unsafe fn write_outputs<V: Vector<Scalar = T>>(&self, products: *const T, stride: usize) {
         let [height, width] = self.g.out_size;
         let channels = self.g.out_channels;
-        // SAFETY: the caller has the instruction set.
-        let slope = unsafe { V::splat(self.finish.slope) };
+        // SAFETY: the caller guarantees the instruction set.
+        let slope = unsafe { V::splat(self.epilogue.slope) };
         self.chunk.for_each(|tile, image, [row, column]| {
             let (rows, columns) = (OUT.min(height - row), OUT.min(width - column));
             for c in (0..self.out.len()).step_by(V::LANES) {
-                // SAFETY: the products are there, and this task alone writes these outputs.
+                // SAFETY: the caller guarantees the instruction set and the products, of which
+                // all lanes are valid, as numbers of channels are multiples of the lanes. This
+                // task alone writes its channels of these outputs.
                 unsafe {
                     let from = products.add(tile * self.out.len() + c);
                     let mut x = [[V::zero(); SIDE]; SIDE];
                     for (point, vector) in x.as_flattened_mut().iter_mut().enumerate() {
                         *vector = V::load(from.add(point * stride));
                     }
-                    let outputs = both_ways::<V, Outputs, SIDE, OUT>(&x);
+                    let outputs = transform_2d::<V, Outputs, SIDE, OUT>(&x);
                     let channel = self.out.start + c;
-                    let shift = match self.finish.shift {
+                    let shift = match self.epilogue.shift {
                         Some(shift) => V::load(shift[channel..][..V::LANES].as_ptr()),
                         None => V::zero(),
                     };
                     for (i, outputs) in outputs.iter().enumerate().take(rows) {
                         for (j, &sum) in outputs.iter().enumerate().take(columns) {
                             let pixel = (image * height + row + i) * width + column + j;
-                            let place = pixel * channels + channel;
+                            let index = pixel * channels + channel;
                             let mut y = sum.add(shift);
-                            if let Some(residual) = self.finish.residual {
-                                y = y.add(V::load(residual[place..][..V::LANES].as_ptr()));
+                            if let Some(residual) = self.epilogue.residual {
+                                y = y.add(V::load(residual[index..][..V::LANES].as_ptr()));
                             }
-                            y.scale_below(y, slope).store(self.y.at(place, V::LANES));
+                            y.scale_below(y, slope).store(self.y.at(index, V::LANES));
                         }
                     }
                 }
@@ -349,17 +359,17 @@ impl<T: Real> Forward<'_, T> {
     }
 }
 
-/// The gradient of the kernel, `[O, C, 3, 3]`, of images `x [B, H, W, C]` and the outputs'
-/// gradient `dy [B, oh, ow, O]`.
+/// Returns the gradient of the kernel, `[O, C, 3, 3]`, from images `x [B, H, W, C]` and the
+/// outputs' gradient `dy [B, oh, ow, O]`.
 ///
-/// Tasks share the channels of both sides among them, and where these are few the images,
-/// whose gradients are summed in order.
+/// Each task takes a block of input and output channels. Where there are few blocks, images are
+/// divided among tasks, too, whose gradients are added in order.
 pub fn kernel_gradient<T: Real>(g: &Geometry, x: &[T], dy: &[T]) -> Vec<T> {
     let size = g.out_channels * g.patch();
     let blocks: Vec<_> = parts(0..g.in_channels, BLOCK)
         .flat_map(|from| parts(0..g.out_channels, BLOCK).map(move |to| (from.clone(), to)))
         .collect();
-    // SAFETY: tasks write all pairs of channels of their block.
+    // SAFETY: tasks write the taps of all pairs of channels of their block.
     unsafe {
         sum_over_images(g.batch, blocks.len(), size, |images, block, dw, start| {
             let (from, to) = blocks[block].clone();
@@ -368,7 +378,7 @@ pub fn kernel_gradient<T: Real>(g: &Geometry, x: &[T], dy: &[T]) -> Vec<T> {
     }
 }
 
-/// Some images, input channels and output channels of the kernel's gradient.
+/// Computes the kernel's gradient for a block of channels, summed over some images.
 struct KernelGradient<'a, T> {
     g: &'a Geometry,
     x: &'a [T],
@@ -376,8 +386,8 @@ struct KernelGradient<'a, T> {
     images: Range<usize>,
     from: Range<usize>,
     to: Range<usize>,
-    dw: Filling<'a, T>,
-    /// Where the slice's gradient begins.
+    dw: SharedOutput<'a, T>,
+    /// Index in `dw` of these images' gradient.
     start: usize,
 }
 
@@ -388,11 +398,15 @@ impl<T: Real> SimdKernel<T> for KernelGradient<'_, T> {
     fn run<V: Vector<Scalar = T>>(self) {
         let (from, to) = (self.from.len(), self.to.len());
         let chunks = Chunk::divide(self.g, self.images.clone());
-        let most = chunks.iter().map(Chunk::tiles).max().unwrap_or_default();
-        let (x_stride, y_stride, w_stride) = (most * from + GAP, most * to + GAP, from * to + GAP);
-        let mut scratch = Scratch::new(POINTS * (x_stride + y_stride + w_stride));
-        let x: *mut T = scratch.start();
-        // SAFETY: scratch holds the three sets of matrices.
+        let max_tiles = chunks.iter().map(Chunk::tiles).max().unwrap_or_default();
+        let (x_stride, y_stride) = (max_tiles * from + GAP, max_tiles * to + GAP);
+        let w_stride = from * to + GAP;
+        let size = POINTS * (x_stride + y_stride + w_stride);
+        let mut scratch = Box::<[T]>::new_uninit_slice(size);
+        let x: *mut T = scratch.as_mut_ptr().cast();
+        // SAFETY: kernels run with their instruction set. The scratch memory is valid for three
+        // sets of matrices; transforms initialise the first two, the products of the first chunk,
+        // of which there is at least one, the third.
         unsafe {
             let y = x.add(POINTS * x_stride);
             let dw = y.add(POINTS * y_stride);
@@ -415,14 +429,14 @@ impl<T: Real> SimdKernel<T> for KernelGradient<'_, T> {
                     part: self.to.clone(),
                     ..input
                 };
-                // In panels, as a right side is read.
-                let place = |tile: usize, c: usize| {
+                // In panels, as the right side of a product.
+                let offset = |tile: usize, c: usize| {
                     let first = c / panel_width::<V>() * panel_width::<V>();
                     first * tiles + tile * panel_width::<V>().min(to - first) + c - first
                 };
-                gradient.transform::<V, OutputGradient, OUT>(y, y_stride, place);
+                gradient.transform::<V, OutputGradient, OUT>(y, y_stride, offset);
                 for point in 0..POINTS {
-                    let a = Dense { start: x.add(point * x_stride), row: 1, step: from };
+                    let a = Strided { start: x.add(point * x_stride), row: 1, step: from };
                     let b = Right { start: y.add(point * y_stride), panel: tiles, step: None };
                     let c = Output { start: dw.add(point * w_stride), row: to, accumulate };
                     multiply::<V>([from, to, tiles], a, b, c);
@@ -434,25 +448,28 @@ impl<T: Real> SimdKernel<T> for KernelGradient<'_, T> {
 }
 
 impl<T: Real> KernelGradient<'_, T> {
-    /// Transforms the points' gradients to that of taps.
+    /// Transforms the gradients of points to those of taps.
     ///
     /// # Safety
-    /// `points` holds 25 matrices `[from, to]`.
+    /// The vector's instruction set must be available. `points` must point to 25 initialised
+    /// matrices `[from, to]` that are `stride` apart.
     #[inline(always)]
     unsafe fn write_taps<V: Vector<Scalar = T>>(&self, points: *const T, stride: usize) {
         let taps = OUT * OUT;
         let mut gathered = [T::zero(); OUT * OUT * CHANNELS];
         for (i, c) in self.from.clone().enumerate() {
             for j in (0..self.to.len()).step_by(V::LANES) {
-                // SAFETY: the points are there; `gathered` holds a vector for each tap; this
-                // task alone writes these pairs of channels.
+                // SAFETY: the caller guarantees the instruction set and the points, of which all
+                // lanes are valid, as numbers of channels are multiples of the lanes. `gathered`
+                // has `CHANNELS` numbers for each tap, the lanes of the widest vector. This task
+                // alone writes the taps of its pairs of channels.
                 unsafe {
                     let from = points.add(i * self.to.len() + j);
                     let mut x = [[V::zero(); SIDE]; SIDE];
                     for (point, vector) in x.as_flattened_mut().iter_mut().enumerate() {
                         *vector = V::load(from.add(point * stride));
                     }
-                    let gradient = both_ways::<V, TapGradient, SIDE, OUT>(&x);
+                    let gradient = transform_2d::<V, TapGradient, SIDE, OUT>(&x);
                     for (tap, vector) in gradient.as_flattened().iter().enumerate() {
                         vector.store(gathered.as_mut_ptr().add(tap * V::LANES));
                     }
@@ -460,7 +477,7 @@ impl<T: Real> KernelGradient<'_, T> {
                         let pair = (self.to.start + j + lane) * self.g.in_channels + c;
                         let to = self.dw.at(self.start + pair * taps, taps);
                         for tap in 0..taps {
-                            *to.add(tap) = gathered[tap * V::LANES + lane];
+                            to.add(tap).write(gathered[tap * V::LANES + lane]);
                         }
                     }
                 }

@@ -4,7 +4,8 @@
 //! 0, 1, -1/2, -2 and ∞ (Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks",
 //! 2015; the points after Barabasz et al., "Error analysis and improving the accuracy of
 //! Winograd convolution", 2018: these four give the smallest errors of those tried,
-//! 1.6 times those of plain sums). Two-dimensional transforms do rows, then columns.
+//! 1.6 times those of direct convolution). Two-dimensional transforms apply them to columns,
+//! then to rows.
 
 use candle_core::WithDType as _;
 
@@ -12,30 +13,36 @@ use crate::cpu::simd::Vector;
 
 /// Side of a transformed tile.
 pub const SIDE: usize = 5;
-/// Products of a tile.
+/// Products of a tile, the points at which polynomials are evaluated.
 pub const POINTS: usize = SIDE * SIDE;
 /// Side of a tile of outputs, and of the kernel.
 pub const OUT: usize = 3;
 
+/// Returns a constant in all lanes.
+///
+/// # Safety
+/// The vector's instruction set must be available.
 #[inline(always)]
 unsafe fn number<V: Vector>(value: f64) -> V {
-    // SAFETY: the caller has the instruction set.
+    // SAFETY: the caller guarantees the instruction set.
     unsafe { V::splat(V::Scalar::from_f64(value)) }
 }
 
-/// A transform of `N` numbers to `M`, along one axis.
+/// A linear transform of `N` numbers to `M`, along one axis.
 pub trait Transform<V: Vector, const N: usize, const M: usize> {
+    /// Applies the transform.
+    ///
     /// # Safety
-    /// The vectors' instruction set.
+    /// The vector's instruction set must be available.
     unsafe fn apply(x: [V; N]) -> [V; M];
 }
 
-/// `Bᵀ`: five inputs.
+/// `Bᵀ`: five inputs to five points.
 pub struct Input;
 impl<V: Vector> Transform<V, SIDE, SIDE> for Input {
     #[inline(always)]
     unsafe fn apply([a, b, c, d, e]: [V; SIDE]) -> [V; SIDE] {
-        // SAFETY: the caller has the instruction set.
+        // SAFETY: the caller guarantees the instruction set.
         unsafe {
             let (two, three, five) = (number::<V>(2.0), number::<V>(3.0), number::<V>(5.0));
             let minus_two = number::<V>(-2.0);
@@ -56,7 +63,7 @@ pub struct Outputs;
 impl<V: Vector> Transform<V, SIDE, OUT> for Outputs {
     #[inline(always)]
     unsafe fn apply([a, b, c, d, e]: [V; SIDE]) -> [V; OUT] {
-        // SAFETY: the caller has the instruction set.
+        // SAFETY: the caller guarantees the instruction set.
         unsafe {
             [
                 a.add(b).add(c.add(d)),
@@ -67,12 +74,12 @@ impl<V: Vector> Transform<V, SIDE, OUT> for Outputs {
     }
 }
 
-/// `A`: the gradient of three outputs to that of five products.
+/// `A`: the gradients of three outputs to those of five products.
 pub struct OutputGradient;
 impl<V: Vector> Transform<V, OUT, SIDE> for OutputGradient {
     #[inline(always)]
     unsafe fn apply([a, b, c]: [V; OUT]) -> [V; SIDE] {
-        // SAFETY: the caller has the instruction set.
+        // SAFETY: the caller guarantees the instruction set.
         unsafe {
             [
                 a,
@@ -85,12 +92,12 @@ impl<V: Vector> Transform<V, OUT, SIDE> for OutputGradient {
     }
 }
 
-/// `G`: three taps.
+/// `G`: three taps to five points.
 pub struct Taps;
 impl<V: Vector> Transform<V, OUT, SIDE> for Taps {
     #[inline(always)]
     unsafe fn apply([a, b, c]: [V; OUT]) -> [V; SIDE] {
-        // SAFETY: the caller has the instruction set.
+        // SAFETY: the caller guarantees the instruction set.
         unsafe {
             let (half, ninth) = (number::<V>(0.5), number::<V>(1.0 / 9.0));
             let (two_ninths, four_ninths) = (number::<V>(2.0 / 9.0), number::<V>(4.0 / 9.0));
@@ -106,12 +113,12 @@ impl<V: Vector> Transform<V, OUT, SIDE> for Taps {
     }
 }
 
-/// `Gᵀ`: the gradient of five transformed taps to that of three.
+/// `Gᵀ`: the gradients of five points to those of three taps.
 pub struct TapGradient;
 impl<V: Vector> Transform<V, SIDE, OUT> for TapGradient {
     #[inline(always)]
     unsafe fn apply([a, b, c, d, e]: [V; SIDE]) -> [V; OUT] {
-        // SAFETY: the caller has the instruction set.
+        // SAFETY: the caller guarantees the instruction set.
         unsafe {
             let (half, ninth) = (number::<V>(0.5), number::<V>(1.0 / 9.0));
             let (two_ninths, four_ninths) = (number::<V>(2.0 / 9.0), number::<V>(4.0 / 9.0));
@@ -125,15 +132,15 @@ impl<V: Vector> Transform<V, SIDE, OUT> for TapGradient {
     }
 }
 
-/// Applies a transform to the columns and the rows of `x [N, N]`, giving `[M, M]`.
+/// Applies a transform to the columns, then to the rows of `x [N, N]`, giving `[M, M]`.
 ///
 /// # Safety
-/// The vectors' instruction set.
+/// The vector's instruction set must be available.
 #[inline(always)]
-pub unsafe fn both_ways<V: Vector, R: Transform<V, N, M>, const N: usize, const M: usize>(
+pub unsafe fn transform_2d<V: Vector, R: Transform<V, N, M>, const N: usize, const M: usize>(
     x: &[[V; N]; N],
 ) -> [[V; M]; M] {
-    // SAFETY: the caller has the instruction set.
+    // SAFETY: the caller guarantees the instruction set.
     unsafe {
         let zero = V::zero();
         let mut between = [[zero; N]; M];

@@ -1,5 +1,7 @@
 //! Trains a few-shot backbone with a margin classifier, and reports its accuracy.
 
+#![forbid(unsafe_code)]
+
 mod flags;
 mod settings;
 
