@@ -1,8 +1,8 @@
-//! Each kernel at the sizes that ResNet-18 has at 84 px, batch 64, on all threads.
+//! Each kernel at the sizes of ResNet-18 at 84 px, batch 64, on all threads.
 //!
-//! Throughputs of convolutions count the operations of plain sums, two a product, so that
-//! `Gelem/s` reads GFLOP/s, and a way that takes fewer products may pass the machine's peak.
-//! `cargo xtask ci` runs each once, at batch 1; see `cargo xtask bench kernels` for PyTorch's.
+//! Throughputs of convolutions count the operations of direct convolution, two for each product,
+//! so that `Gelem/s` means GFLOP/s, and Winograd's method may exceed the machine's peak.
+//! `cargo xtask ci` runs each once, at batch 1; `cargo xtask bench kernels` compares with PyTorch.
 
 use std::hint::black_box;
 
@@ -13,7 +13,7 @@ use fewshot_ops::cpu::conv::{self, Epilogue};
 use fewshot_ops::cpu::pool;
 use rand::Rng;
 
-/// Channels in, side, channels out, side of the kernel, stride.
+/// Input channels, side of the images, output channels, side of the kernel, stride.
 const CONVOLUTIONS: [[usize; 5]; 8] = [
     [3, 84, 64, 7, 2],
     [64, 21, 64, 3, 1],
@@ -25,7 +25,7 @@ const CONVOLUTIONS: [[usize; 5]; 8] = [
     [64, 21, 128, 1, 2],
 ];
 
-/// 64 images, or one where it is only to be seen whether it works.
+/// Returns 64 images for measurements, or one to test that the benchmarks run.
 fn batch() -> usize {
     if std::env::args().any(|argument| argument == "--bench") { 64 } else { 1 }
 }
@@ -60,7 +60,7 @@ fn convolutions(criterion: &mut Criterion) {
     }
 }
 
-/// 64 channels of 42×42, behind the first convolution; throughput in bytes of the images.
+/// 64 channels of 42×42 pixels, as after the first convolution; throughput in bytes of the images.
 fn batch_norm(criterion: &mut Criterion) {
     const CHANNELS: usize = 64;
     let x = numbers("x", batch() * 42 * 42 * CHANNELS);
@@ -91,13 +91,13 @@ fn pooling(criterion: &mut Criterion) {
     let x = numbers("x", batch() * 42 * 42 * CHANNELS);
     for [window, stride, padding] in [[3, 2, 1], [2, 2, 0]] {
         let g = pool::Geometry::new([42, 42], window, stride, padding).unwrap();
-        let (y, places) = pool::max(&g, &x, CHANNELS);
+        let (y, indices) = pool::max(&g, &x, CHANNELS);
         let name = format!("max pool {window}×{window}, 64 channels, 42 px");
         let mut group = criterion.benchmark_group(name);
         group.throughput(Throughput::Bytes(size_of_val(&x[..]) as u64));
         group.bench_function("forward", |b| b.iter(|| pool::max(&g, black_box(&x), CHANNELS)));
         group.bench_function("gradient", |b| {
-            b.iter(|| pool::max_gradient(&g, black_box(&y), &places, CHANNELS));
+            b.iter(|| pool::max_gradient(&g, black_box(&y), &indices, CHANNELS));
         });
     }
 }

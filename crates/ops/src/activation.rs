@@ -6,10 +6,10 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDTyp
 use crate::cpu::elementwise;
 use crate::tensor::{dispatch, on_cuda, slice, with_slice};
 
-/// What is applied elementwise after a normalization.
+/// An elementwise activation function.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Activation {
-    /// The value itself.
+    /// `x` itself.
     Identity,
     /// `max(x, 0)`.
     Relu,
@@ -18,7 +18,7 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// The factor of negative values.
+    /// Returns the factor of negative values.
     pub(crate) fn slope(self) -> f64 {
         match self {
             Self::Identity => 1.0,
@@ -28,8 +28,8 @@ impl Activation {
     }
 }
 
-/// Applies an activation to a tensor of any shape. At zero the gradient is that of the
-/// negative side, as PyTorch's.
+/// Applies an activation to a tensor of any shape. At zero the gradient is that of negative
+/// values, as in PyTorch.
 ///
 /// # Errors
 /// A number type other than `f32` and `f64`.

@@ -16,9 +16,10 @@ use crate::{Activation, Tape, TapeTensor};
 pub struct BatchStatistics {
     numbers: Numbers,
     channels: usize,
-    /// Values a channel where they are the batch's own, so that gradients flow through them.
+    /// Number of values of each channel, if these are the batch's own statistics, so that gradients
+    /// flow through them.
     count: Option<usize>,
-    /// What they are shared by, where they are those of several processes' batches.
+    /// The communicator, if these are the statistics of several processes' batches.
     #[cfg(feature = "nccl")]
     shared: Option<SharedCommunicator>,
 }
@@ -47,7 +48,7 @@ impl Host {
         Self { mean: mean.into(), variance: variance.into(), inverse_deviation }
     }
 
-    /// The normalization with weight and bias, as a factor and a summand of each channel.
+    /// Returns the normalization with weight and bias as an affine function of each channel.
     fn affine<T: Real>(&self, weight: &Tensor, bias: &Tensor) -> Result<Affine<T>> {
         let (weight, bias) = (weight.to_vec1::<T>()?, bias.to_vec1::<T>()?);
         let channels = 0..self.mean.len();
@@ -61,10 +62,11 @@ impl Host {
 }
 
 impl BatchStatistics {
-    /// The statistics of `x [B, C, H, W]` over batch, height and width: the training form.
+    /// Computes the statistics of `x [B, C, H, W]` over batch, height and width: the training form.
     ///
     /// # Errors
-    /// Another rank, or fewer than two values a channel, whose variance says nothing.
+    /// Another rank, or fewer than two values of each channel, whose variance would be
+    /// meaningless.
     pub fn of(x: &Tensor, eps: f64) -> Result<Self> {
         Self::of_channels_last(&to_channels_last(x, x.dtype())?, eps)
     }
@@ -101,7 +103,7 @@ impl BatchStatistics {
         Ok(self)
     }
 
-    /// Running averages `mean [C]` and `variance [C]`: the evaluation form.
+    /// Takes running averages `mean [C]` and `variance [C]`: the evaluation form.
     ///
     /// # Errors
     /// Tensors that are not vectors of one length.
@@ -113,12 +115,12 @@ impl BatchStatistics {
         Ok(Self::new(Numbers::running(mean, variance, eps)?, channels, None))
     }
 
-    /// How many channels they are of.
+    /// Returns the number of channels.
     pub fn channels(&self) -> usize {
         self.channels
     }
 
-    /// Mean of each channel. Waits for a GPU.
+    /// Returns the mean of each channel. Waits for the GPU, if they are on one.
     ///
     /// # Errors
     /// A GPU that does not answer.
@@ -130,8 +132,8 @@ impl BatchStatistics {
         }
     }
 
-    /// Variance of each channel as running averages take it: unbiased for a batch's own. Waits
-    /// for a GPU.
+    /// Returns the variance of each channel as running averages use it: unbiased for a batch's own
+    /// statistics. Waits for the GPU, if they are on one.
     ///
     /// # Errors
     /// A GPU that does not answer.
@@ -144,12 +146,13 @@ impl BatchStatistics {
         Ok(variance.iter().map(|v| v * self.correction()).collect())
     }
 
-    /// What makes the variance unbiased.
+    /// Returns the factor that makes the variance unbiased, `n / (n - 1)`.
     fn correction(&self) -> f64 {
         self.count.map_or(1.0, |n| n as f64 / (n as f64 - 1.0))
     }
 
-    /// `running = (1 - momentum)·running + momentum·newest` for mean and unbiased variance.
+    /// Updates running averages, `running = (1 - momentum)·running + momentum·newest`, for mean and
+    /// unbiased variance.
     ///
     /// # Errors
     /// Variables of another length or device.
@@ -172,7 +175,7 @@ impl BatchStatistics {
         update(variance, &self.unbiased_variance()?)
     }
 
-    /// As kernels on the CPU take them.
+    /// Returns the numbers for kernels on the CPU.
     fn host(&self) -> Result<&Host> {
         match &self.numbers {
             Numbers::Host(host) => Ok(host),
@@ -181,12 +184,12 @@ impl BatchStatistics {
         }
     }
 
-    /// The normalization with weight and bias, as a factor and a summand of each channel.
+    /// Returns the normalization with weight and bias as an affine function of each channel.
     pub(crate) fn affine<T: Real>(&self, weight: &Tensor, bias: &Tensor) -> Result<Affine<T>> {
         self.host()?.affine(weight, bias)
     }
 
-    /// The normalization as a GPU does it.
+    /// Returns the normalization with weight, bias and activation for kernels on a GPU.
     #[cfg(feature = "cuda")]
     pub(crate) fn on_gpu<'a>(
         &self,
@@ -210,7 +213,7 @@ impl BatchStatistics {
 }
 
 impl Numbers {
-    /// Of `x [B, H, W, C]`.
+    /// Computes the statistics of `x [B, H, W, C]`.
     fn of(x: &Tensor, channels: usize, eps: f64) -> Result<Self> {
         on_cuda!(x, crate::cuda::batch_norm::moments(x, eps).map(Self::Device));
         let (mean, variance) = dispatch!("batch_norm", x.dtype(), T => {
@@ -226,7 +229,7 @@ impl Numbers {
     }
 }
 
-/// `activation(weight · (x - mean) / sqrt(variance + eps) + bias + residual)`.
+/// Computes `activation(weight · (x - mean) / sqrt(variance + eps) + bias + residual)`.
 ///
 /// `x` and `residual` are `[B, C, H, W]`, `weight` and `bias` `[C]`. With statistics
 /// [`of`](BatchStatistics::of) the same `x`, gradients flow through them.
@@ -249,8 +252,8 @@ pub fn batch_norm(
 }
 
 impl Tape {
-    /// The statistics of images over batch, height and width: the training form. They are those
-    /// of all processes' batches if the tape's context shares them.
+    /// Computes the statistics of images over batch, height and width: the training form. They are
+    /// those of all processes' batches if the tape's context says so.
     ///
     /// # Errors
     /// As [`BatchStatistics::of`], and NCCL's.
@@ -263,10 +266,10 @@ impl Tape {
         Ok(statistics)
     }
 
-    /// [`batch_norm`] as a layer.
+    /// Adds [`batch_norm`] as a layer.
     ///
     /// # Errors
-    /// As there.
+    /// As for [`batch_norm`].
     pub fn batch_norm(
         &mut self,
         x: &TapeTensor,
@@ -296,7 +299,7 @@ impl Tape {
         let added = residual.map(|residual| residual.layer);
         let needs_gradient =
             x.layer.or(added.flatten()).is_some() || weight.track_op() || bias.track_op();
-        let way = BatchNorm {
+        let layer = BatchNorm {
             x: x.clone(),
             weight: weight.clone(),
             bias: bias.clone(),
@@ -305,9 +308,10 @@ impl Tape {
             y: residual.map(|_| y.clone()),
         };
         Ok(self.record_layer(y, needs_gradient, move |dy, gradients| {
-            let g = way.gradients(&dy)?;
-            gradients.add(way.x.layer, g.dx)?;
-            for (parameter, gradient) in [&way.weight, &way.bias].into_iter().zip(g.parameters) {
+            let g = layer.gradients(&dy)?;
+            gradients.add(layer.x.layer, g.dx)?;
+            for (parameter, gradient) in [&layer.weight, &layer.bias].into_iter().zip(g.parameters)
+            {
                 if parameter.track_op() {
                     gradients.add_parameter(parameter, gradient)?;
                 }
@@ -335,23 +339,23 @@ fn normalized(
     })
 }
 
-/// What the way back through a batch norm needs.
+/// What the backward pass of a batch norm needs.
 struct BatchNorm {
     x: TapeTensor,
     weight: Tensor,
     bias: Tensor,
     statistics: BatchStatistics,
     activation: Activation,
-    /// The output, where it takes a residual to know its sign.
+    /// The output, if there was a residual: its sign takes both to compute again.
     y: Option<Tensor>,
 }
 
-/// What the way back gives.
+/// The gradients of a batch norm.
 struct Gradients {
     dx: Tensor,
-    /// Of weight and bias.
+    /// Gradients of weight and bias.
     parameters: [Tensor; 2],
-    /// Of the residual, where it is not that of the output.
+    /// Gradient of the residual, if it differs from that of the output.
     residual: Option<Tensor>,
 }
 

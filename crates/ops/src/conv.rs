@@ -18,8 +18,8 @@ pub struct Conv2dOptions {
 
 /// Convolves `x [B, C, H, W]` with `kernel [O, C, kh, kw]` and adds `bias [O]`.
 ///
-/// Gives `[B, O, (H + 2·padding - kh) / stride + 1, (W + 2·padding - kw) / stride + 1]`.
-/// As in deep learning throughout, the kernel is not flipped (cross-correlation).
+/// Returns `[B, O, (H + 2·padding - kh) / stride + 1, (W + 2·padding - kw) / stride + 1]`.
+/// As usual in deep learning, the kernel is not flipped (cross-correlation).
 ///
 /// # Errors
 /// Shapes that do not fit, a kernel larger than the padded input, stride 0, mixed number
@@ -47,10 +47,10 @@ impl Tape {
         Ok(if self.context.direct_convolution() { g.direct() } else { g })
     }
 
-    /// [`conv2d`] as a layer.
+    /// Adds [`conv2d`] as a layer.
     ///
     /// # Errors
-    /// As there.
+    /// As for [`conv2d`].
     pub fn conv2d(
         &mut self,
         x: &TapeTensor,
@@ -90,13 +90,13 @@ impl Tape {
         }))
     }
 
-    /// [`conv2d`] and [`batch_norm`](crate::batch_norm) in evaluation form as one: the norm's
-    /// factors go into the kernel, the rest is done as outputs are written.
+    /// Adds [`conv2d`] and [`batch_norm`](crate::batch_norm) in evaluation form as one layer: the
+    /// norm's factors are multiplied into the kernel, and the rest is the convolution's epilogue.
     ///
-    /// For inference: no gradient passes through.
+    /// For inference: gradients do not flow through it.
     ///
     /// # Errors
-    /// As for both, or a gradient that is asked for.
+    /// As for both functions; an argument that needs a gradient.
     pub fn conv2d_normed(
         &mut self,
         x: &TapeTensor,
@@ -108,14 +108,11 @@ impl Tape {
         let g = self.geometry(x, kernel, options)?;
         let FollowingNorm { weight, bias: norm_bias, statistics, activation, residual } = *norm;
         check_parameters("conv2d_normed", &x.tensor, &[kernel, weight, norm_bias])?;
-        let asks = [Some(kernel), bias, Some(weight), Some(norm_bias)];
-        let values = [Some(x), residual].into_iter().flatten();
-        if values
-            .map(TapeTensor::is_tracked)
-            .chain(asks.into_iter().flatten().map(Tensor::track_op))
-            .any(|asks| asks)
+        let parameters = [Some(kernel), bias, Some(weight), Some(norm_bias)];
+        if [Some(x), residual].into_iter().flatten().any(TapeTensor::is_tracked)
+            || parameters.into_iter().flatten().any(Tensor::track_op)
         {
-            bail!("conv2d_normed: a gradient is asked for, which does not pass through")
+            bail!("conv2d_normed: an argument needs a gradient, which does not flow through")
         }
         for vector in [Some(weight), Some(norm_bias), bias].into_iter().flatten() {
             let (got, expected) = (vector.dims(), g.out_channels);
@@ -143,35 +140,35 @@ impl Tape {
                 affine.shift.iter_mut().zip(biases).for_each(|(shift, (&s, b))| *shift += s * b);
             }
             let residual = residual.map(slice_of::<T>).transpose()?;
-            let finish = Epilogue {
+            let epilogue = Epilogue {
                 scale: Some(&affine.scale),
                 shift: Some(&affine.shift),
                 residual: residual.as_deref(),
                 slope: T::from_f64(activation.slope()),
             };
-            let y = forward(&g, &slice_of::<T>(&x.tensor)?, &slice_of::<T>(&kernel)?, finish);
+            let y = forward(&g, &slice_of::<T>(&x.tensor)?, &slice_of::<T>(&kernel)?, epilogue);
             Tensor::from_vec(y, &g.out_shape()[..], x.tensor.device())?
         });
         Ok(TapeTensor { tensor: y, layer: None })
     }
 }
 
-/// What follows a convolution in [`Tape::conv2d_normed`].
+/// The batch norm that follows a convolution in [`Tape::conv2d_normed`].
 #[derive(Clone, Copy)]
 pub struct FollowingNorm<'a> {
-    /// The norm's weight, `[O]`.
+    /// Its weight, `[O]`.
     pub weight: &'a Tensor,
-    /// The norm's bias, `[O]`.
+    /// Its bias, `[O]`.
     pub bias: &'a Tensor,
-    /// Running averages.
+    /// Its statistics, running averages.
     pub statistics: &'a BatchStatistics,
-    /// What is applied in the end.
+    /// The activation after it.
     pub activation: Activation,
-    /// What is added before the activation.
+    /// Summand before the activation, `[B, oh, ow, O]`.
     pub residual: Option<&'a TapeTensor>,
 }
 
-/// A kernel as the images' convolutions take it.
+/// Returns a kernel in the layout and type that convolutions of such images take.
 fn packed(kernel: &Tensor, images: DType) -> Result<Tensor> {
     on_cuda!(kernel, crate::cuda::conv::packed(kernel, images));
     if images != kernel.dtype() {
@@ -185,8 +182,8 @@ fn outputs(g: &Geometry, x: &Tensor, packed: &Tensor, bias: Option<&Tensor>) -> 
     on_cuda!(x, crate::cuda::conv::forward(g, x, packed, bias.as_ref()));
     dispatch!("conv2d", x.dtype(), T => {
         let bias = bias.as_ref().map(slice_of::<T>).transpose()?;
-        let finish = Epilogue::bias(bias.as_deref());
-        let y = forward(g, &slice_of::<T>(x)?, &slice_of::<T>(packed)?, finish);
+        let epilogue = Epilogue::bias(bias.as_deref());
+        let y = forward(g, &slice_of::<T>(x)?, &slice_of::<T>(packed)?, epilogue);
         Tensor::from_vec(y, &g.out_shape()[..], x.device())
     })
 }

@@ -5,12 +5,12 @@ use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, W
 
 use crate::tensor::{Real, dispatch, on_cuda, slice, with_slice};
 
-/// Mean over the batch of `-log softmax(scores)[label]`: `scores [B, C]`, `labels [B]` of
-/// `u32` below C; gives a scalar.
+/// Returns the mean over the batch of `-log softmax(scores)[label]`, a scalar: `scores [B, C]`,
+/// `labels [B]` of `u32` below C.
 ///
 /// # Errors
-/// An empty batch, labels of another length or type, or a label outside the classes: on a GPU,
-/// where nothing waits to look, that gives a loss that is not a number.
+/// An empty batch, labels of another length or type, or a label outside the classes. GPUs are not
+/// waited for: there such a label makes the loss NaN instead.
 pub fn cross_entropy(scores: &Tensor, labels: &Tensor) -> Result<Tensor> {
     let (batch, classes) = scores.dims2()?;
     if labels.dims() != [batch] || labels.dtype() != DType::U32 || batch == 0 || classes == 0 {
@@ -22,8 +22,8 @@ pub fn cross_entropy(scores: &Tensor, labels: &Tensor) -> Result<Tensor> {
 
 struct CrossEntropy;
 
-/// The largest score of a row and the sum of the exponentials of the rest against it.
-fn soft_maximum<T: Real>(row: &[T]) -> (f64, f64) {
+/// Returns the largest score of a row, and the sum of `exp(score - largest)` over all scores.
+fn max_and_exp_sum<T: Real>(row: &[T]) -> (f64, f64) {
     let largest = row.iter().map(|v| v.to_f64()).fold(f64::NEG_INFINITY, f64::max);
     (largest, row.iter().map(|v| (v.to_f64() - largest).exp()).sum())
 }
@@ -51,7 +51,7 @@ impl CustomOp2 for CrossEntropy {
         dispatch!("cross_entropy", scores.dtype(), T => {
             let rows = slice::<T>(scores, scores_layout)?.chunks_exact(classes);
             let loss = rows.zip(labels).map(|(row, &label)| {
-                let (largest, sum) = soft_maximum(row);
+                let (largest, sum) = max_and_exp_sum(row);
                 sum.ln() + largest - row[label as usize].to_f64()
             });
             let mean = loss.sum::<f64>() / batch as f64;
@@ -89,7 +89,7 @@ impl CustomOp2 for CrossEntropy {
             let gradient = with_slice::<T, _>(scores, |scores| {
                 let mut gradient = scores.to_vec();
                 for (row, &label) in gradient.chunks_exact_mut(classes).zip(&labels) {
-                    let (largest, sum) = soft_maximum(row);
+                    let (largest, sum) = max_and_exp_sum(row);
                     for (c, v) in row.iter_mut().enumerate() {
                         let target = f64::from(u8::from(c == label as usize));
                         *v = T::from_f64(share * ((v.to_f64() - largest).exp() / sum - target));

@@ -1,9 +1,9 @@
-//! Differentiable kernels that candle lacks or does slowly, enough of them to train a ResNet.
+//! Differentiable kernels that candle lacks or computes slowly: all that it takes to train a ResNet.
 //!
 //! candle 0.11 has no gradient for max pooling with overlapping windows, writes the
 //! gradients of a convolution as transposed convolutions, and composes batch normalization
-//! from a chain of small operations. The functions here take and return candle tensors, sit
-//! on candle's tape, and bring their own forward and backward kernels:
+//! from a chain of small operations. The functions here take and return candle tensors, work with
+//! candle's `backward`, and have forward and backward kernels of their own:
 //!
 //! * [`conv2d`]: any stride and padding, gradients for input, kernel and bias;
 //! * [`batch_norm`]: training and evaluation form, with the activation and the residual
@@ -11,14 +11,12 @@
 //! * [`max_pool2d`] (overlapping windows, padding) and [`global_avg_pool`];
 //! * [`activate`] (ReLU, leaky ReLU), [`linear`], [`l2_normalize`], [`cross_entropy`].
 //!
-//! A [`Tape`] takes the image layers among them as a whole network: they pass images on
-//! channels-last, and are one operation to candle, which spares conversions and sums at
-//! every edge.
+//! A [`Tape`] makes the image layers among them one network: it keeps images channels-last from
+//! layer to layer and is one operation to candle, which saves conversions and sums at every edge.
 //!
 //! Everything works in `f32`, and in `f64` for gradient checks. Results do not depend on the
-//! number of threads: work is cut into pieces by the problem's size alone, and sums are
-//! taken in a fixed order. [`mod@reference`] holds naive loops that every fast path is
-//! tested against.
+//! number of threads: work is divided by the problem's size alone, and sums are taken in a fixed
+//! order. [`mod@reference`] has naive loops that every fast kernel is tested against.
 //!
 //! ```
 //! use candle_core::{Device, Tensor, Var};
@@ -38,9 +36,8 @@
 //! # }
 //! ```
 //!
-//! Tensors may lie on a CPU or, with the feature `cuda`, on an NVIDIA GPU: the functions are the
-//! same, and so are the tests. [`cpu`] has the CPU's kernels, on slices; beside it, `cuda` those of
-//! GPUs.
+//! Tensors may be on the CPU or, with the feature `cuda`, on an NVIDIA GPU: the functions are the
+//! same, and so are the tests. [`cpu`] has the CPU's kernels, on slices; `cuda` those of GPUs.
 
 mod activation;
 mod batch_norm;

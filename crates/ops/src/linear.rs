@@ -6,7 +6,7 @@ use candle_core::{CpuStorage, CustomOp2, Device, Layout, Result, Shape, Tensor, 
 use crate::cpu::{Matrix, multiply};
 use crate::tensor::{Real, check_same, dispatch, slice, with_slice};
 
-/// `x Wᵀ + b`: `x [B, D]`, `weight [C, D]`, `bias [C]`, giving `[B, C]`.
+/// Returns `x Wᵀ + b`, `[B, C]`: `x [B, D]`, `weight [C, D]`, `bias [C]`.
 ///
 /// # Errors
 /// Shapes that do not fit, mixed number types or devices.
@@ -17,7 +17,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     }
     check_same("linear", &[x, weight])?;
     let scores = match x.device() {
-        // candle's own product is cuBLAS's there, and so are its gradients.
+        // There candle's product, and its gradients, are those of cuBLAS.
         Device::Cuda(_) => x.contiguous()?.matmul(&weight.t()?)?,
         _ => x.contiguous()?.apply_op2(&weight.contiguous()?, Linear)?,
     };
@@ -29,7 +29,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
 
 struct Linear;
 
-/// `a · b` as a new matrix.
+/// Returns `a · b`, a matrix of `length` elements.
 fn product<T: Real>(a: Matrix<T>, b: Matrix<T>, length: usize) -> Vec<T> {
     let mut out = vec![T::zero(); length];
     multiply(&mut out, a, b, false);

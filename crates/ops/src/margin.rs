@@ -1,4 +1,4 @@
-//! Scores with a margin, the step between a classifier's products and its loss.
+//! Scores with a margin, between a classifier's products and its loss.
 
 use candle_core::backend::BackendStorage as _;
 use candle_core::{
@@ -7,25 +7,25 @@ use candle_core::{
 
 use crate::tensor::{Real, dispatch, on_cuda, slice, with_slice};
 
-/// What [`margin_scores`] does to a row of scores.
+/// Options of [`margin_scores`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MarginOptions {
-    /// The factor in the end: the inverse temperature.
+    /// Factor of the scores, the inverse temperature; applied last.
     pub scale: f64,
-    /// What is subtracted at the label, of any sign.
+    /// Margin that is subtracted from the label's score, of either sign.
     pub margin: f64,
-    /// Whether a row's least score is subtracted from all of it.
+    /// Whether each row's smallest score is subtracted from all scores of the row.
     pub subtract_min: bool,
 }
 
-/// `scale · (z - least - margin · [class = label])` of `z [B, C]`; `labels [B]` of `u32`, without
-/// which no margin is subtracted.
+/// Returns `scale · (z - min(z) - margin · [class = label])` for each row of `z [B, C]`; `labels
+/// [B]` of `u32`, without which no margin is subtracted.
 ///
-/// The gradient of the least score goes to the first class that has it.
+/// The gradient of the smallest score goes to the first class that has it.
 ///
 /// # Errors
-/// Labels of another length or type, or a label outside the classes (on a GPU, where nothing
-/// waits to look, such a row has no margin).
+/// Labels of another length or type, or a label outside the classes. GPUs are not waited for:
+/// there such a label has no margin subtracted instead.
 pub fn margin_scores(
     z: &Tensor,
     labels: Option<&Tensor>,
@@ -46,8 +46,8 @@ pub fn margin_scores(
 
 struct MarginScores(MarginOptions);
 
-/// The place of a row's least score, the first of equals.
-fn place_of_least<T: Real>(row: &[T]) -> usize {
+/// Returns the index of a row's smallest score, the first of equals.
+fn argmin<T: Real>(row: &[T]) -> usize {
     (1..row.len()).fold(0, |at, i| if row[i] < row[at] { i } else { at })
 }
 
@@ -67,8 +67,8 @@ impl MarginScores {
             let (scale, margin) = (T::from_f64(scale), T::from_f64(margin));
             let mut y = slice::<T>(z, layout)?.to_vec();
             for (i, row) in y.chunks_exact_mut(classes).enumerate() {
-                let least = if subtract_min { row[place_of_least(row)] } else { T::default() };
-                row.iter_mut().for_each(|v| *v -= least);
+                let min = if subtract_min { row[argmin(row)] } else { T::default() };
+                row.iter_mut().for_each(|v| *v -= min);
                 if let Some(labels) = labels {
                     row[labels[i] as usize] -= margin;
                 }
@@ -91,7 +91,7 @@ impl MarginScores {
                     d.iter_mut().for_each(|d| *d *= scale);
                     if subtract_min {
                         let sum: T = d.iter().copied().sum();
-                        d[place_of_least(row)] -= sum;
+                        d[argmin(row)] -= sum;
                     }
                 }
                 dz
@@ -171,8 +171,8 @@ impl CustomOp2 for MarginScores {
     }
 }
 
-/// How many rows of `scores [B, C]` have their largest score, the first of equals, at their label:
-/// a scalar `u32`, so that a GPU need not be waited for.
+/// Counts the rows of `scores [B, C]` whose largest score, the first of equals, is their label's.
+/// Returns a scalar of `u32`, so that GPUs are not waited for.
 ///
 /// # Errors
 /// Labels of another length or type.
@@ -187,11 +187,11 @@ pub fn count_correct(scores: &Tensor, labels: &Tensor) -> Result<Tensor> {
     let labels = labels.to_vec1::<u32>()?;
     dispatch!("count_correct", scores.dtype(), T => {
         let count = with_slice::<T, _>(&scores, |scores| {
-            let is_right = |(row, label): (&[T], u32)| {
-                let first = |at: usize, i: usize| if row[i] > row[at] { i } else { at };
-                (1..classes).fold(0, first) == label as usize
+            let is_correct = |(row, label): (&[T], u32)| {
+                let larger = |at: usize, i: usize| if row[i] > row[at] { i } else { at };
+                (1..classes).fold(0, larger) == label as usize
             };
-            scores.chunks_exact(classes).zip(labels).filter(|&row| is_right(row)).count()
+            scores.chunks_exact(classes).zip(labels).filter(|&row| is_correct(row)).count()
         })?;
         Tensor::new(count as u32, scores.device())
     })

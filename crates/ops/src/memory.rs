@@ -1,11 +1,11 @@
-//! Memory between steps.
+//! Settings of the memory allocator.
 
-/// Has the system's allocator keep freed memory for the next step.
+/// Makes the system's allocator keep freed memory for the next step.
 ///
-/// A training step frees hundreds of megabytes of intermediate results and asks for as much
-/// again. By default glibc hands blocks of that size back to the kernel, which must clear
-/// every page anew: a quarter of the time of a small network's step. Call it once, at the
-/// start of a program that trains. Elsewhere than on Linux with glibc it does nothing.
+/// A training step frees hundreds of megabytes of intermediate results and allocates as much
+/// again. By default glibc returns blocks of that size to the operating system, which must clear
+/// every page anew: a quarter of the time of a small network's step. Call this once, at the start
+/// of a program that trains. It does nothing except on Linux with glibc.
 pub fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: mallopt only sets parameters of the allocator, under its lock.

@@ -1,16 +1,16 @@
-//! Rows of unit length.
+//! Normalization of rows to unit length.
 
 use candle_core::backend::BackendStorage as _;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDType};
 
 use crate::tensor::{Real, dispatch, on_cuda, slice, with_slice};
 
-/// Rows shorter than this are divided by it instead of by their length, as in PyTorch.
-const SHORTEST: f64 = 1e-12;
+/// Minimum divisor: shorter rows are divided by it instead of by their length, as in PyTorch.
+const MIN_LENGTH: f64 = 1e-12;
 
 /// Divides each row of `x [B, D]` by its Euclidean length, or by 1e-12 if that is larger.
 ///
-/// Unlike a chain of square, sum, root and division, the gradient of a zero row is finite.
+/// Unlike that of a chain of square, sum, root and division, the gradient of a zero row is finite.
 ///
 /// # Errors
 /// Another rank or number type.
@@ -35,7 +35,7 @@ impl CustomOp1 for Normalize {
         dispatch!("l2_normalize", x.dtype(), T => {
             let mut y = slice::<T>(x, layout)?.to_vec();
             for row in y.chunks_exact_mut(columns.max(1)) {
-                let inverse = T::from_f64(1.0 / dot(row, row).sqrt().max(SHORTEST));
+                let inverse = T::from_f64(1.0 / dot(row, row).sqrt().max(MIN_LENGTH));
                 row.iter_mut().for_each(|v| *v *= inverse);
             }
             Ok((T::to_cpu_storage_owned(y), layout.shape().clone()))
@@ -48,13 +48,13 @@ impl CustomOp1 for Normalize {
         x: &candle_core::CudaStorage,
         layout: &Layout,
     ) -> Result<(candle_core::CudaStorage, Shape)> {
-        let y = crate::cuda::heads::unit_rows(x, layout, SHORTEST)?;
+        let y = crate::cuda::heads::unit_rows(x, layout, MIN_LENGTH)?;
         Ok((y, layout.shape().clone()))
     }
 
     fn bwd(&self, x: &Tensor, y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
         let dy = &dy.contiguous()?;
-        on_cuda!(x, crate::cuda::heads::unit_rows_gradient([x, y, dy], SHORTEST).map(Some));
+        on_cuda!(x, crate::cuda::heads::unit_rows_gradient([x, y, dy], MIN_LENGTH).map(Some));
         let (_, columns) = x.dims2()?;
         let columns = columns.max(1);
         dispatch!("l2_normalize", x.dtype(), T => {
@@ -63,9 +63,9 @@ impl CustomOp1 for Normalize {
                 let rows = x.chunks_exact(columns).zip(y.chunks_exact(columns));
                 for (d, (x, y)) in dx.chunks_exact_mut(columns).zip(rows) {
                     let length = dot(x, x).sqrt();
-                    // Along the row, a longer vector changes nothing.
-                    let along = if length > SHORTEST { dot(d, y) } else { 0.0 };
-                    let (along, inverse) = (T::from_f64(along), T::from_f64(1.0 / length.max(SHORTEST)));
+                    // The component along the row would change its length alone.
+                    let along = if length > MIN_LENGTH { dot(d, y) } else { 0.0 };
+                    let (along, inverse) = (T::from_f64(along), T::from_f64(1.0 / length.max(MIN_LENGTH)));
                     d.iter_mut().zip(y).for_each(|(d, &y)| *d = (*d - y * along) * inverse);
                 }
             }))??;

@@ -1,4 +1,4 @@
-//! Pooling.
+//! Max pooling and global average pooling.
 
 use candle_core::{DType, Result, Tensor, bail};
 
@@ -6,18 +6,18 @@ use crate::cpu::pool::{self, Geometry};
 use crate::tensor::{dispatch, on_cuda, slice_of};
 use crate::{Tape, TapeTensor};
 
-/// Window, stride and padding of a max pooling, the same along both axes.
+/// Window, stride and padding of max pooling, the same along both axes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolOptions {
     /// Side of the window.
     pub window: usize,
-    /// Step between windows; smaller than the window, they overlap.
+    /// Step between windows; windows overlap if it is smaller than they are.
     pub stride: usize,
-    /// Positions added on each side that never win, at most half the window.
+    /// Positions added on each side, which are never the maximum; at most half the window.
     pub padding: usize,
 }
 
-/// The maximum over windows of `x [B, C, H, W]`; sizes are rounded down.
+/// Returns the maxima over windows of `x [B, C, H, W]`; output sizes are rounded down.
 ///
 /// The gradient goes to the first maximum of each window.
 ///
@@ -31,7 +31,7 @@ pub fn max_pool2d(x: &Tensor, options: PoolOptions) -> Result<Tensor> {
     tape.finish(y)
 }
 
-/// The mean over height and width: `[B, C, H, W]` to `[B, C]`.
+/// Returns the means over height and width of `x [B, C, H, W]`: `[B, C]`.
 ///
 /// # Errors
 /// Another rank, or an empty plane.
@@ -43,10 +43,10 @@ pub fn global_avg_pool(x: &Tensor) -> Result<Tensor> {
 }
 
 impl Tape {
-    /// [`max_pool2d`] as a layer.
+    /// Adds [`max_pool2d`] as a layer.
     ///
     /// # Errors
-    /// As there.
+    /// As for [`max_pool2d`].
     pub fn max_pool2d(&mut self, x: &TapeTensor, options: PoolOptions) -> Result<TapeTensor> {
         let (_, height, width, channels) = x.tensor.dims4()?;
         let PoolOptions { window, stride, padding } = options;
@@ -54,17 +54,17 @@ impl Tape {
         if channels == 0 {
             bail!("max_pool2d: images without channels")
         }
-        let (y, places) = maxima(&geometry, &x.tensor)?;
+        let (y, indices) = maxima(&geometry, &x.tensor)?;
         let layer = x.layer;
         Ok(self.record_layer(y, layer.is_some(), move |dy, gradients| {
-            gradients.add(layer, gradient_of_maxima(&geometry, &dy, &places)?)
+            gradients.add(layer, gradient_of_maxima(&geometry, &dy, &indices)?)
         }))
     }
 
-    /// [`global_avg_pool`] as a layer.
+    /// Adds [`global_avg_pool`] as a layer.
     ///
     /// # Errors
-    /// As there.
+    /// As for [`global_avg_pool`].
     pub fn global_avg_pool(&mut self, x: &TapeTensor) -> Result<TapeTensor> {
         let (batch, height, width, channels) = x.tensor.dims4()?;
         let pixels = height * width;
@@ -79,27 +79,27 @@ impl Tape {
     }
 }
 
-/// The maxima, and where they were.
-fn maxima(g: &Geometry, x: &Tensor) -> Result<(Tensor, Places)> {
-    on_cuda!(x, crate::cuda::pool::max(g, x).map(|(y, places)| (y, Places::Device(places))));
+/// Returns the maxima, and their indices in their windows.
+fn maxima(g: &Geometry, x: &Tensor) -> Result<(Tensor, Indices)> {
+    on_cuda!(x, crate::cuda::pool::max(g, x).map(|(y, indices)| (y, Indices::Device(indices))));
     let (batch, _, _, channels) = x.dims4()?;
     dispatch!("max_pool2d", x.dtype(), T => {
-        let (y, places) = pool::max(g, &slice_of::<T>(x)?, channels);
+        let (y, indices) = pool::max(g, &slice_of::<T>(x)?, channels);
         let [height, width] = g.out_size;
         let y = Tensor::from_vec(y, (batch, height, width, channels), x.device())?;
-        Ok((y, Places::Host(places)))
+        Ok((y, Indices::Host(indices)))
     })
 }
 
-fn gradient_of_maxima(g: &Geometry, dy: &Tensor, places: &Places) -> Result<Tensor> {
+fn gradient_of_maxima(g: &Geometry, dy: &Tensor, indices: &Indices) -> Result<Tensor> {
     let (batch, _, _, channels) = dy.dims4()?;
     #[cfg(feature = "cuda")]
-    if let Places::Device(places) = places {
-        return crate::cuda::pool::max_gradient(g, dy, places);
+    if let Indices::Device(indices) = indices {
+        return crate::cuda::pool::max_gradient(g, dy, indices);
     }
-    let places = places.host()?;
+    let indices = indices.host()?;
     dispatch!("max_pool2d", dy.dtype(), T => {
-        let dx = pool::max_gradient(g, &slice_of::<T>(dy)?, places, channels);
+        let dx = pool::max_gradient(g, &slice_of::<T>(dy)?, indices, channels);
         let [height, width] = g.in_size;
         Tensor::from_vec(dx, (batch, height, width, channels), dy.device())
     })
@@ -114,7 +114,7 @@ fn means(x: &Tensor) -> Result<Tensor> {
     })
 }
 
-/// The gradient of images of `dtype`, which only a GPU lets differ from that of features.
+/// Returns the gradient of images of `dtype`, which may differ from that of `dy` on a GPU alone.
 fn gradient_of_means(dy: &Tensor, shape: [usize; 4], dtype: DType) -> Result<Tensor> {
     on_cuda!(dy, crate::cuda::pool::mean_gradient(dy, shape, dtype));
     let [_, height, width, channels] = shape;
@@ -124,20 +124,20 @@ fn gradient_of_means(dy: &Tensor, shape: [usize; 4], dtype: DType) -> Result<Ten
     })
 }
 
-/// Where in its window each maximum was.
-enum Places {
+/// Index of each maximum in its window.
+enum Indices {
     Host(Vec<u8>),
     #[cfg(feature = "cuda")]
     Device(Tensor),
 }
 
-impl Places {
+impl Indices {
     #[cfg_attr(not(feature = "cuda"), allow(clippy::unnecessary_wraps))]
     fn host(&self) -> Result<&[u8]> {
         match self {
-            Self::Host(places) => Ok(places),
+            Self::Host(indices) => Ok(indices),
             #[cfg(feature = "cuda")]
-            Self::Device(_) => bail!("max_pool2d: places on a GPU for a gradient on the CPU"),
+            Self::Device(_) => bail!("max_pool2d: indices on a GPU for a gradient on the CPU"),
         }
     }
 }

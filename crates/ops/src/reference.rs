@@ -1,9 +1,9 @@
-//! Naive implementations in `f64`, written to be read: the definition that every kernel is
-//! tested against. Tensors are row-major slices.
+//! Naive implementations in `f64`, written to be read: the definitions that kernels are tested
+//! against. Tensors are row-major slices.
 
 use crate::{Conv2dOptions, PoolOptions};
 
-/// Convolution of `x [B, C, H, W]` with `kernel [O, C, kh, kw]`: seven loops.
+/// Returns the convolution of `x [B, C, H, W]` with `kernel [O, C, kh, kw]`, by seven loops.
 pub fn conv2d(
     x: &[f64],
     [batch, channels, height, width]: [usize; 4],
@@ -44,7 +44,7 @@ pub fn conv2d(
     y
 }
 
-/// Maximum over windows of `x [planes, H, W]`.
+/// Returns the maxima over windows of `x [planes, H, W]`.
 pub fn max_pool2d(
     x: &[f64],
     [planes, height, width]: [usize; 3],
@@ -76,7 +76,7 @@ pub fn max_pool2d(
     y
 }
 
-/// Mean and biased variance of each channel of `x [B, C, plane]`.
+/// Returns mean and biased variance of each channel of `x [B, C, plane]`.
 pub fn moments(x: &[f64], [batch, channels, plane]: [usize; 3]) -> (Vec<f64>, Vec<f64>) {
     let count = (batch * plane) as f64;
     let at = |b: usize, c: usize, i: usize| x[(b * channels + c) * plane + i];
@@ -88,7 +88,7 @@ pub fn moments(x: &[f64], [batch, channels, plane]: [usize; 3]) -> (Vec<f64>, Ve
     (mean, variance)
 }
 
-/// `weight·(x - mean)/sqrt(variance + eps) + bias` for each channel of `x [B, C, plane]`.
+/// Returns `weight·(x - mean)/sqrt(variance + eps) + bias` for each channel of `x [B, C, plane]`.
 pub fn batch_norm(
     x: &[f64],
     [_, channels, plane]: [usize; 3],
@@ -102,7 +102,7 @@ pub fn batch_norm(
     x.iter().enumerate().map(normalize).collect()
 }
 
-/// Mean of `-log softmax(scores)[label]`, `scores [B, C]`.
+/// Returns the mean of `-log softmax(scores)[label]`, `scores [B, C]`.
 pub fn cross_entropy(scores: &[f64], classes: usize, labels: &[u32]) -> f64 {
     let rows = scores.chunks_exact(classes).zip(labels);
     let loss = rows.map(|(row, &label)| {

@@ -1,4 +1,4 @@
-//! From tensors to slices and back.
+//! Access to tensors' elements as slices, and dispatch by number type and device.
 
 use std::marker::PhantomData;
 use std::ops::{Deref, Range};
@@ -7,9 +7,9 @@ use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, WithDType,
 
 use crate::cpu::simd::{SimdKernel, run_f32, run_f64};
 
-/// A real number that the kernels compute with: `f32`, or `f64` for gradient checks.
+/// A number type of the kernels: `f32`, or `f64` for gradient checks.
 pub trait Real: WithDType + Default + std::iter::Sum {
-    /// Runs a kernel, compiled for the machine's instruction set.
+    /// Runs a kernel, compiled for this machine's instruction set.
     fn run<K: SimdKernel<Self>>(kernel: K) -> K::Output;
 }
 impl Real for f32 {
@@ -23,7 +23,7 @@ impl Real for f64 {
     }
 }
 
-/// Calls `$body` with `$T` bound to the tensor's number type.
+/// Evaluates `$body` with the type `$T` bound to that of the numbers, `$dtype`.
 macro_rules! dispatch {
     ($op:literal, $dtype:expr, $T:ident => $body:expr) => {
         match $dtype {
@@ -41,7 +41,7 @@ macro_rules! dispatch {
 }
 pub(crate) use dispatch;
 
-/// Returns a GPU's result where the tensor lies on one.
+/// Returns `$work` from the function if the tensor is on a GPU.
 macro_rules! on_cuda {
     ($tensor:expr, $work:expr) => {
         #[cfg(feature = "cuda")]
@@ -54,7 +54,7 @@ macro_rules! on_cuda {
 }
 pub(crate) use on_cuda;
 
-/// The elements of a contiguous storage.
+/// Returns the elements of a contiguous storage.
 pub(crate) fn slice<'a, T: Real>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(&storage.as_slice::<T>()?[start..end]),
@@ -62,14 +62,14 @@ pub(crate) fn slice<'a, T: Real>(storage: &'a CpuStorage, layout: &Layout) -> Re
     }
 }
 
-/// The elements of a tensor, row-major, for as long as this lives.
+/// The elements of a tensor, row-major; its storage is locked while this lives.
 struct Slice<G, T> {
     storage: G,
     range: Range<usize>,
     number: PhantomData<T>,
 }
 
-/// Reads a contiguous CPU tensor's elements.
+/// Returns the elements of a contiguous tensor on the CPU.
 ///
 /// # Errors
 /// A tensor of another device or another number type than `T`, or one that is not contiguous.
@@ -95,7 +95,7 @@ impl<G: Deref<Target = Storage>, T: Real> Deref for Slice<G, T> {
     }
 }
 
-/// Calls `read` with a tensor's elements, row-major, copying only if it is not contiguous.
+/// Calls `read` with a tensor's elements, row-major; copies them only if it is not contiguous.
 ///
 /// # Errors
 /// A tensor of another device or another number type than `T`.
@@ -103,8 +103,8 @@ pub(crate) fn with_slice<T: Real, R>(tensor: &Tensor, read: impl FnOnce(&[T]) ->
     Ok(read(&slice_of(&tensor.contiguous()?)?))
 }
 
-/// Refuses parameters that do not go with images: of one type with them, or `f32` where images
-/// are bfloat16.
+/// Checks that parameters have the type of the images (`f32` for images of bfloat16) and their
+/// device.
 pub(crate) fn check_parameters(op: &str, images: &Tensor, parameters: &[&Tensor]) -> Result<()> {
     let expected = if images.dtype() == DType::BF16 { DType::F32 } else { images.dtype() };
     for parameter in parameters {
@@ -118,7 +118,7 @@ pub(crate) fn check_parameters(op: &str, images: &Tensor, parameters: &[&Tensor]
     Ok(())
 }
 
-/// Refuses arguments that the kernels cannot take together.
+/// Checks that tensors have one number type and one device.
 pub(crate) fn check_same(op: &str, tensors: &[&Tensor]) -> Result<()> {
     let first = tensors[0];
     for tensor in tensors {

@@ -1,4 +1,4 @@
-//! Every kernel against the naive reference on a table of shapes, in `f32` and `f64`, and
+//! Every kernel against the naive reference for a table of shapes, in `f32` and `f64`, and
 //! its gradients against finite differences.
 
 mod common;
@@ -27,7 +27,7 @@ const CONVOLUTIONS: &[([usize; 4], [usize; 3], usize, usize)] = &[
     ([1, 2, 1, 5], [2, 1, 3], 2, 1),
     ([9, 8, 10, 10], [33, 3, 3], 1, 1),
     ([2, 1, 3, 3], [1, 5, 5], 4, 3),
-    // Channels in whole vectors: the transformed way, with tiles that stick out.
+    // Channels that fill vectors: Winograd's method, with tiles that exceed the image.
     ([2, 16, 7, 5], [16, 3, 3], 1, 1),
     ([1, 32, 3, 4], [16, 3, 3], 1, 0),
     ([3, 16, 4, 4], [48, 3, 3], 1, 2),
@@ -49,7 +49,7 @@ const POOLS: &[([usize; 3], usize, usize, usize)] = &[
 ];
 
 fn in_both_types(check: impl Fn(DType, f64)) {
-    // cuDNN may take sums in other ways.
+    // cuDNN may sum in another order.
     check(DType::F32, if is_gpu() { 2e-5 } else { 2e-6 });
     check(DType::F64, 1e-13);
 }
@@ -78,7 +78,7 @@ fn conv2d_is_the_naive_one() {
     }
 }
 
-/// The batch norm that follows, folded into the kernel, is the one that is not.
+/// A batch norm folded into the convolution before it equals one that is not.
 #[test]
 fn conv2d_normed_is_both_layers() {
     for &(x_shape, [out, kh, kw], stride, padding) in CONVOLUTIONS {
@@ -114,7 +114,8 @@ fn conv2d_normed_is_both_layers() {
     }
 }
 
-/// A gradient that would be lost is refused, and so is a second way back.
+/// A layer through which gradients do not flow refuses arguments that need one, and a second
+/// backward pass is an error.
 #[test]
 fn tapes_lose_no_gradient_silently() {
     let kernel = candle_core::Var::from_tensor(&random("kernel", &[1, 1, 1, 1])).unwrap();
@@ -133,7 +134,7 @@ fn tapes_lose_no_gradient_silently() {
     let refused = tape.conv2d_normed(&x, &kernel, None, options, &norm).map(|_| ());
     assert!(refused.unwrap_err().to_string().contains("gradient"));
 
-    // Nor is that of the residual lost.
+    // The residual, too.
     let tracked = candle_core::Var::from_tensor(&random("residual", &[1, 1, 2, 2])).unwrap();
     let tracked = tape.input(&tracked).unwrap();
     let (norm, frozen) =
@@ -147,9 +148,10 @@ fn tapes_lose_no_gradient_silently() {
     assert!(y.backward().unwrap_err().to_string().contains("pass forward again"));
 }
 
-/// Each gradient is told when it is whole, the last layer's first, and is what is returned.
+/// `backward_with` reports each gradient once it is complete, the last layer's first, and returns
+/// the same.
 #[test]
-fn gradients_are_told_as_they_become_whole() {
+fn gradients_are_reported_as_they_become_complete() {
     let var = |name| candle_core::Var::from_tensor(&random(name, &[2, 2, 3, 3])).unwrap();
     let (shared, last) = (var("shared"), var("last"));
     let options = Conv2dOptions { stride: 1, padding: 1 };
@@ -167,15 +169,14 @@ fn gradients_are_told_as_they_become_whole() {
             Ok(())
         })
         .unwrap();
-    let told: Vec<Tensor> = receiver.iter().collect();
-    assert_eq!(told.len(), 2, "one that two layers share is told once");
-    for (told, variable) in told.iter().zip([&last, &shared]) {
-        assert_eq!(values(told), values(gradients.get(variable).unwrap()));
+    let reported: Vec<Tensor> = receiver.iter().collect();
+    assert_eq!(reported.len(), 2, "one that two layers share is reported once");
+    for (reported, variable) in reported.iter().zip([&last, &shared]) {
+        assert_eq!(values(reported), values(gradients.get(variable).unwrap()));
     }
 }
 
-/// The other instruction sets of this machine, and plain loops, each through all tests above
-/// and below.
+/// Runs all other tests with each lesser instruction set of this machine.
 #[test]
 fn every_instruction_set_of_this_machine_is_right() {
     const CHOICE: &str = "FEWSHOT_INSTRUCTION_SET";
@@ -213,11 +214,12 @@ fn conv2d_gradients() {
     }
 }
 
-/// Fewer products give what all of them do, forward and back, at the sizes of each stage.
+/// Winograd's method gives what direct convolution does, forward and backward, at the sizes of each
+/// stage of a ResNet.
 #[test]
 fn fewer_products_give_the_same() {
     if is_gpu() {
-        return println!("skipped: cuDNN chooses its own ways");
+        return println!("skipped: cuDNN chooses its own algorithms");
     }
     for [channels, out, side] in [[64, 64, 21], [128, 128, 11], [256, 128, 6], [256, 256, 3]] {
         let cast = |t: Tensor| t.to_dtype(DType::F32).unwrap();
@@ -236,7 +238,7 @@ fn fewer_products_give_the_same() {
         };
         let fast = run(TapeContext::new()).unwrap();
         let direct = run(TapeContext::new().with_direct_convolution()).unwrap();
-        assert_ne!(fast[0], direct[0], "both are computed alike");
+        assert_ne!(fast[0], direct[0], "both are computed the same way");
         for (fast, direct) in fast.iter().zip(&direct) {
             assert_close(&format!("{channels} channels, {side} px"), fast, direct, 2e-5);
         }
@@ -283,7 +285,7 @@ fn max_pool2d_gradient_goes_to_the_first_maximum() {
     assert_eq!(values(g.get(&x).unwrap()), [1.0, 0.0, 0.0, 0.0]);
 }
 
-/// Batch norm of a table of shapes, with and without a residual, each activation.
+/// Batch norm for a table of shapes, with and without a residual, with each activation.
 #[test]
 fn batch_norm_is_the_naive_one_and_its_gradients_follow() {
     let activations = [Activation::Identity, Activation::Relu, Activation::LeakyRelu(0.1)];
@@ -314,7 +316,7 @@ fn batch_norm_is_the_naive_one_and_its_gradients_follow() {
                 let y = batch_norm(&cast(&x), &w, &b, &statistics, activation, Some(&r)).unwrap();
                 assert_close("batch norm", &values(&y), &expected, 100.0 * tolerance);
             });
-            // Two values a channel normalize to ±1 whatever they are: differences are noise.
+            // Two values in a channel normalize to ±1 whatever they are: differences are noise.
             if batch * height * width > 2 {
                 let inputs = [x.clone(), weight.clone(), bias.clone(), residual.clone()];
                 let name = format!("batch norm {shape:?} {activation:?}");
@@ -396,7 +398,7 @@ fn cross_entropy_is_the_naive_one_and_its_gradient_follows() {
     assert_eq!(values(&loss), [2e4]);
 }
 
-/// The scores of neg-softmax with all that can be asked of them, and how many rows are right.
+/// Margin scores with each option, and the number of correct rows.
 #[test]
 fn margin_scores_are_the_naive_ones_and_their_gradient_follows() {
     let z = random("z", &[4, 70]);
@@ -406,8 +408,8 @@ fn margin_scores_are_the_naive_ones_and_their_gradient_follows() {
         let options = MarginOptions { scale: 3.0, margin, subtract_min };
         let mut expected = values(&z);
         for (row, &label) in expected.chunks_exact_mut(70).zip(&labels) {
-            let least = row.iter().copied().fold(f64::INFINITY, f64::min);
-            row.iter_mut().for_each(|v| *v -= if subtract_min { least } else { 0.0 });
+            let min = row.iter().copied().fold(f64::INFINITY, f64::min);
+            row.iter_mut().for_each(|v| *v -= if subtract_min { min } else { 0.0 });
             row[label as usize] -= margin;
             row.iter_mut().for_each(|v| *v *= 3.0);
         }
@@ -422,13 +424,13 @@ fn margin_scores_are_the_naive_ones_and_their_gradient_follows() {
             margin_scores(&t[0], None, options)
         });
     }
-    let largest =
+    let argmax =
         |row: &[f64]| (1..row.len()).fold(0, |at, i| if row[i] > row[at] { i } else { at });
-    let mut of_rows: Vec<u32> =
-        values(&z).chunks_exact(70).map(|row| largest(row) as u32).collect();
-    of_rows[2] = (of_rows[2] + 1) % 70;
-    let right = count_correct(&z, &Tensor::new(of_rows, device()).unwrap()).unwrap();
-    assert_eq!(right.to_scalar::<u32>().unwrap(), 3);
+    let mut row_labels: Vec<u32> =
+        values(&z).chunks_exact(70).map(|row| argmax(row) as u32).collect();
+    row_labels[2] = (row_labels[2] + 1) % 70;
+    let correct = count_correct(&z, &Tensor::new(row_labels, device()).unwrap()).unwrap();
+    assert_eq!(correct.to_scalar::<u32>().unwrap(), 3);
 }
 
 #[test]
@@ -458,7 +460,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
 #[test]
 fn no_images_give_no_outputs_and_no_gradients() {
     if is_gpu() {
-        return println!("skipped: a GPU is given images");
+        return println!("skipped: GPUs always get images");
     }
     let kernels = [[16, 16, 3, 3], [4, 3, 3, 3], [4, 3, 1, 1]];
     for shape in kernels {
@@ -490,7 +492,7 @@ fn impossible_arguments_are_refused() {
     let label = Tensor::new(&[5u32], device()).unwrap();
     let loss = cross_entropy(&random("s", &[1, 5]), &label);
     match is_gpu() {
-        true => assert!(values(&loss.unwrap())[0].is_nan(), "nothing waits to look at labels"),
+        true => assert!(values(&loss.unwrap())[0].is_nan(), "a GPU is not waited for"),
         false => assert!(message(loss).contains("label 5")),
     }
     let bare = random("x", &[1, 0, 4, 4]);
@@ -505,7 +507,7 @@ fn impossible_arguments_are_refused() {
     assert!(message(activate(&whole, Activation::Relu)).contains("dtype U32, expected f32"));
 }
 
-/// bfloat16 images beside parameters of `f32`: a whole network, near what double precision gives.
+/// A network of bfloat16 images and `f32` parameters is close to one in double precision.
 #[test]
 #[cfg(feature = "cuda")]
 fn bfloat16_is_near_double_precision() {
@@ -535,20 +537,20 @@ fn bfloat16_is_near_double_precision() {
         let y = tape.max_pool2d(&y, PoolOptions { window: 3, stride: 2, padding: 1 })?;
         let y = tape.global_avg_pool(&y)?;
         let y = tape.finish(y)?;
-        assert_eq!(y.dtype(), parameters, "features leave in the parameters' type");
+        assert_eq!(y.dtype(), parameters, "features have the parameters' type");
         let g =
             context.backward(&(&y * random("g", y.dims()).to_dtype(parameters)?)?.sum_all()?)?;
         let gradients = vars.iter().map(|v| values(g.get(v).unwrap()));
         Ok(std::iter::once(values(&y)).chain(gradients).collect())
     };
-    let brain = run(DType::BF16, DType::F32).unwrap();
+    let half = run(DType::BF16, DType::F32).unwrap();
     let double = run(DType::F64, DType::F64).unwrap();
-    // Many roundings of 2^-9, relative to the whole vector, and units that they take across zero
-    // or make the largest of a window.
-    for (i, (brain, double)) in brain.iter().zip(&double).enumerate() {
+    // The tolerance covers many roundings of 2^-9, and units that these move across zero or make
+    // the maximum of a window; it is relative to the norm of the whole vector.
+    for (i, (half, double)) in half.iter().zip(&double).enumerate() {
         let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>().sqrt();
-        let off = norm(&mut brain.iter().zip(double).map(|(b, d)| b - d));
-        let share = off / norm(&mut double.iter().copied());
+        let difference = norm(&mut half.iter().zip(double).map(|(h, d)| h - d));
+        let share = difference / norm(&mut double.iter().copied());
         println!("bfloat16, result {i}: off by {share:.1e}");
         assert!(share < 0.15, "result {i} is off by {share}");
     }

@@ -1,11 +1,11 @@
-//! Random tensors, comparison, and finite differences.
+//! Random tensors, comparisons, and finite differences.
 
 use candle_core::{DType, Result, Tensor, Var};
 use fewshot_parity::{device, is_gpu};
 use fewshot_seed::stream;
 use rand::Rng;
 
-/// Uniform in [-1, 1), `f64`.
+/// Returns a tensor of `f64`, uniform in [-1, 1), drawn by its name.
 pub fn random(name: &str, shape: &[usize]) -> Tensor {
     let mut rng = stream(1, name, &[]);
     let count = shape.iter().product();
@@ -13,11 +13,13 @@ pub fn random(name: &str, shape: &[usize]) -> Tensor {
     Tensor::from_vec(data, shape, device()).unwrap()
 }
 
+/// Returns all elements.
 pub fn values(tensor: &Tensor) -> Vec<f64> {
     tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
 }
 
-/// Compares relative to the expected values' root mean square.
+/// Asserts that differences are at most `tolerance`, relative to the expected values' root mean
+/// square.
 #[track_caller]
 pub fn assert_close(name: &str, got: &[f64], expected: &[f64], tolerance: f64) {
     assert_eq!(got.len(), expected.len(), "{name}: length");
@@ -35,8 +37,8 @@ pub fn assert_close(name: &str, got: &[f64], expected: &[f64], tolerance: f64) {
     }
 }
 
-/// Checks the gradients of a random weighting of `f`'s outputs against central differences,
-/// at every element of small inputs and 48 elements of large ones.
+/// Checks the gradients of a randomly weighted sum of `f`'s outputs against central differences,
+/// at every element of small inputs and at 48 elements of large ones.
 #[track_caller]
 pub fn check_gradients(name: &str, inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
     let scalar = |inputs: &[Tensor]| -> Result<Tensor> {
