@@ -12,6 +12,8 @@
 //! what the splits of a published dataset hold; [`shards`] reads labelled images of parquet
 //! files.
 
+#![forbid(unsafe_code)]
+
 mod bar;
 mod data_folder;
 mod download;

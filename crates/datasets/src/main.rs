@@ -1,5 +1,7 @@
 //! Downloads, prepares, verifies and packs datasets: `cargo xtask COMMAND`.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};

@@ -5,6 +5,8 @@
 //! model card with the measured figures. Neither executes anything in a checkpoint or sends
 //! anything to anybody.
 
+#![forbid(unsafe_code)]
+
 mod card;
 mod convert;
 mod half;

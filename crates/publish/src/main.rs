@@ -1,5 +1,7 @@
 //! Converts and publishes checkpoints: `cargo xtask convert`, `cargo xtask publish`.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
