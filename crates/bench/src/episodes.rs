@@ -4,7 +4,8 @@ use std::time::Instant;
 
 #[cfg(feature = "cuda")]
 use fewshot_episodes::evaluate_on_gpu;
-use fewshot_episodes::{EpisodeShape, FeatureBank, FineTune, Head, Sampler, evaluate};
+use fewshot_episodes::heads::FineTune;
+use fewshot_episodes::{EpisodeShape, FeatureBank, Sampler, evaluate};
 use fewshot_losses::ClassifierKind;
 use fewshot_seed::stream;
 use rand::Rng;
@@ -29,8 +30,7 @@ const PYTORCH_EPISODES: usize = 3;
 /// Returns the one row on the CPU, in episodes/s.
 pub fn cases(setup: &Setup) -> Vec<Case> {
     let run = |bank: &FeatureBank, sampler: &Sampler, settings: &FineTune, episodes| {
-        let head = Head::FineTune(settings.clone());
-        evaluate(bank, sampler, &head, episodes, 0, &|| ()).map(drop)
+        evaluate(bank, sampler, settings, episodes, 0, &|| ()).map(drop)
     };
     vec![case(setup, "cpu", run)]
 }

@@ -3,7 +3,8 @@
 
 use std::time::Instant;
 
-use fewshot_episodes::{EpisodeShape, Error, FeatureBank, FineTune, Head, Sampler, evaluate};
+use fewshot_episodes::heads::FineTune;
+use fewshot_episodes::{EpisodeShape, Error, FeatureBank, Sampler, evaluate};
 use fewshot_losses::ClassifierKind;
 use fewshot_seed::stream;
 use rand::Rng;
@@ -23,7 +24,7 @@ fn main() -> Result<(), Error> {
     let threads = rayon::current_num_threads();
     println!("{EPISODES} episodes, 5-way 5-shot, {DIM} numbers, {threads} threads");
     for kind in ClassifierKind::ALL {
-        let head = Head::FineTune(FineTune::published(kind));
+        let head = FineTune::published(kind);
         let start = Instant::now();
         evaluate(&bank, &sampler, &head, EPISODES, 0, &|| ())?;
         println!("{:12} {:.3} s", kind.name(), start.elapsed().as_secs_f64());

@@ -1,53 +1,55 @@
+//! Mean accuracy over episodes, and differences in it, with their 95 % intervals.
+
 use std::cmp::Ordering;
 
 use crate::Error;
 
-/// Mean accuracy over episodes and its 95 % interval, as fractions from 0 to 1.
+/// Accuracy over episodes, in fractions from 0 to 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Accuracy {
-    /// The mean over episodes.
+    /// Mean over episodes.
     pub mean: f64,
-    /// Half the width of the 95 % interval: the paper's number after ±.
+    /// Half the width of the 95 % interval: the number after ± in the paper.
     pub ci95: f64,
-    /// The accuracy of each episode, in order.
+    /// Accuracy of each episode, in order.
     pub per_episode: Vec<f64>,
 }
 
 impl Accuracy {
-    /// Mean and interval of the given episodes; both are NaN if there are none.
+    /// Computes mean and interval of the given episodes; both are NaN if there are none.
     ///
-    /// The interval is `1.96 σ / √n` with the population standard deviation σ, as the
-    /// published `main.py` has it.
+    /// The interval is `1.96 σ / √n` with the population standard deviation σ, as in the
+    /// published `main.py`.
     pub fn from_episodes(per_episode: Vec<f64>) -> Self {
         let (mean, ci95) = mean_and_ci95(&per_episode);
         Self { mean, ci95, per_episode }
     }
 }
 
-/// How much better the first of two classifiers is on the same episodes.
+/// Difference in accuracy of two classifiers on the same episodes.
 ///
-/// How hard an episode is cancels out, so that the interval is narrower than those of two
-/// accuracies that rise and fall together.
+/// The difficulty of an episode affects both classifiers and cancels out, so that the interval is
+/// narrower than those of the two accuracies.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PairedDifference {
-    /// The mean over episodes of the first accuracy minus the second, from -1 to 1.
+    /// Mean over episodes of the first accuracy minus the second, from -1 to 1.
     pub mean: f64,
-    /// Half the width of its 95 % interval, `1.96 σ / √n` as for [`Accuracy`].
+    /// Half the width of the 95 % interval, `1.96 σ / √n` as for [`Accuracy`].
     pub ci95: f64,
-    /// Episodes in which the first is better.
+    /// Number of episodes in which the first is better.
     pub better: usize,
-    /// Episodes in which both are equally good.
+    /// Number of episodes in which both are equally good.
     pub equal: usize,
-    /// Episodes in which the first is worse.
+    /// Number of episodes in which the first is worse.
     pub worse: usize,
 }
 
 impl PairedDifference {
-    /// Compares accuracies of which those at one place are of one episode.
+    /// Compares accuracies, where those at the same index belong to the same episode.
     ///
     /// # Errors
     ///
-    /// If there are not equally many of both.
+    /// If the numbers of accuracies differ.
     pub fn new(first: &[f64], second: &[f64]) -> Result<Self, Error> {
         if first.len() != second.len() {
             let (expected, got) = (first.len(), second.len());
@@ -62,7 +64,7 @@ impl PairedDifference {
     }
 }
 
-/// The mean of one value an episode, and half the width of its 95 % interval.
+/// Returns the mean of one value per episode, and half the width of its 95 % interval.
 fn mean_and_ci95(values: &[f64]) -> (f64, f64) {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;

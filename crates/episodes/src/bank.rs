@@ -1,6 +1,8 @@
+//! Features of all images, by index.
+
 use crate::Error;
 
-/// The features of all images that episodes are drawn from.
+/// Features and labels of all images that episodes are drawn from.
 #[derive(Clone, Debug)]
 pub struct FeatureBank {
     features: Vec<f32>,
@@ -9,7 +11,7 @@ pub struct FeatureBank {
 }
 
 impl FeatureBank {
-    /// A bank of `features` `[N, dim]`, row-major, whose row `i` shows class `labels[i]`.
+    /// Takes `features` `[N, dim]`, row-major, where row `i` is of class `labels[i]`.
     ///
     /// # Errors
     ///
@@ -20,27 +22,27 @@ impl FeatureBank {
         Ok(Self { features, dim, labels })
     }
 
-    /// The number of images, N.
+    /// Returns the number of images, N.
     pub fn len(&self) -> usize {
         self.labels.len()
     }
 
-    /// Whether there are no images.
+    /// Returns whether there are no images.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
 
-    /// The length of a feature, D.
+    /// Returns the length of a feature, D.
     pub fn dim(&self) -> usize {
         self.dim
     }
 
-    /// The class of each image, `[N]`.
+    /// Returns the class of each image, `[N]`.
     pub fn labels(&self) -> &[u32] {
         &self.labels
     }
 
-    /// The feature of image `i`, `[D]`.
+    /// Returns the feature `[D]` of image `i`.
     ///
     /// # Panics
     ///
@@ -50,7 +52,7 @@ impl FeatureBank {
     }
 }
 
-/// Checks that `values` are `rows` finite rows of `dim` values.
+/// Checks that `values` are finite and form `rows` rows of `dim`.
 pub(crate) fn check_rows(
     what: &'static str,
     values: &[f32],
@@ -79,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_found_again() {
+    fn rows_are_returned_by_index() {
         let bank = FeatureBank::new(vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2, vec![7, 8, 7]).unwrap();
         assert_eq!((bank.len(), bank.dim(), bank.is_empty()), (3, 2, false));
         assert_eq!(bank.feature(2), [5.0, 6.0]);

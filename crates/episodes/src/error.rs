@@ -1,23 +1,25 @@
+//! Errors.
+
 use thiserror::Error;
 
-/// What can go wrong with an episode.
+/// An error in sampling, adaptation or evaluation of episodes.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Two inputs do not fit each other.
+    /// The lengths of two inputs do not fit each other.
     #[error("{what}: expected {expected} values, got {got}")]
     Length {
-        /// The input that does not fit.
+        /// The input of the wrong length.
         what: &'static str,
-        /// How many values it should hold.
+        /// Number of values that it should hold.
         expected: usize,
-        /// How many it holds.
+        /// Number of values that it holds.
         got: usize,
     },
     /// A feature holds NaN or an infinity.
     #[error("feature row {row} holds a value that is not finite")]
     NotFinite {
-        /// The row, counted from 0.
+        /// Index of the row.
         row: usize,
     },
     /// A setting is out of range.
@@ -27,13 +29,13 @@ pub enum Error {
         what: &'static str,
         /// Its value.
         got: f64,
-        /// The range of values that are taken.
+        /// The range of valid values.
         expected: &'static str,
     },
     /// The data hold fewer classes than an episode needs.
     #[error("a {way}-way episode needs {way} classes, but the data hold {classes}")]
     TooFewClasses {
-        /// Classes in an episode.
+        /// Classes per episode.
         way: usize,
         /// Classes in the data.
         classes: usize,
@@ -48,34 +50,34 @@ pub enum Error {
         class: u32,
         /// Its number of images.
         images: usize,
-        /// Support images of a class in an episode.
+        /// Support images per class in an episode.
         shot: usize,
-        /// Query images of a class in an episode.
+        /// Query images per class in an episode.
         query: usize,
     },
-    /// A label or an order points past the end of what it indexes.
+    /// A label or an index is too large.
     #[error("{what} {got} is out of range: expected less than {limit}")]
     OutOfRange {
-        /// What points too far.
+        /// Name of the index.
         what: &'static str,
-        /// Where it points.
+        /// Its value.
         got: usize,
-        /// The number of things to point at.
+        /// The smallest value that is too large.
         limit: usize,
     },
-    /// A class has no example to learn from.
+    /// A class has no support image.
     #[error("class {class} has no support row")]
     EmptyClass {
-        /// The class, counted from 0.
+        /// Index of the class.
         class: usize,
     },
     /// The sampler was made for other labels than those of the bank.
     #[error("the sampler was made for other labels than those of the feature bank")]
     OtherLabels,
-    /// Fine-tuning ended in weights that are not finite.
+    /// Fine-tuning produced weights that are not finite.
     #[error("fine-tuning diverged: its learning rate or weight decay is too large")]
     Diverged,
-    /// A GPU that is missing, out of memory, or broken.
+    /// A GPU is missing, out of memory, or broken.
     #[cfg(feature = "cuda")]
     #[error("on the GPU: {0}")]
     Gpu(String),

@@ -1,4 +1,7 @@
+//! Accuracy of a head over many episodes.
+
 use fewshot_seed::stream;
+use rand::RngCore;
 use rayon::prelude::*;
 
 use crate::{Accuracy, Episode, Error, FeatureBank, Head, Sampler, Support};
@@ -6,18 +9,18 @@ use crate::{Accuracy, Episode, Error, FeatureBank, Head, Sampler, Support};
 /// Fits `head` to each of the first `episodes` of `sampler` and measures its accuracy on
 /// their queries.
 ///
-/// Episodes run on rayon's current thread pool, whose size does not change the result:
-/// episode `n` draws from `stream(seed, "finetune", &[n])` alone. `on_episode` is called
-/// after each episode, from the thread that did it.
+/// Episodes run on rayon's current thread pool, whose size does not change the result: the head
+/// draws from `stream(seed, "finetune", &[n])` in episode `n`. `on_episode` is called after each
+/// episode, by the thread that evaluated it.
 ///
 /// # Errors
 ///
-/// If `episodes` is 0, if `sampler` was made for other labels than those of `bank`, or if
-/// fine-tuning fails as [`finetune::adapt`](crate::finetune::adapt) says.
+/// If `episodes` is 0, if `sampler` was made for other labels than those of `bank`, or if the head
+/// fails ([`Head::fit`]).
 pub fn evaluate(
     bank: &FeatureBank,
     sampler: &Sampler,
-    head: &Head,
+    head: &dyn Head,
     episodes: usize,
     seed: u64,
     on_episode: &(dyn Fn() + Sync),
@@ -33,8 +36,30 @@ pub fn evaluate(
     Ok(Accuracy::from_episodes(per_episode))
 }
 
-/// Whether episodes can be drawn.
-pub(crate) fn check(bank: &FeatureBank, sampler: &Sampler, episodes: usize) -> Result<(), Error> {
+/// Evaluates `head` as [`evaluate`] does, on the GPU `device` if the head has a GPU implementation.
+///
+/// `on_episodes` receives a number of episodes that have been evaluated.
+///
+/// # Errors
+///
+/// Those of [`evaluate`], and [`Error::Gpu`].
+#[cfg(feature = "cuda")]
+pub fn evaluate_on_gpu(
+    device: &candle_core::Device,
+    bank: &FeatureBank,
+    sampler: &Sampler,
+    head: &dyn Head,
+    episodes: usize,
+    seed: u64,
+    on_episodes: &(dyn Fn(usize) + Sync),
+) -> Result<Accuracy, Error> {
+    check(bank, sampler, episodes)?;
+    head.evaluate_on_gpu(device, bank, sampler, episodes, seed, on_episodes)
+        .unwrap_or_else(|| evaluate(bank, sampler, head, episodes, seed, &|| on_episodes(1)))
+}
+
+/// Checks that episodes can be drawn.
+fn check(bank: &FeatureBank, sampler: &Sampler, episodes: usize) -> Result<(), Error> {
     if episodes == 0 {
         return Err(Error::Parameter { what: "episodes", got: 0.0, expected: "at least 1" });
     }
@@ -44,20 +69,21 @@ pub(crate) fn check(bank: &FeatureBank, sampler: &Sampler, episodes: usize) -> R
     Ok(())
 }
 
-/// The share of the episode's queries that `head` gets right.
+/// Fits `head` to the episode's support set and returns its accuracy on the queries.
 fn accuracy(
     bank: &FeatureBank,
     episode: &Episode,
-    head: &Head,
-    rng: &mut impl rand::Rng,
+    head: &dyn Head,
+    rng: &mut dyn RngCore,
 ) -> Result<f64, Error> {
-    let fitted = support_of(bank, episode, |support| head.fit(support, rng))?;
-    let query = episode.query.len() / episode.classes.len();
-    let guesses = episode.query.iter().map(|&image| fitted.predict(bank.feature(image)));
-    Ok(share_right(guesses.collect::<Result<Vec<_>, _>>()?, query))
+    let classifier = support_of(bank, episode, |support| head.fit(support, rng))?;
+    let queries = episode.query.len() / episode.classes.len();
+    let predict = |&image: &usize| classifier.predict(bank.feature(image));
+    let predictions = episode.query.iter().map(predict).collect::<Result<Vec<_>, _>>()?;
+    Ok(accuracy_of(predictions, queries))
 }
 
-/// What `fit` makes of an episode's support set.
+/// Calls `fit` with the support set of an episode.
 pub(crate) fn support_of<T>(
     bank: &FeatureBank,
     episode: &Episode,
@@ -71,19 +97,15 @@ pub(crate) fn support_of<T>(
     fit(&Support::new(&features, bank.dim(), &labels, way)?)
 }
 
-/// The share of guesses that are right, of `query` for each class in turn.
-pub(crate) fn share_right(
-    guesses: impl IntoIterator<Item = usize, IntoIter: ExactSizeIterator>,
-    query: usize,
+/// Returns the share of `predictions` that are right, where the first `queries` are of class 0, the
+/// next of class 1 and so on.
+pub(crate) fn accuracy_of(
+    predictions: impl IntoIterator<Item = usize, IntoIter: ExactSizeIterator>,
+    queries: usize,
 ) -> f64 {
-    let guesses = guesses.into_iter();
-    let count = guesses.len();
-    let right = guesses.enumerate().filter(|&(row, guess)| guess == row / query).count();
-    right as f64 / count as f64
-}
-
-/// The place of the largest score; the first one of several.
-pub(crate) fn best(scores: &[f64]) -> usize {
-    let better = |best, class| if scores[class] > scores[best] { class } else { best };
-    (0..scores.len()).fold(0, better)
+    let predictions = predictions.into_iter();
+    let count = predictions.len();
+    let is_correct = |&(row, class): &(usize, usize)| class == row / queries;
+    let correct = predictions.enumerate().filter(is_correct).count();
+    correct as f64 / count as f64
 }

@@ -1,86 +1,70 @@
-use fewshot_losses::ClassifierKind;
-use rand::{Rng, seq::SliceRandom};
+//! The interface of adaptation heads.
 
-use crate::{
-    Classifier, Error, FineTune, NearestNeighbour, Support,
-    evaluate::best,
-    finetune::{self, Initial},
-    vector::{add_scaled, normalize, widen},
-};
+use std::any::Any;
+use std::fmt::Debug;
 
-/// How to classify queries from a support set.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Head {
-    /// A classifier trained on the support set: the paper's way.
-    FineTune(FineTune),
-    /// The nearest class mean of L2-normalized features, by cosine.
-    Prototype,
-    /// The label of the nearest support row, by Euclidean distance.
-    NearestNeighbour,
-}
+use rand::RngCore;
 
-impl Head {
-    /// Fits the head to `support`. Only fine-tuning draws from `rng`: first its initial
-    /// weights, then a fresh order of the support rows for each pass.
+#[cfg(feature = "cuda")]
+use crate::{Accuracy, FeatureBank, Sampler};
+use crate::{Error, Support};
+
+/// A method that learns a classifier from the support set of an episode.
+///
+/// Built-in heads are in [`heads`](crate::heads). `examples/own_head.rs` implements another one and
+/// says what makes it a built-in.
+pub trait Head: Any + Debug + Send + Sync {
+    /// Returns the name that configurations, results and tables use.
+    fn name(&self) -> &str;
+
+    /// Learns a classifier from `support`. All randomness is drawn from `rng`, so that results
+    /// repeat.
     ///
     /// # Errors
     ///
-    /// Those of [`finetune::adapt`].
-    pub fn fit(&self, support: &Support, rng: &mut impl Rng) -> Result<Fitted, Error> {
-        Ok(Fitted(match self {
-            Self::FineTune(settings) => {
-                let initial = Initial::random(settings.classifier, support, rng);
-                let shuffle = |_, order: &mut [usize]| order.shuffle(rng);
-                Scorer::Linear(finetune::adapt(settings, &initial, support, shuffle)?)
-            }
-            Self::Prototype => Scorer::Linear(prototypes(support)),
-            Self::NearestNeighbour => Scorer::Nearest(NearestNeighbour::fit(support)),
-        }))
+    /// If a setting is out of range, or what was learned is not finite.
+    fn fit(&self, support: &Support, rng: &mut dyn RngCore) -> Result<Box<dyn Classifier>, Error>;
+
+    /// Evaluates many episodes at once on the GPU `device`, or returns `None` if the head has no GPU
+    /// implementation, which is the default. The parameters are those of
+    /// [`evaluate_on_gpu`](crate::evaluate_on_gpu), which has checked `bank` and `episodes`.
+    #[cfg(feature = "cuda")]
+    fn evaluate_on_gpu(
+        &self,
+        device: &candle_core::Device,
+        bank: &FeatureBank,
+        sampler: &Sampler,
+        episodes: usize,
+        seed: u64,
+        on_episodes: &(dyn Fn(usize) + Sync),
+    ) -> Option<Result<Accuracy, Error>> {
+        let _ = (device, bank, sampler, episodes, seed, on_episodes);
+        None
     }
 }
 
-/// A head after it has seen its support set.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Fitted(Scorer);
-
-#[derive(Clone, Debug, PartialEq)]
-enum Scorer {
-    Linear(Classifier),
-    Nearest(NearestNeighbour),
-}
-
-impl Fitted {
-    /// The scores of one feature `[D]`, `[way]`: the higher, the likelier.
+/// What a [`Head`] has learned from a support set.
+pub trait Classifier {
+    /// Returns the scores `[way]` of one feature `[D]`: the higher, the likelier.
     ///
     /// # Errors
     ///
-    /// If the feature has another length than those of the support set, or holds a value that
-    /// is not finite.
-    pub fn scores(&self, query: &[f32]) -> Result<Vec<f64>, Error> {
-        match &self.0 {
-            Scorer::Linear(classifier) => classifier.scores(query),
-            Scorer::Nearest(nearest) => nearest.scores(query),
-        }
-    }
+    /// If the feature has another length than those of the support set, or holds a value that is not
+    /// finite.
+    fn scores(&self, query: &[f32]) -> Result<Vec<f64>, Error>;
 
-    /// The class of `0..way` that scores best; the first one of several.
+    /// Returns the class of `0..way` with the highest score; the first one of several.
     ///
     /// # Errors
     ///
     /// Those of [`scores`](Self::scores).
-    pub fn predict(&self, query: &[f32]) -> Result<usize, Error> {
-        Ok(best(&self.scores(query)?))
+    fn predict(&self, query: &[f32]) -> Result<usize, Error> {
+        Ok(argmax(&self.scores(query)?))
     }
 }
 
-/// The sum stands for the mean, because the cosine does not see the length of either.
-fn prototypes(support: &Support) -> Classifier {
-    let (way, dim) = (support.way(), support.dim());
-    let mut sums = vec![0.0; way * dim];
-    for (row, &label) in support.rows().zip(support.labels()) {
-        let mut row = widen(row);
-        normalize(&mut row);
-        add_scaled(&mut sums[label * dim..][..dim], 1.0, &row);
-    }
-    Classifier::new(ClassifierKind::Cosine, 1.0, sums, vec![0.0; way], dim)
+/// Returns the index of the largest score; the first one of several.
+pub(crate) fn argmax(scores: &[f64]) -> usize {
+    let better = |best, class| if scores[class] > scores[best] { class } else { best };
+    (0..scores.len()).fold(0, better)
 }

@@ -2,22 +2,26 @@
 //! 95 % interval.
 //!
 //! An evaluation extracts the features of all novel images once, into a [`FeatureBank`]. A
-//! [`Sampler`] then draws [`Episode`]s, which are nothing but indices into the bank; a
-//! [`Head`] is fitted to the support set of each and asked about its queries; [`evaluate`]
-//! does so for many episodes on all cores and gives their [`Accuracy`].
-//! [`PairedDifference`] compares two such of the same episodes.
+//! [`Sampler`] then draws [`Episode`]s, which are indices into the bank. A [`Head`] learns a
+//! [`Classifier`] from the support set of each episode, and [`evaluate`] measures the [`Accuracy`]
+//! on the queries of many episodes, on all cores. [`PairedDifference`] compares two such
+//! evaluations of the same episodes.
 //!
-//! - [`Head::FineTune`] trains one of the paper's four classifiers on the support set, as the
-//!   published `lib/model.py` (`BaselineFinetune`) does; [`finetune::adapt`] is that alone.
-//!   With the feature `cuda`, `evaluate_on_gpu` trains those of many episodes at once.
-//! - [`Head::Prototype`] takes the class mean that is nearest by cosine.
-//! - [`Head::NearestNeighbour`] takes the support image that is nearest by Euclidean distance.
+//! - [`FineTune`](heads::FineTune) trains one of the paper's four classifiers on the support set, as
+//!   the published `lib/model.py` (`BaselineFinetune`) does; [`heads::finetune::adapt`] is its
+//!   training loop alone. With the feature `cuda`, `evaluate_on_gpu` trains the classifiers of many
+//!   episodes at once.
+//! - [`Prototype`](heads::Prototype) chooses the class mean that is nearest by cosine.
+//! - [`NearestNeighbor`](heads::NearestNeighbor) chooses the support image that is nearest by
+//!   Euclidean distance.
+//! - A head of your own is a type that implements [`Head`]: see `examples/own_head.rs`.
 //!
 //! Features are plain `f32` slices, and every random draw is a function of `(seed, n)` for
 //! episode `n`: results depend neither on the number of threads nor on the tensor library.
 //!
 //! ```
-//! use fewshot_episodes::{EpisodeShape, FeatureBank, FineTune, Head, Sampler, evaluate};
+//! use fewshot_episodes::heads::FineTune;
+//! use fewshot_episodes::{EpisodeShape, FeatureBank, Sampler, evaluate};
 //! use fewshot_losses::ClassifierKind;
 //!
 //! # fn main() -> Result<(), fewshot_episodes::Error> {
@@ -31,7 +35,7 @@
 //!
 //! let shape = EpisodeShape { way: 3, shot: 5, query: 5 };
 //! let sampler = Sampler::new(bank.labels(), shape, 0)?;
-//! let head = Head::FineTune(FineTune::published(ClassifierKind::NegCosine));
+//! let head = FineTune::published(ClassifierKind::NegCosine);
 //! let accuracy = evaluate(&bank, &sampler, &head, 10, 0, &|| ())?;
 //! println!("{:.2} % ± {:.2} %", 100.0 * accuracy.mean, 100.0 * accuracy.ci95);
 //! assert!(accuracy.mean > 0.9);
@@ -43,28 +47,22 @@
 
 mod accuracy;
 mod bank;
-mod classifier;
 mod error;
 mod evaluate;
-pub mod finetune;
-#[cfg(feature = "cuda")]
-mod gpu;
 mod head;
-mod nearest;
+pub mod heads;
+mod linear;
 mod sampler;
-mod span;
 mod support;
 mod vector;
 
 pub use accuracy::{Accuracy, PairedDifference};
 pub use bank::FeatureBank;
-pub use classifier::Classifier;
 pub use error::Error;
 pub use evaluate::evaluate;
-pub use finetune::FineTune;
 #[cfg(feature = "cuda")]
-pub use gpu::evaluate_on_gpu;
-pub use head::{Fitted, Head};
-pub use nearest::NearestNeighbour;
+pub use evaluate::evaluate_on_gpu;
+pub use head::{Classifier, Head};
+pub use linear::LinearClassifier;
 pub use sampler::{Episode, EpisodeShape, Sampler};
 pub use support::Support;

@@ -1,3 +1,5 @@
+//! Random episodes.
+
 use std::collections::BTreeMap;
 
 use fewshot_seed::stream;
@@ -5,41 +7,40 @@ use rand::seq::index;
 
 use crate::Error;
 
-/// How large an episode is.
+/// The size of an episode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EpisodeShape {
-    /// Classes.
+    /// Number of classes.
     pub way: usize,
-    /// Labelled images of each class.
+    /// Support images per class.
     pub shot: usize,
-    /// Images of each class to be classified.
+    /// Query images per class.
     pub query: usize,
 }
 
-/// One few-shot task: which classes, and which images of them.
+/// One few-shot task: a choice of classes and of images of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Episode {
-    /// The classes, `[way]`; an image's label in the episode is its class's position here.
+    /// The classes, `[way]`; the label of an image in the episode is the position of its class.
     pub classes: Vec<u32>,
-    /// Indices of the labelled images, `[way · shot]`, class after class.
+    /// Indices of the support images, `[way · shot]`, class after class.
     pub support: Vec<usize>,
-    /// Indices of the images to be classified, `[way · query]`, class after class; none is
-    /// in `support`.
+    /// Indices of the query images, `[way · query]`, class after class; none is in `support`.
     pub query: Vec<usize>,
 }
 
-/// Draws episodes from labels alone: no image is opened and no feature needed.
+/// Draws episodes from labels alone: it needs neither images nor features.
 #[derive(Clone, Debug)]
 pub struct Sampler {
     shape: EpisodeShape,
     seed: u64,
     images: usize,
-    /// Each class with its images, in the order of their labels.
+    /// Each class with the indices of its images, in the order of the classes' labels.
     classes: Vec<(u32, Vec<usize>)>,
 }
 
 impl Sampler {
-    /// A sampler of episodes over images of which image `i` shows class `labels[i]`.
+    /// Prepares to draw episodes from images, where image `i` is of class `labels[i]`.
     ///
     /// # Errors
     ///
@@ -72,14 +73,14 @@ impl Sampler {
         Ok(Self { shape, seed, images: labels.len(), classes: classes.into_iter().collect() })
     }
 
-    /// The size of the episodes.
+    /// Returns the size of the episodes.
     pub fn shape(&self) -> EpisodeShape {
         self.shape
     }
 
-    /// Episode `n`: classes, and images of each class, uniformly without replacement.
+    /// Draws episode `n`: classes, and images of each class, uniformly without replacement.
     ///
-    /// A function of the seed and `n` alone, from `stream(seed, "episode", &[n])`.
+    /// It is a function of the seed and `n` alone, drawn from `stream(seed, "episode", &[n])`.
     pub fn episode(&self, n: u64) -> Episode {
         let EpisodeShape { way, shot, query } = self.shape;
         let mut rng = stream(self.seed, "episode", &[n]);
@@ -99,7 +100,7 @@ impl Sampler {
         episode
     }
 
-    /// Whether these are the labels that the sampler was made for.
+    /// Returns whether these are the labels that the sampler was made for.
     pub(crate) fn is_of(&self, labels: &[u32]) -> bool {
         let agree = |(class, images): &(u32, Vec<usize>)| {
             images.iter().all(|&image| labels[image] == *class)

@@ -1,6 +1,8 @@
+//! The support set of an episode.
+
 use crate::{Error, bank::check_rows};
 
-/// The labelled examples that a head is fitted to.
+/// The labelled features that a head learns from.
 #[derive(Clone, Copy, Debug)]
 pub struct Support<'a> {
     features: &'a [f32],
@@ -10,8 +12,7 @@ pub struct Support<'a> {
 }
 
 impl<'a> Support<'a> {
-    /// `features` `[S, dim]`, row-major, of which row `i` shows class `labels[i]` of
-    /// `0..way`.
+    /// Takes `features` `[S, dim]`, row-major, where row `i` is of class `labels[i]` in `0..way`.
     ///
     /// # Errors
     ///
@@ -36,22 +37,22 @@ impl<'a> Support<'a> {
         }
     }
 
-    /// The number of classes.
+    /// Returns the number of classes.
     pub fn way(&self) -> usize {
         self.way
     }
 
-    /// The length of a feature, D.
+    /// Returns the length of a feature, D.
     pub fn dim(&self) -> usize {
         self.dim
     }
 
-    /// The class of each row, `[S]`.
+    /// Returns the class of each row, `[S]`.
     pub fn labels(&self) -> &'a [usize] {
         self.labels
     }
 
-    /// The features, row after row, each `[D]`.
+    /// Returns the features, row after row, each `[D]`.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = &'a [f32]> {
         self.features.chunks_exact(self.dim)
     }

@@ -1,12 +1,12 @@
-//! The few vector operations that everything else is made of.
+//! Vector operations.
 
-/// How many sums run side by side: independent sums are what lets the compiler vectorise.
+/// Number of independent partial sums, which allow the compiler to vectorise.
 const LANES: usize = 8;
 
-/// The least norm that [`normalize`] divides by, as in PyTorch's `F.normalize`.
+/// The smallest norm that [`normalize`] divides by, as in PyTorch's `F.normalize`.
 pub(crate) const MIN_NORM: f64 = 1e-12;
 
-/// `a · b` of two slices of one length.
+/// Returns `a · b` of two slices of equal length.
 pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
     let mut sums = [0.0; LANES];
@@ -19,10 +19,10 @@ pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     sums.iter().sum::<f64>() + rest
 }
 
-/// `‖a - b‖²` of two slices of one length.
+/// Returns `‖a - b‖²` of two slices of equal length.
 ///
-/// In single precision, because raw images are long and nothing but the order of distances
-/// counts.
+/// It is computed in single precision, because raw images are long and only the order of distances
+/// matters.
 pub(crate) fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
     let mut sums = [0.0; LANES];
@@ -36,14 +36,14 @@ pub(crate) fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + rest
 }
 
-/// `to += factor · from`.
+/// Adds `factor · from` to `to`.
 pub(crate) fn add_scaled(to: &mut [f64], factor: f64, from: &[f64]) {
     for (to, from) in to.iter_mut().zip(from) {
         *to += factor * from;
     }
 }
 
-/// The norm of `a`, but at least [`MIN_NORM`].
+/// Returns the norm of `a`, at least [`MIN_NORM`].
 pub(crate) fn clamped_norm(a: &[f64]) -> f64 {
     dot(a, a).sqrt().max(MIN_NORM)
 }
@@ -54,7 +54,7 @@ pub(crate) fn normalize(a: &mut [f64]) {
     a.iter_mut().for_each(|a| *a /= norm);
 }
 
-/// `a` in double precision.
+/// Returns `a` in double precision.
 pub(crate) fn widen(a: &[f32]) -> Vec<f64> {
     a.iter().copied().map(f64::from).collect()
 }

@@ -2,10 +2,11 @@
 //! its gradient by finite differences, and the update of `torch.optim.SGD`, all in the space
 //! of the features.
 
-use fewshot_episodes::{
-    Error, FineTune, Support,
+use fewshot_episodes::heads::{
+    FineTune,
     finetune::{Initial, adapt},
 };
+use fewshot_episodes::{Classifier, Error, Support};
 use fewshot_losses::ClassifierKind;
 use fewshot_seed::stream;
 use rand::Rng;

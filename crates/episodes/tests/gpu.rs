@@ -1,9 +1,10 @@
 //! Episodes on a GPU, against the same on the CPU.
 #![cfg(feature = "cuda")]
 
-use fewshot_episodes::{
-    EpisodeShape, Error, FeatureBank, FineTune, Head, Sampler, evaluate, evaluate_on_gpu,
-};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use fewshot_episodes::heads::{FineTune, Prototype};
+use fewshot_episodes::{EpisodeShape, Error, FeatureBank, Sampler, evaluate, evaluate_on_gpu};
 use fewshot_losses::ClassifierKind;
 use fewshot_parity::{device, is_gpu};
 use fewshot_seed::stream;
@@ -48,17 +49,30 @@ fn accuracies_are_those_of_the_cpu() {
             let still = FineTune { momentum: 0.0, batch_size: 100, ..eager.clone() };
             let none = FineTune { passes: 0, ..eager.clone() };
             for settings in [eager, still, none] {
-                let head = Head::FineTune(settings.clone());
-                let expected = evaluate(&bank, &sampler, &head, 4, 9, &|| ()).unwrap();
-                let count = std::cell::Cell::new(0);
-                let add = |n| count.set(count.get() + n);
+                let expected = evaluate(&bank, &sampler, &settings, 4, 9, &|| ()).unwrap();
+                let count = AtomicUsize::new(0);
+                let add = |n| {
+                    count.fetch_add(n, Ordering::Relaxed);
+                };
                 let got =
                     evaluate_on_gpu(device(), &bank, &sampler, &settings, 4, 9, &add).unwrap();
                 assert_eq!(got, expected, "{shape:?} {settings:?}");
-                assert_eq!(count.get(), 4);
+                assert_eq!(count.into_inner(), 4);
             }
         }
     }
+}
+
+#[test]
+fn heads_without_a_gpu_implementation_are_evaluated_on_the_cpu() {
+    if !is_gpu() {
+        return;
+    }
+    let (bank, shape) = (bank(), EpisodeShape { way: 5, shot: 2, query: 4 });
+    let sampler = Sampler::new(bank.labels(), shape, 3).unwrap();
+    let expected = evaluate(&bank, &sampler, &Prototype, 6, 0, &|| ()).unwrap();
+    let got = evaluate_on_gpu(device(), &bank, &sampler, &Prototype, 6, 0, &|_| ());
+    assert_eq!(got, Ok(expected));
 }
 
 #[test]

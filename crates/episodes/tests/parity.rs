@@ -1,7 +1,8 @@
 //! Fine-tuning against the published implementation, run in PyTorch: the `adaptation` files of
 //! the parity fixtures.
 
-use fewshot_episodes::{FineTune, Support, finetune};
+use fewshot_episodes::heads::{FineTune, finetune};
+use fewshot_episodes::{Classifier, Support};
 use fewshot_losses::ClassifierKind;
 use fewshot_parity::{Inputs, check, digest_deviation, files};
 use serde_json::Value;

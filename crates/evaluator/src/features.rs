@@ -1,4 +1,4 @@
-//! From images to features.
+//! Features of images, and accuracy on base classes.
 
 use candle_core::{Device, Tensor};
 use fewshot_data::{Batch, Dataset};
@@ -7,10 +7,10 @@ use fewshot_experiment::{BatchUploader, Config, DeviceBatch, Error, Model, Progr
 use fewshot_losses::count_correct;
 use fewshot_models::Pass;
 
-/// Features of all images of `dataset` under the evaluation transform.
+/// Extracts the features of all images of `dataset` under the evaluation transform.
 ///
 /// # Errors
-/// Images that cannot be read, or features that are not finite.
+/// If images cannot be read, or features are not finite.
 pub fn extract_features(
     config: &Config,
     model: &Model,
@@ -26,16 +26,16 @@ pub fn extract_features(
     })
 }
 
-/// The images' own normalized pixels in place of features: what a classifier reaches that
-/// has learnt nothing.
+/// Returns the normalized pixels of all images in place of features, for a baseline that learns
+/// nothing.
 ///
 /// # Errors
-/// Images that cannot be read.
+/// If images cannot be read.
 pub fn pixels(config: &Config, dataset: &Dataset) -> Result<FeatureBank, Error> {
     bank(config, dataset, "pixels of", |batch| Ok(batch.images))
 }
 
-/// Collects what `features` makes of each batch, `[B, D]` row-major.
+/// Collects the results `[B, D]`, row-major, of `features` for each batch.
 fn bank(
     config: &Config,
     dataset: &Dataset,
@@ -56,37 +56,37 @@ fn bank(
     Ok(FeatureBank::new(all, dim, labels)?)
 }
 
-/// Share of images of base classes that the model's own classifier gets right, in percent.
-/// With `varied` images go through the training transform, as in the published report.
+/// Returns the accuracy of the model's own classifier on images of base classes, in percent.
+/// With `augmented`, images pass through the training transform, as in the published report.
 ///
 /// # Errors
-/// Images that cannot be read.
+/// If images cannot be read.
 pub fn base_accuracy(
     config: &Config,
     model: &Model,
     dataset: &Dataset,
     device: &Device,
-    varied: bool,
+    augmented: bool,
 ) -> Result<f64, Error> {
     let model = model.frozen(config, device)?;
-    let loader = open_loader(config, dataset.clone(), varied)?;
+    let loader = open_loader(config, dataset.clone(), augmented)?;
     let mut uploader = BatchUploader::new(config, device)?;
     let title = format!("base accuracy on {}", dataset.name());
     let progress = Progress::new(title, loader.len(), "images");
-    // Read in the end: a GPU is not waited for between batches.
-    let (mut right, mut seen) = (Vec::new(), 0);
-    // An epoch that training does not reach, so that its images are varied anew.
+    // Counts are read at the end, so that batches do not wait for a GPU.
+    let (mut counts, mut seen) = (Vec::new(), 0);
+    // An epoch that training does not reach, so that its images are augmented differently.
     for batch in loader.epoch(u64::MAX) {
         let DeviceBatch { images, labels } = uploader.upload(batch?)?;
         let features = model.backbone.forward(&images, Pass::Eval)?;
-        right.push(count_correct(&model.head.scores(&features)?, &labels)?);
+        counts.push(count_correct(&model.head.scores(&features)?, &labels)?);
         let count = labels.elem_count();
         seen += count;
         progress.advance(count, String::new);
     }
-    if right.is_empty() {
+    if counts.is_empty() {
         return Ok(0.0);
     }
-    let correct: u32 = Tensor::stack(&right, 0)?.to_vec1()?.iter().sum();
+    let correct: u32 = Tensor::stack(&counts, 0)?.to_vec1()?.iter().sum();
     Ok(100.0 * f64::from(correct) / seen as f64)
 }

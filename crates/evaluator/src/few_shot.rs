@@ -86,55 +86,38 @@ pub fn compare(first: &SplitResults, second: &SplitResults) -> Result<SplitDiffe
     first.iter().map(difference).collect()
 }
 
-/// The adaptation head that the configuration names.
-pub fn head_of(config: &Config) -> Head {
-    match config.test.head.as_str() {
-        "prototype" => Head::Prototype,
-        "nearest" => Head::NearestNeighbour,
-        _ => Head::FineTune(config.test.finetune.clone()),
-    }
-}
-
-/// Accuracy over `episodes` of `shot` support images a class. On a GPU classifiers are
-/// fine-tuned there, those of many episodes at once; other heads stay on the CPU.
+/// Evaluates `head` on `episodes` episodes of `shot` support images per class. On a GPU the head's
+/// GPU implementation is used, if it has one.
 ///
 /// # Errors
-/// Classes or images that do not suffice.
+/// If classes or images do not suffice, or the head fails.
 pub fn few_shot(
     config: &Config,
     bank: &FeatureBank,
-    head: &Head,
+    head: &dyn Head,
     shot: usize,
     episodes: usize,
     device: &Device,
 ) -> Result<Accuracy, Error> {
     let sampler = sampler(config, bank.labels(), shot)?;
     let progress = Progress::new(format!("{shot}-shot"), episodes, "episodes");
+    let advance = |count| progress.advance(count, String::new);
     let seed = config.test.seed;
-    let accuracy = match (device, head) {
+    let accuracy = match device {
         #[cfg(feature = "cuda")]
-        (Device::Cuda(_), Head::FineTune(settings)) => {
-            let on_episodes = |count| progress.advance(count, String::new);
-            let sampler = &sampler;
-            fewshot_episodes::evaluate_on_gpu(
-                device,
-                bank,
-                sampler,
-                settings,
-                episodes,
-                seed,
-                &on_episodes,
-            )
-        }
-        _ => evaluate(bank, &sampler, head, episodes, seed, &|| progress.advance(1, String::new)),
+        Device::Cuda(_) => fewshot_episodes::evaluate_on_gpu(
+            device, bank, &sampler, head, episodes, seed, &advance,
+        ),
+        _ => evaluate(bank, &sampler, head, episodes, seed, &|| advance(1)),
     };
     Ok(accuracy?)
 }
 
-/// Extracts the features of a split and evaluates every number of shots on them.
+/// Extracts the features of a split and evaluates the configuration's head on them, for every
+/// number of shots.
 ///
 /// # Errors
-/// Images that cannot be read; classes or images that do not suffice.
+/// If images cannot be read, or classes or images do not suffice.
 pub fn evaluate_split(
     config: &Config,
     model: &Model,
@@ -142,23 +125,22 @@ pub fn evaluate_split(
     device: &Device,
 ) -> Result<SplitResults, Error> {
     let bank = extract_features(config, model, dataset, device)?;
-    evaluate_bank(config, &bank, &head_of(config), &config.test.head, device)
+    evaluate_bank(config, &bank, &*config.test.head, device)
 }
 
-/// Evaluates every number of shots on features, with a head and its name.
+/// Evaluates `head` on features, for every number of shots.
 ///
 /// # Errors
-/// Classes or images that do not suffice.
+/// If classes or images do not suffice, or the head fails.
 pub fn evaluate_bank(
     config: &Config,
     bank: &FeatureBank,
-    head: &Head,
-    name: &str,
+    head: &dyn Head,
     device: &Device,
 ) -> Result<SplitResults, Error> {
     let result = |&shot: &usize| {
         let accuracy = few_shot(config, bank, head, shot, config.test.episodes, device)?;
-        Ok((shot, ShotResult::new(name, accuracy)))
+        Ok((shot, ShotResult::new(head.name(), accuracy)))
     };
     config.test.shots.iter().map(result).collect()
 }

@@ -3,16 +3,16 @@
 //! [`extract_features`] maps the images of a split to a
 //! [`FeatureBank`](fewshot_episodes::FeatureBank); [`few_shot`] adapts a head to the support
 //! set of each episode and measures accuracy on its queries; [`evaluate_split`] does both for
-//! every number of shots. [`base_accuracy`] is the supervised accuracy on base classes, and
-//! [`pixels`] the baseline without any network; [`compare`] says how much better one model is
-//! than another on the same episodes. The binary evaluates a checkpoint by
-//! [the published protocol](use_published_protocol):
+//! every number of shots. [`base_accuracy`] measures the supervised accuracy on base classes,
+//! [`pixels`] serves a baseline without a network, and [`compare`] computes the difference of two
+//! models on the same episodes. [`Report`] is the JSON output of the binary, which evaluates a
+//! checkpoint by [the published protocol](use_published_protocol):
 //!
 //! ```text
 //! evaluator --checkpoint checkpoints/glyphs/quickstart/best.safetensors --shots 1,5
 //! ```
 //!
-//! In a program of your own:
+//! In a program of your own (`examples/own_folder.rs` evaluates a folder of images):
 //!
 //! ```
 //! use candle_core::Device;
@@ -45,7 +45,7 @@ mod report;
 pub use features::{base_accuracy, extract_features, pixels};
 pub use few_shot::{
     ShotDifference, ShotResult, SplitDifferences, SplitResults, compare, evaluate_bank,
-    evaluate_split, few_shot, head_of,
+    evaluate_split, few_shot,
 };
 pub use protocol::{use_episodes_of, use_published_protocol};
 pub use report::{Comparison, Evaluation, Report};

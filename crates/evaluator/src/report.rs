@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use fewshot_data::{Dataset, Split};
 use fewshot_experiment::{Config, Provenance};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -83,6 +84,21 @@ pub struct Report {
 }
 
 impl Report {
+    /// Describes the episodes of an evaluation under `config`, without a comparison.
+    pub fn new(dataset: &Dataset, split: Split, config: &Config, first: Evaluation) -> Self {
+        let test = &config.test;
+        Self {
+            dataset: dataset.name().to_owned(),
+            split: split.to_string(),
+            way: test.way,
+            query: test.query,
+            head: test.head.name().to_owned(),
+            test_seed: test.seed,
+            first,
+            comparison: None,
+        }
+    }
+
     /// Formats the results, and the difference if there is one, for a terminal.
     pub fn to_text(&self) -> String {
         let mut text = self.evaluation_text(&self.first);

@@ -2,9 +2,12 @@
 
 mod common;
 
+use std::any::Any;
+
 use candle_core::Device;
 use common::{FEW, checkpoint, config, json, model};
-use evaluator::{extract_features, few_shot, head_of};
+use evaluator::{extract_features, few_shot};
+use fewshot_episodes::heads::FineTune;
 use fewshot_experiment::{Provenance, device, open_split};
 
 /// A training that tests by other settings than the published ones.
@@ -39,7 +42,8 @@ fn a_checkpoint_is_evaluated_by_the_published_protocol() {
     let published = config(&free);
     let hash = Provenance::of(&published).config_sha256;
     assert_eq!(report["run"]["config_sha256"], hash);
-    let head = &published.test.finetune;
+    let head = &*published.test.head as &dyn Any;
+    let head: &FineTune = head.downcast_ref().unwrap();
     assert_eq!(head.classifier, published.method.classifier);
     assert_eq!((head.scale, head.margin, head.passes, head.batch_size), (5.0, 0.0, 100, 4));
     assert_eq!((head.learning_rate, head.weight_decay), (0.01, 0.001));
@@ -59,7 +63,8 @@ fn mean_and_interval_are_those_of_the_episodes() {
     let novel = open_split(&config.dataset.novel).unwrap();
     let bank = extract_features(&config, &model(&config), &novel, &device).unwrap();
     for shot in [1, 5] {
-        let accuracy = few_shot(&config, &bank, &head_of(&config), shot, 30, &Device::Cpu).unwrap();
+        let accuracy =
+            few_shot(&config, &bank, &*config.test.head, shot, 30, &Device::Cpu).unwrap();
         let rights = accuracy.per_episode.iter().map(|a| (80.0 * a).round() as u64);
         let sum: u64 = rights.clone().sum();
         let squares: u64 = rights.map(|right| right * right).sum();

@@ -139,7 +139,7 @@ fn check_cell((folder, shot, classifier, weight_decay, margin, drop): Cell) {
     assert_eq!(train.batch_size, 256, "{file}");
     assert_eq!((val.freq, val.episodes, val.shot), (20, 100, 5), "{file}");
     assert_eq!((test.way, test.query, test.episodes), (5, 16, 600), "{file}");
-    assert_eq!(test.head, "finetune", "{file}");
+    assert_eq!(test.head.name(), "finetune", "{file}");
 
     let mini = (SourceKind::MiniImageNet, "mini-imagenet");
     let cub = (SourceKind::Cub, "CUB_200_2011");

@@ -141,7 +141,7 @@ impl Card<'_> {
         let run = &measured.run;
         let heads: Vec<_> =
             report.novel.values().map(|shot| (&*shot.head, shot.episodes)).collect();
-        let (head, episodes) = heads.first().copied().unwrap_or((&*test.head, test.episodes));
+        let (head, episodes) = heads.first().copied().unwrap_or((test.head.name(), test.episodes));
         let _ = write!(
             table,
             "\nAccuracy in percent, mean ± 95 % interval over {episodes} episodes: {}-way, {} \
@@ -204,7 +204,7 @@ impl Card<'_> {
             shots.join(","),
             test.query,
             test.episodes,
-            test.head
+            test.head.name()
         );
         if self.config.dataset.base.source != SourceKind::Glyphs {
             command += "    # with FEWSHOT_DATA set";

@@ -3,7 +3,7 @@
 
 use candle_core::Device;
 use evaluator::{SplitResults, base_accuracy, evaluate_bank, evaluate_split, pixels};
-use fewshot_episodes::Head;
+use fewshot_episodes::heads::NearestNeighbor;
 use fewshot_experiment::{Config, Error, Model, Provenance};
 use serde::{Deserialize, Serialize};
 
@@ -83,7 +83,7 @@ impl FinalReport {
     /// If images cannot be read, or classes or images do not suffice for an episode.
     pub fn pixel_baseline(config: &Config, datasets: &Datasets) -> Result<SplitResults, Error> {
         let bank = pixels(config, &datasets.novel)?;
-        evaluate_bank(config, &bank, &Head::NearestNeighbour, "nearest", &Device::Cpu)
+        evaluate_bank(config, &bank, &NearestNeighbor, &Device::Cpu)
     }
 
     /// Formats the report as one Markdown table.

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use fewshot_data::{OnBroken, SourceKind, Split};
-use fewshot_episodes::FineTune;
+use fewshot_episodes::heads::{HeadKind, Settings};
 use fewshot_losses::ClassifierKind;
 use fewshot_models::BackboneKind;
 
@@ -209,38 +209,43 @@ fn test(r: &mut Reader, classifier: ClassifierKind) -> Result<Test, Error> {
             (!shots.is_empty()).then_some(shots)
         },
     )?;
-    let published = FineTune::published(classifier);
-    Ok(Test {
-        way: r.count("test.way", 5, 2)?,
-        shots,
-        query: r.count("test.query", 16, 1)?,
-        episodes: r.count("test.episodes", 600, 1)?,
-        seed: r.count("test.seed", 0, 0)? as u64,
-        batch_size: r.count("test.batch_size", 128, 1)?,
-        head: r.text("test.head", "finetune", "finetune, prototype or nearest", |s| {
-            ["finetune", "prototype", "nearest"].contains(&s).then(|| s.to_owned())
-        })?,
-        pixel_baseline: r.flag("test.pixel_baseline", false)?,
-        finetune: FineTune {
-            scale: r.number("test.scale", published.scale, POSITIVE, |v| v > 0.0)?,
-            margin: r.number("test.margin", published.margin, "a finite number", |_| true)?,
-            passes: r.count("test.passes", published.passes, 1)?,
-            batch_size: r.count("test.finetune_batch_size", published.batch_size, 1)?,
-            learning_rate: r.number(
-                "test.learning_rate",
-                published.learning_rate,
-                POSITIVE,
-                |v| v > 0.0,
-            )?,
-            weight_decay: r.number(
-                "test.weight_decay",
-                published.weight_decay,
-                NOT_NEGATIVE,
-                |v| v >= 0.0,
-            )?,
-            ..published
-        },
-    })
+    let way = r.count("test.way", 5, 2)?;
+    let query = r.count("test.query", 16, 1)?;
+    let episodes = r.count("test.episodes", 600, 1)?;
+    let seed = r.count("test.seed", 0, 0)? as u64;
+    let batch_size = r.count("test.batch_size", 128, 1)?;
+    let kind: HeadKind =
+        r.text("test.head", HeadKind::FineTune.name(), &HeadKind::names(), |s| s.parse().ok())?;
+    let pixel_baseline = r.flag("test.pixel_baseline", false)?;
+    // The settings of fine-tuning belong to every configuration, those of another head only to the
+    // configurations that choose it: a new head leaves the hashes of all others as they are.
+    let fine_tune = HeadKind::FineTune.build(classifier, &mut HeadSettings(r))?;
+    let head = match kind {
+        HeadKind::FineTune => fine_tune,
+        kind => kind.build(classifier, &mut HeadSettings(r))?,
+    };
+    Ok(Test { way, shots, query, episodes, seed, batch_size, head, pixel_baseline })
+}
+
+/// Settings of heads, in the section `[test]`.
+struct HeadSettings<'r, 'values>(&'r mut Reader<'values>);
+
+impl Settings for HeadSettings<'_, '_> {
+    type Error = Error;
+
+    fn count(&mut self, key: &str, default: usize, minimum: usize) -> Result<usize, Error> {
+        self.0.count(&format!("test.{key}"), default, minimum)
+    }
+
+    fn number(
+        &mut self,
+        key: &str,
+        default: f64,
+        expected: &str,
+        is_valid: impl FnOnce(f64) -> bool,
+    ) -> Result<f64, Error> {
+        self.0.number(&format!("test.{key}"), default, expected, is_valid)
+    }
 }
 
 fn loader(r: &mut Reader, device: DeviceKind) -> Result<LoaderConfig, Error> {

@@ -6,9 +6,10 @@ mod raw;
 pub use raw::RawConfig;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fewshot_data::{OnBroken, SourceKind, Split};
-use fewshot_episodes::FineTune;
+use fewshot_episodes::Head;
 use fewshot_losses::ClassifierKind;
 use fewshot_models::BackboneKind;
 use sha2::{Digest, Sha256};
@@ -255,25 +256,23 @@ pub struct Validation {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Test {
-    /// Classes an episode.
+    /// Classes per episode.
     pub way: usize,
-    /// Support images a class; one evaluation each.
+    /// Numbers of support images per class; one evaluation each.
     pub shots: Vec<usize>,
-    /// Query images a class.
+    /// Query images per class.
     pub query: usize,
-    /// Episodes.
+    /// Number of episodes.
     pub episodes: usize,
-    /// Where episodes are drawn from; not the training's seed, so that runs of several
-    /// training seeds are measured on the same episodes.
+    /// Seed that episodes are drawn from; not the training's seed, so that runs of several
+    /// training seeds are evaluated on the same episodes.
     pub seed: u64,
-    /// Images a batch when features are extracted.
+    /// Images per batch when features are extracted.
     pub batch_size: usize,
-    /// `finetune`, `prototype` or `nearest`.
-    pub head: String,
-    /// Whether the report also shows what a nearest neighbour on pixels reaches.
+    /// The adaptation head, with its settings.
+    pub head: Arc<dyn Head>,
+    /// Whether the report also shows the accuracy of a nearest neighbour on pixels.
     pub pixel_baseline: bool,
-    /// The fine-tuning head's settings.
-    pub finetune: FineTune,
 }
 
 /// The loader.

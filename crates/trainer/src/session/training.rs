@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use evaluator::{extract_features, few_shot, head_of};
+use evaluator::{extract_features, few_shot};
 use fewshot_data::Replica;
 use fewshot_experiment::{
     DeviceBatch, Error, Progress, Provenance, TrainingState, open_replica_loader,
@@ -208,11 +208,11 @@ impl Session {
         let (config, val) = (&self.config, &self.config.val);
         let bank = extract_features(config, &self.model, &self.datasets.val, &self.device)?;
         let accuracy =
-            few_shot(config, &bank, &head_of(config), val.shot, val.episodes, &self.device)?;
+            few_shot(config, &bank, &*config.test.head, val.shot, val.episodes, &self.device)?;
         let (mean, ci95) = (100.0 * accuracy.mean, 100.0 * accuracy.ci95);
         let value = json!({
             "shot": val.shot,
-            "head": config.test.head,
+            "head": config.test.head.name(),
             "mean": mean,
             "ci95": ci95,
             "episodes": val.episodes,

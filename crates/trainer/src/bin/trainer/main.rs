@@ -116,7 +116,10 @@ fn report(session: &Session) -> Result<(), Error> {
     let test = &config.test;
     println!(
         "\nevaluating: {}-way, {} queries, {} episodes, {} head",
-        test.way, test.query, test.episodes, test.head
+        test.way,
+        test.query,
+        test.episodes,
+        test.head.name()
     );
     let report = session.report()?;
     println!("\n{}", report.to_markdown(config));

@@ -1,4 +1,4 @@
-//! Fine-tuning on a GPU: many episodes at once.
+//! Fine-tuning of many episodes at once on a GPU.
 
 use candle_core::{Device, Tensor};
 use fewshot_ops::cuda::episodes::{Descent, Episodes, adapt};
@@ -6,36 +6,31 @@ use fewshot_seed::stream;
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
+use super::{FineTune, Initial};
 use crate::{
-    Accuracy, Episode, Error, FeatureBank, FineTune, Sampler,
-    classifier::compares_directions,
-    evaluate::{best, check, share_right, support_of},
-    finetune::Initial,
+    Accuracy, Episode, Error, FeatureBank, Sampler,
+    evaluate::{accuracy_of, support_of},
+    head::argmax,
+    linear::is_cosine,
     vector::MIN_NORM,
 };
 
 /// Bytes of inner products that are on the GPU at a time.
-const ROOM: usize = 256 << 20;
+const MEMORY: usize = 256 << 20;
 
-/// What [`evaluate`](crate::evaluate) gives for [`Head::FineTune`](crate::Head), computed on the
-/// GPU `device`: as many episodes at once as their inner products fit into 256 MiB.
+/// Fine-tunes as many episodes at once as have inner products that fit into 256 MiB.
 ///
-/// Every draw is the same as there, and sums are taken in double precision, so that accuracies
-/// differ only by queries at a tie. `on_episodes` gets a number of episodes that are done.
-///
-/// # Errors
-///
-/// Those of [`evaluate`](crate::evaluate), and [`Error::Gpu`].
-pub fn evaluate_on_gpu(
+/// Every draw is the same as on the CPU, and sums are taken in double precision, so that accuracies
+/// differ only by queries at a tie.
+pub(super) fn evaluate(
+    settings: &FineTune,
     device: &Device,
     bank: &FeatureBank,
     sampler: &Sampler,
-    settings: &FineTune,
     episodes: usize,
     seed: u64,
     on_episodes: &dyn Fn(usize),
 ) -> Result<Accuracy, Error> {
-    check(bank, sampler, episodes)?;
     settings.check()?;
     let shape = sampler.shape();
     let (supports, queries) = (shape.way * shape.shot, shape.way * shape.query);
@@ -49,17 +44,17 @@ pub fn evaluate_on_gpu(
     let labels = Tensor::from_vec(labels, supports, device)?;
 
     let width = supports + shape.way;
-    let at_once = (ROOM / (8 * (width + queries) * width)).max(1);
+    let at_once = (MEMORY / (8 * (width + queries) * width)).max(1);
     let mut per_episode = Vec::with_capacity(episodes);
     while per_episode.len() < episodes {
         let first = per_episode.len();
         let numbers = first as u64..(first + at_once).min(episodes) as u64;
         let drawn: Vec<_> = numbers
             .into_par_iter()
-            .map(|n| Drawn::new(bank, &sampler.episode(n), settings, seed, n))
+            .map(|n| Draws::new(bank, &sampler.episode(n), settings, seed, n))
             .collect::<Result<_, _>>()?;
         let count = drawn.len();
-        let all = |part: fn(&Drawn) -> &[u32], shape: &[usize]| {
+        let all = |part: fn(&Draws) -> &[u32], shape: &[usize]| {
             Tensor::from_vec(drawn.iter().flat_map(part).copied().collect(), shape, device)
         };
         let initial: Vec<f32> = drawn.iter().flat_map(|drawn| &drawn.initial).copied().collect();
@@ -78,8 +73,8 @@ pub fn evaluate_on_gpu(
             if !scores.iter().all(|score| score.is_finite()) {
                 return Err(Error::Diverged);
             }
-            let guesses = scores.chunks_exact(shape.way).map(best);
-            per_episode.push(share_right(guesses, shape.query));
+            let predictions = scores.chunks_exact(shape.way).map(argmax);
+            per_episode.push(accuracy_of(predictions, shape.query));
         }
         on_episodes(count);
     }
@@ -88,12 +83,12 @@ pub fn evaluate_on_gpu(
 
 fn descent(settings: &FineTune) -> Descent {
     let kind = settings.classifier;
-    // Dampening has no part where there is no momentum.
+    // Without momentum, dampening has no effect.
     let take = if settings.momentum == 0.0 { 1.0 } else { 1.0 - settings.dampening };
     Descent {
         passes: settings.passes,
         batch_size: settings.batch_size,
-        is_cosine: compares_directions(kind),
+        is_cosine: is_cosine(kind),
         scale: if kind.has_scale() { settings.scale } else { 1.0 },
         margin: if kind.has_margin() { settings.margin } else { 0.0 },
         keep: settings.momentum,
@@ -104,17 +99,17 @@ fn descent(settings: &FineTune) -> Descent {
     }
 }
 
-/// An episode and all that its adaptation draws.
-struct Drawn {
-    /// `[S + Q]`
+/// The images of an episode, and everything that fine-tuning on it draws.
+struct Draws {
+    /// `[S + Q]`: support images, then queries.
     rows: Vec<u32>,
-    /// `[way, D]`, with its bias where the classifier has one.
+    /// `[way, D]`, or `[way, D + 1]` with the biases if the classifier has them.
     initial: Vec<f32>,
-    /// `[max(passes, 1), S]`
+    /// `[max(passes, 1), S]`: the order of support images in each pass.
     order: Vec<u32>,
 }
 
-impl Drawn {
+impl Draws {
     fn new(
         bank: &FeatureBank,
         episode: &Episode,

@@ -1,44 +1,47 @@
-//! Training a classifier on a support set: the published `BaselineFinetune` of
-//! `lib/model.py`, with its four classifiers of `lib/metric.py`.
+//! Training a classifier on the support set: the published `BaselineFinetune` of `lib/model.py`,
+//! with its four classifiers of `lib/metric.py`.
+
+mod descent;
+#[cfg(feature = "cuda")]
+mod gpu;
+mod subspace;
 
 use fewshot_losses::ClassifierKind;
-use rand::Rng;
+use rand::{Rng, RngCore, seq::SliceRandom};
 
+use self::{descent::Descent, subspace::Subspace};
+use super::{HeadKind, Settings};
 use crate::{
-    Classifier, Error, Support,
-    classifier::compares_directions,
-    finetune::descent::Descent,
-    span::Span,
+    Classifier, Error, Head, LinearClassifier, Support,
+    linear::is_cosine,
     vector::{normalize, widen},
 };
 
-mod descent;
-
-/// What is trained on a support set, and how.
+/// Trains one of the paper's classifiers on the support set: the published head.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FineTune {
-    /// The classifier.
+    /// The classifier that is trained.
     pub classifier: ClassifierKind,
-    /// The factor on its scores; the softmax classifier has none and ignores it.
+    /// Factor on the scores; ignored by softmax, which has none.
     pub scale: f64,
-    /// The margin at the label in training; softmax and cosine have none and ignore it.
+    /// Margin at the label in training; ignored by softmax and cosine, which have none.
     pub margin: f64,
-    /// How often the support set is gone through.
+    /// Passes over the support set.
     pub passes: usize,
-    /// Support rows in one step; the last step of a pass takes what is left.
+    /// Support rows per step; the last step of a pass takes what is left.
     pub batch_size: usize,
-    /// The learning rate, constant.
+    /// Learning rate, constant.
     pub learning_rate: f64,
-    /// The share of the step before that a step keeps; 0 turns dampening off too.
+    /// Momentum of `torch.optim.SGD`; 0 turns dampening off as well.
     pub momentum: f64,
-    /// The share of the gradient that does not enter the momentum.
+    /// Dampening of `torch.optim.SGD`: the share of the gradient that does not enter the momentum.
     pub dampening: f64,
-    /// The L2 penalty, on bias as on weight.
+    /// L2 penalty on weights and biases.
     pub weight_decay: f64,
 }
 
 impl FineTune {
-    /// The settings of the published evaluation.
+    /// Returns the settings of the published evaluation.
     pub fn published(classifier: ClassifierKind) -> Self {
         Self {
             classifier,
@@ -53,7 +56,36 @@ impl FineTune {
         }
     }
 
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    /// Reads the settings, whose defaults are the published ones.
+    pub(super) fn from_settings<S: Settings>(
+        classifier: ClassifierKind,
+        settings: &mut S,
+    ) -> Result<Self, S::Error> {
+        const POSITIVE: &str = "a positive finite number";
+        const NOT_NEGATIVE: &str = "a finite number of at least 0";
+        let published = Self::published(classifier);
+        Ok(Self {
+            scale: settings.number("scale", published.scale, POSITIVE, |v| v > 0.0)?,
+            margin: settings.number("margin", published.margin, "a finite number", |_| true)?,
+            passes: settings.count("passes", published.passes, 1)?,
+            batch_size: settings.count("finetune_batch_size", published.batch_size, 1)?,
+            learning_rate: settings.number(
+                "learning_rate",
+                published.learning_rate,
+                POSITIVE,
+                |v| v > 0.0,
+            )?,
+            weight_decay: settings.number(
+                "weight_decay",
+                published.weight_decay,
+                NOT_NEGATIVE,
+                |v| v >= 0.0,
+            )?,
+            ..published
+        })
+    }
+
+    fn check(&self) -> Result<(), Error> {
         let refuse = |what, got, expected| Err(Error::Parameter { what, got, expected });
         if !(self.scale > 0.0 && self.scale.is_finite()) {
             return refuse("scale", self.scale, "a finite number above 0");
@@ -80,7 +112,33 @@ impl FineTune {
     }
 }
 
-/// The classifier before it has learned anything.
+impl Head for FineTune {
+    fn name(&self) -> &str {
+        HeadKind::FineTune.name()
+    }
+
+    /// Draws the initial weights first, then a new order of the support rows for each pass.
+    fn fit(&self, support: &Support, rng: &mut dyn RngCore) -> Result<Box<dyn Classifier>, Error> {
+        let initial = Initial::random(self.classifier, support, rng);
+        let shuffle = |_, order: &mut [usize]| order.shuffle(rng);
+        Ok(Box::new(adapt(self, &initial, support, shuffle)?))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn evaluate_on_gpu(
+        &self,
+        device: &candle_core::Device,
+        bank: &crate::FeatureBank,
+        sampler: &crate::Sampler,
+        episodes: usize,
+        seed: u64,
+        on_episodes: &(dyn Fn(usize) + Sync),
+    ) -> Option<Result<crate::Accuracy, Error>> {
+        Some(gpu::evaluate(self, device, bank, sampler, episodes, seed, on_episodes))
+    }
+}
+
+/// The parameters of a classifier before training.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Initial {
     /// `[way, D]`, row-major.
@@ -90,8 +148,8 @@ pub struct Initial {
 }
 
 impl Initial {
-    /// Weights, and biases where `kind` has them, uniform in ±1/√D: PyTorch's `nn.Linear`.
-    pub fn random(kind: ClassifierKind, support: &Support, rng: &mut impl Rng) -> Self {
+    /// Draws weights, and biases if `kind` has them, uniformly from ±1/√D: PyTorch's `nn.Linear`.
+    pub fn random(kind: ClassifierKind, support: &Support, rng: &mut dyn RngCore) -> Self {
         let bound = 1.0 / (support.dim() as f32).sqrt();
         let mut draw =
             |n: usize| (0..n).map(|_| rng.random_range(-bound..=bound)).collect::<Vec<_>>();
@@ -114,14 +172,13 @@ impl Initial {
     }
 }
 
-/// Trains `initial` on `support` and returns what it has become.
+/// Trains a classifier on `support`, starting from `initial`.
 ///
-/// Before each pass, `reorder` gets the pass (from 0) and the order in which the last pass
-/// took the rows (at first `0, 1, 2, …`), and rewrites it in place.
+/// Before each pass, `reorder` receives the number of the pass (from 0) and the order in which the
+/// previous pass took the rows (at first `0, 1, 2, …`), and rewrites it in place.
 ///
-/// Minimises the mean cross entropy of a batch by stochastic gradient descent with momentum,
-/// dampening and weight decay as `torch.optim.SGD` has them. The published softmax classifier
-/// has no scale.
+/// Minimises the mean cross entropy of each batch by stochastic gradient descent with momentum,
+/// dampening and weight decay, as `torch.optim.SGD` does.
 ///
 /// # Errors
 ///
@@ -132,7 +189,7 @@ pub fn adapt(
     initial: &Initial,
     support: &Support,
     mut reorder: impl FnMut(usize, &mut [usize]),
-) -> Result<Classifier, Error> {
+) -> Result<LinearClassifier, Error> {
     settings.check()?;
     initial.check(settings.classifier, support)?;
 
@@ -142,7 +199,7 @@ pub fn adapt(
     let mut features = Vec::with_capacity(support.rows().len() * dim);
     for row in support.rows() {
         let mut row = widen(row);
-        if compares_directions(settings.classifier) {
+        if is_cosine(settings.classifier) {
             normalize(&mut row);
         }
         features.append(&mut row);
@@ -155,11 +212,12 @@ pub fn adapt(
         weights.push(row);
     }
 
-    // Descent in coordinates of the support set's span: as exact, and many times faster.
-    let (span, features) = Span::new(&features, dim);
-    let (short, outside): (Vec<_>, Vec<_>) =
-        weights.iter().map(|weight| span.shorten(weight)).unzip();
-    let mut descent = Descent::new(settings, support.labels(), features, short.concat());
+    // Descent on coordinates in the subspace that the support set spans gives the same result many
+    // times faster.
+    let (subspace, features) = Subspace::new(&features, dim);
+    let (coordinates, residuals): (Vec<_>, Vec<_>) =
+        weights.iter().map(|weight| subspace.project(weight)).unzip();
+    let mut descent = Descent::new(settings, support.labels(), features, coordinates.concat());
     let mut order: Vec<usize> = (0..support.labels().len()).collect();
     for pass in 0..settings.passes {
         reorder(pass, &mut order);
@@ -172,13 +230,13 @@ pub fn adapt(
 
     let mut weight = Vec::with_capacity(support.way() * dim);
     let mut bias = vec![0.0; support.way()];
-    for (class, (short, outside)) in descent.weights().zip(outside).enumerate() {
-        let row = span.lengthen(short, outside);
+    for (class, (coordinates, residual)) in descent.weights().zip(residuals).enumerate() {
+        let row = subspace.reconstruct(coordinates, residual);
         weight.extend_from_slice(&row[..support.dim()]);
         row[support.dim()..].iter().for_each(|&value| bias[class] = value);
     }
     if !weight.iter().chain(&bias).all(|value| value.is_finite()) {
         return Err(Error::Diverged);
     }
-    Ok(Classifier::new(settings.classifier, settings.scale, weight, bias, support.dim()))
+    Ok(LinearClassifier::new(settings.classifier, settings.scale, weight, bias, support.dim()))
 }

@@ -1,28 +1,32 @@
-//! Where a checkpoint lies.
+//! Where checkpoints come from: this machine or the Hugging Face hub.
 
 use std::path::{Path, PathBuf};
 
 use fewshot_experiment::Error;
 
-/// A checkpoint's file, and what results call it.
-pub struct Place {
-    pub file: PathBuf,
+/// The file of a checkpoint on this machine.
+pub struct CheckpointFile {
+    pub path: PathBuf,
+    /// The name that results give it: the path, or the `hf://` address with its commit.
     pub name: PathBuf,
 }
 
-impl Place {
-    /// A path is itself; `hf://…` is got from the Hugging Face hub or its cache, and called by
-    /// its commit.
-    pub fn of(given: &Path) -> Result<Self, Error> {
+impl CheckpointFile {
+    /// Returns the file at the path `given`, or downloads it if that is an `hf://` address whose file
+    /// is not in the hub's cache.
+    ///
+    /// # Errors
+    /// If the address is malformed, or its file can be neither found in the cache nor downloaded.
+    pub fn locate(given: &Path) -> Result<Self, Error> {
         match given.to_str() {
-            Some(address) if address.starts_with("hf:") => hub(address),
-            _ => Ok(Self { file: given.to_owned(), name: given.to_owned() }),
+            Some(address) if address.starts_with("hf:") => download(address),
+            _ => Ok(Self { path: given.to_owned(), name: given.to_owned() }),
         }
     }
 }
 
 #[cfg(feature = "hub")]
-fn hub(address: &str) -> Result<Place, Error> {
+fn download(address: &str) -> Result<CheckpointFile, Error> {
     use fewshot_fetch::{Event, Hub, HubFile};
     use fewshot_progress::{Progress, Unit, printable};
 
@@ -40,10 +44,10 @@ fn hub(address: &str) -> Result<Place, Error> {
     };
     let cached =
         get().map_err(|e: fewshot_fetch::Error| Error::Download(printable(&e.to_string())))?;
-    Ok(Place { file: cached.path, name: cached.file.to_string().into() })
+    Ok(CheckpointFile { path: cached.path, name: cached.file.to_string().into() })
 }
 
 #[cfg(not(feature = "hub"))]
-fn hub(address: &str) -> Result<Place, Error> {
+fn download(address: &str) -> Result<CheckpointFile, Error> {
     Err(Error::MissingFeature { feature: "hub", needed_for: address.to_owned() })
 }

@@ -1,0 +1,80 @@
+//! A checkpoint with the configuration that it is evaluated under.
+
+use std::path::{Path, PathBuf};
+
+use evaluator::{
+    Evaluation, evaluate_bank, extract_features, use_episodes_of, use_published_protocol,
+};
+use fewshot_data::Dataset;
+use fewshot_experiment::{Checkpoint, Config, Error, Model, RawConfig, device};
+
+use crate::checkpoint_file::CheckpointFile;
+use crate::settings::Settings;
+
+/// A checkpoint that is ready to be evaluated.
+pub struct Candidate {
+    /// The name that results give it.
+    pub name: PathBuf,
+    pub config: Config,
+    raw: RawConfig,
+    epoch: usize,
+    model: Model,
+}
+
+impl Candidate {
+    /// Reads the checkpoint to evaluate. Its configuration is its own, overridden by the published
+    /// protocol and the command line.
+    ///
+    /// # Errors
+    /// If it cannot be read, names no dataset, or does not fit the settings.
+    pub fn first(settings: &Settings) -> Result<Self, Error> {
+        let adjust = |raw: &mut RawConfig| raw.overlay(&settings.first_overrides);
+        Self::read(&settings.checkpoint, settings, adjust)
+    }
+
+    /// Reads the checkpoint to compare `first` with, if there is one. Its configuration is its own,
+    /// overridden by the episodes of `first` and the command line.
+    ///
+    /// # Errors
+    /// If it cannot be read, or does not fit the settings.
+    pub fn second(settings: &Settings, first: &Self) -> Result<Option<Self>, Error> {
+        let adjust = |raw: &mut RawConfig| use_episodes_of(raw, &first.raw);
+        settings.compare.as_ref().map(|path| Self::read(path, settings, adjust)).transpose()
+    }
+
+    fn read(
+        given: &Path,
+        settings: &Settings,
+        adjust: impl FnOnce(&mut RawConfig),
+    ) -> Result<Self, Error> {
+        let CheckpointFile { path, name } = CheckpointFile::locate(given)?;
+        let checkpoint = Checkpoint::read(&path)?;
+        let mut raw = checkpoint.config.clone();
+        use_published_protocol(&mut raw);
+        adjust(&mut raw);
+        raw.overlay(&settings.overrides);
+        if !raw.has("dataset") {
+            let reason = "carries no configuration, so that the images have to be named: \
+                          --config configs/…, or dataset.source=cub dataset.root=…";
+            return Err(Error::checkpoint(&path, reason));
+        }
+        let config = raw.check()?;
+        let model = checkpoint.model(&path, &config, &device(&config)?)?;
+        Ok(Self { name, config, raw, epoch: checkpoint.state.epochs, model })
+    }
+
+    /// Evaluates it, and returns the labels of the images that its episodes were drawn from as well.
+    ///
+    /// # Errors
+    /// If images cannot be read, or classes or images do not suffice.
+    pub fn evaluate(&self, dataset: &Dataset) -> Result<(Evaluation, Vec<u32>), Error> {
+        let config = &self.config;
+        let device = device(config)?;
+        let bank = extract_features(config, &self.model, dataset, &device)?;
+        let results = evaluate_bank(config, &bank, &*config.test.head, &device)?;
+        let mut evaluation = Evaluation::new(&self.name, self.epoch, config, results);
+        // The margin of a PyTorch checkpoint is not known.
+        evaluation.margin = evaluation.margin.filter(|_| self.raw.has("method.margin"));
+        Ok((evaluation, bank.labels().to_vec()))
+    }
+}
