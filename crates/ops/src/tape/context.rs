@@ -123,10 +123,13 @@ impl TapeContext {
     }
 }
 
+/// Function that is called with each gradient of a variable.
+type OnGradient = Box<dyn FnMut(&Tensor) -> Result<()> + Send>;
+
 /// Receives the gradients of variables from the tapes of a context.
 pub(crate) struct Collector {
     gradients: Vec<(TensorId, Tensor)>,
-    on_gradient: Box<dyn FnMut(&Tensor) -> Result<()> + Send>,
+    on_gradient: OnGradient,
 }
 
 impl Collector {
