@@ -1,4 +1,4 @@
-// candle's own kernels in every-day use, by name: its compiled ones cannot be run here.
+// Those kernels of candle that the tests use, by name: candle's compiled kernels cannot run here.
 #include "shim.h"
 #include <functional>
 #include <map>
@@ -9,24 +9,24 @@
 #undef threadIdx
 
 typedef void (*Kernel)(void** arguments);
-struct Brain { unsigned short bits; };
-static float widen(Brain x) { return __uint_as_float((unsigned)x.bits << 16); }
+struct BFloat16 { unsigned short bits; };
+static float widen(BFloat16 x) { return __uint_as_float((unsigned)x.bits << 16); }
 static double widen(double x) { return x; }
 static float widen(float x) { return x; }
 static double widen(unsigned x) { return x; }
 static double widen(unsigned char x) { return x; }
 template <class T, class F> static T narrow(F x) { return (T)x; }
-template <> Brain narrow<Brain, float>(float x) {
+template <> BFloat16 narrow<BFloat16, float>(float x) {
     unsigned bits = __float_as_uint(x);
     return {(unsigned short)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16)};
 }
-template <> Brain narrow<Brain, double>(double x) { return narrow<Brain, float>((float)x); }
+template <> BFloat16 narrow<BFloat16, double>(double x) { return narrow<BFloat16, float>((float)x); }
 
-// Kernels here do the whole grid's work in its very first thread.
+// Kernels here do the work of the whole grid in its first thread.
 static bool is_first() {
     return !(simulated_thread.x | simulated_thread.y | simulated_block.x | simulated_block.y | simulated_block.z);
 }
-static size_t place(size_t i, size_t rank, const size_t* dims, const size_t* strides) {
+static size_t offset(size_t i, size_t rank, const size_t* dims, const size_t* strides) {
     size_t at = 0;
     for (size_t d = rank; d-- > 0;) { at += i % dims[d] * strides[d]; i /= dims[d]; }
     return at;
@@ -38,7 +38,7 @@ template <class T> static void const_set(void** a) {
     size_t count = of<size_t>(a, 0), rank = of<size_t>(a, 1);
     const size_t* info = of<const size_t*>(a, 2);
     T value = of<T>(a, 3), *out = of<T*>(a, 4);
-    for (size_t i = 0; i < count; i++) out[info ? place(i, rank, info, info + rank) : i] = value;
+    for (size_t i = 0; i < count; i++) out[info ? offset(i, rank, info, info + rank) : i] = value;
 }
 template <class From, class To, class F> static void unary(void** a, F f) {
     if (!is_first()) return;
@@ -47,7 +47,7 @@ template <class From, class To, class F> static void unary(void** a, F f) {
     const From* in = of<const From*>(a, 3);
     To* out = of<To*>(a, 4);
     for (size_t i = 0; i < count; i++)
-        out[i] = narrow<To>(f(widen(in[info ? place(i, rank, info, info + rank) : i])));
+        out[i] = narrow<To>(f(widen(in[info ? offset(i, rank, info, info + rank) : i])));
 }
 template <class From, class To> static void cast(void** a) {
     unary<From, To>(a, [](auto x) { return x; });
@@ -70,7 +70,7 @@ template <class T> static void affine(void** a) {
     const T* in = of<const T*>(a, 3);
     T *out = of<T*>(a, 4), factor = of<T>(a, 5), summand = of<T>(a, 6);
     for (size_t i = 0; i < count; i++) {
-        size_t at = info ? place(i, rank, info, info + rank) : i;
+        size_t at = info ? offset(i, rank, info, info + rank) : i;
         out[i] = (in ? in[at] : out[i]) * factor + summand;
     }
 }
@@ -81,8 +81,8 @@ template <class T, char OP> static void binary(void** a) {
     const T *x = of<const T*>(a, 3), *y = of<const T*>(a, 4);
     T* out = of<T*>(a, 5);
     for (size_t i = 0; i < count; i++) {
-        T l = x[info ? place(i, rank, info, info + rank) : i];
-        T r = y[info ? place(i, rank, info, info + 2 * rank) : i];
+        T l = x[info ? offset(i, rank, info, info + rank) : i];
+        T r = y[info ? offset(i, rank, info, info + 2 * rank) : i];
         out[i] = OP == '+' ? l + r : OP == '-' ? l - r : OP == '*' ? l * r : l / r;
     }
 }
@@ -95,7 +95,7 @@ template <class T> static void copy2d(void** a) {
     for (unsigned i = 0; i < rows; i++)
         for (unsigned k = 0; k < columns; k++) to[i * to_stride + k] = from[i * from_stride + k];
 }
-// `numel` counts sources, or results where each thread makes one of its own.
+// The first argument counts inputs, or outputs if SMALL, where each thread computes one output.
 template <class T, bool SMALL> static void sum(void** a) {
     if (!is_first()) return;
     size_t count = of<size_t>(a, 0), together = of<size_t>(a, 1), rank = of<size_t>(a, 2);
@@ -105,7 +105,7 @@ template <class T, bool SMALL> static void sum(void** a) {
     size_t results = SMALL ? count : count / (together ? together : 1);
     for (size_t i = 0; i < results; i++) {
         double total = 0;
-        for (size_t k = 0; k < together; k++) total += in[place(i * together + k, rank, info, info + rank)];
+        for (size_t k = 0; k < together; k++) total += in[offset(i * together + k, rank, info, info + rank)];
         out[i] = (T)total;
     }
 }
@@ -113,13 +113,13 @@ template <class T, bool SMALL> static void sum(void** a) {
 Kernel kernel_of_candle(const char* name) {
     static const std::map<std::string, Kernel> known = {
         {"const_set_f32", const_set<float>}, {"const_set_f64", const_set<double>},
-        {"const_set_u32", const_set<unsigned>}, {"const_set_bf16", const_set<Brain>},
+        {"const_set_u32", const_set<unsigned>}, {"const_set_bf16", const_set<BFloat16>},
         {"ucopy_f32", cast<float, float>}, {"ucopy_f64", cast<double, double>},
-        {"ucopy_bf16", cast<Brain, Brain>}, {"ucopy_u32", cast<unsigned, unsigned>},
+        {"ucopy_bf16", cast<BFloat16, BFloat16>}, {"ucopy_u32", cast<unsigned, unsigned>},
         {"copy2d_f32", copy2d<float>}, {"copy2d_u32", copy2d<unsigned>},
-        {"cast_f32_bf16", cast<float, Brain>}, {"cast_bf16_f32", cast<Brain, float>},
+        {"cast_f32_bf16", cast<float, BFloat16>}, {"cast_bf16_f32", cast<BFloat16, float>},
         {"cast_f32_f64", cast<float, double>}, {"cast_f64_f32", cast<double, float>},
-        {"cast_f64_bf16", cast<double, Brain>}, {"cast_bf16_f64", cast<Brain, double>},
+        {"cast_f64_bf16", cast<double, BFloat16>}, {"cast_bf16_f64", cast<BFloat16, double>},
         {"cast_u8_f32", cast<unsigned char, float>}, {"cast_u32_f32", cast<unsigned, float>},
         {"affine_f32", affine<float>}, {"affine_f64", affine<double>},
         {"usqr_f32", map<float, 's'>}, {"usqr_f64", map<double, 's'>},

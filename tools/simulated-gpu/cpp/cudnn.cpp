@@ -1,14 +1,14 @@
-// cuDNN's convolutions, as strict about what fits as the real one.
+// cuDNN's convolutions, with its checks of descriptors and workspaces.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <vector>
 
-struct Tensor { int format, type, size[4]; };  // also of kernels: outputs, channels, height, width
+struct Tensor { int format, type, size[4]; };  // kernels, too: outputs, channels, height, width
 struct Convolution { int padding[2], stride[2], dilation[2], mode, type, math; };
 struct Found { int algorithm, status; float time; size_t memory; int determinism, math, reserved[3]; };
-enum { BAD = 2000, NOT_SUPPORTED = 3000, NCHW = 0, NHWC = 1, FLOAT = 0, DOUBLE = 1, BRAIN = 9 };
+enum { BAD = 2000, NOT_SUPPORTED = 3000, NCHW = 0, NHWC = 1, FLOAT = 0, DOUBLE = 1, BFLOAT16 = 9 };
 static const size_t WORKSPACE = 1000;
 
 static float widen(uint16_t x) { uint32_t bits = (uint32_t)x << 16; float y; memcpy(&y, &bits, 4); return y; }
@@ -29,8 +29,8 @@ static int check(const Tensor* x, const Tensor* w, const Convolution* c, const T
     return 0;
 }
 
-// Elements as [a, h, w, c], whatever the layout.
-template <class T> static void each(const Tensor& t, T visit) {
+// Visits all elements in the order [a, h, w, c], with their offsets in the tensor's layout.
+template <class T> static void for_each_element(const Tensor& t, T visit) {
     size_t i = 0;
     for (int a = 0; a < t.size[0]; a++)
         for (int h = 0; h < t.size[2]; h++)
@@ -40,23 +40,24 @@ template <class T> static void each(const Tensor& t, T visit) {
 }
 template <class S> static std::vector<S> read(const Tensor& t, const void* from) {
     std::vector<S> all((size_t)t.size[0] * t.size[1] * t.size[2] * t.size[3]);
-    each(t, [&](size_t to, size_t at) {
+    for_each_element(t, [&](size_t to, size_t at) {
         all[to] = t.type == DOUBLE ? (S)((const double*)from)[at] : t.type == FLOAT ? (S)((const float*)from)[at]
                                                                           : (S)widen(((const uint16_t*)from)[at]);
     });
     return all;
 }
 template <class S> static void write(const Tensor& t, const std::vector<S>& all, void* to) {
-    each(t, [&](size_t from, size_t at) {
+    for_each_element(t, [&](size_t from, size_t at) {
         if (t.type == DOUBLE) ((double*)to)[at] = all[from];
         else if (t.type == FLOAT) ((float*)to)[at] = (float)all[from];
         else ((uint16_t*)to)[at] = narrow((float)all[from]);
     });
 }
 
-// Visits each output, kernel tap and input pixel that meet: their first channels.
+// Visits all triples of input pixel, kernel position and output pixel that are multiplied, by the
+// offsets of their first channels.
 template <class V>
-static void meet(const Tensor& x, const Tensor& w, const Convolution& c, const Tensor& y, V visit) {
+static void for_each_meeting(const Tensor& x, const Tensor& w, const Convolution& c, const Tensor& y, V visit) {
     for (int n = 0; n < y.size[0]; n++)
         for (int oy = 0; oy < y.size[2]; oy++)
             for (int ox = 0; ox < y.size[3]; ox++)
@@ -80,10 +81,10 @@ static void compute(int direction, const Tensor& xd, void* x, const Tensor& wd, 
     auto xs = direction == 1 ? zero(xd) : read<S>(xd, x);
     auto ws = direction == 2 ? zero(wd) : read<S>(wd, w);
     auto ys = direction == 0 ? zero(yd) : read<S>(yd, y);
-    size_t channels = xd.size[1], outputs = yd.size[1], of_output = channels * wd.size[2] * wd.size[3];
-    meet(xd, wd, c, yd, [&](size_t xi, size_t wi, size_t yi) {
+    size_t channels = xd.size[1], outputs = yd.size[1], kernel_size = channels * wd.size[2] * wd.size[3];
+    for_each_meeting(xd, wd, c, yd, [&](size_t xi, size_t wi, size_t yi) {
         for (size_t k = 0; k < outputs; k++) {
-            S* kernel = &ws[k * of_output + wi];
+            S* kernel = &ws[k * kernel_size + wi];
             S* pixel = &xs[xi];
             if (direction == 0) {
                 S sum = 0;
@@ -106,9 +107,9 @@ static int run(int direction, int algorithm, const Tensor* x, const void* xp, co
                const void* beta) {
     if (int status = check(x, w, c, y)) return status;
     if (workspace < WORKSPACE * (algorithm == 1)) return BAD;
-    bool plain = x->type == DOUBLE ? *(const double*)alpha == 1 && *(const double*)beta == 0
+    bool is_unscaled = x->type == DOUBLE ? *(const double*)alpha == 1 && *(const double*)beta == 0
                                    : *(const float*)alpha == 1 && *(const float*)beta == 0;
-    if (!plain) return NOT_SUPPORTED;
+    if (!is_unscaled) return NOT_SUPPORTED;
     auto work = x->type == DOUBLE ? compute<double> : compute<float>;
     work(direction, *x, (void*)xp, *w, (void*)wp, *c, *y, (void*)yp);
     return 0;

@@ -1,4 +1,4 @@
-// The CUDA driver's memory, streams and events, all done at the call.
+// The CUDA driver's memory, streams and events. All work is done at the call.
 #include <atomic>
 #include <cstdint>
 #include <cstdio>
@@ -13,7 +13,7 @@ static std::map<uint64_t, size_t> allocations;
 static const size_t GUARD = 64;
 static const unsigned char GUARD_BYTE = 0xA5;
 
-// How often a real driver would have the host wait for the GPU; told at the end if asked for.
+// How often the host would wait for a real GPU; printed at the end if SIMULATED_GPU_REPORT is set.
 static std::atomic<unsigned> waits;
 static struct Report {
     ~Report() {
@@ -35,7 +35,7 @@ static void fail(const char* what, uint64_t address, size_t bytes) {
     abort();
 }
 
-// Every copy has to lie in one allocation.
+// Checks that a range of memory lies in one allocation.
 static void check(uint64_t address, size_t bytes) {
     if (bytes == 0) return;
     std::lock_guard<std::recursive_mutex> lock(memory_lock);
@@ -46,11 +46,11 @@ static void check(uint64_t address, size_t bytes) {
 }
 
 static Result allocate(uint64_t* address, size_t bytes) {
-    // Enough for anything but a size that went wrong.
+    // More than any test needs: a larger size is an error.
     if (bytes > ((size_t)12 << 30)) return 2;
     void* memory = nullptr;
     if (posix_memalign(&memory, 256, bytes + GUARD)) return 2;
-    // Not-a-number in every type, so that what is read unwritten shows.
+    // NaN in every floating-point type, so that reads of unwritten memory show.
     memset(memory, 0xFF, bytes < ((size_t)1 << 26) ? bytes : ((size_t)1 << 26));
     memset((char*)memory + bytes, GUARD_BYTE, GUARD);
     std::lock_guard<std::recursive_mutex> lock(memory_lock);
@@ -63,10 +63,10 @@ static Result release(uint64_t address) {
     if (!address) return 0;
     std::lock_guard<std::recursive_mutex> lock(memory_lock);
     auto found = allocations.find(address);
-    if (found == allocations.end()) fail("freed what was not allocated", address, 0);
+    if (found == allocations.end()) fail("freed, but not allocated", address, 0);
     for (size_t i = 0; i < GUARD; i++)
         if (((unsigned char*)address)[found->second + i] != GUARD_BYTE)
-            fail("written behind its end", address, found->second);
+            fail("written past its end", address, found->second);
     allocations.erase(found);
     free((void*)address);
     return 0;
@@ -130,7 +130,7 @@ Result cuMemsetD8Async(uint64_t to, unsigned char value, size_t bytes, void*) {
 }
 Result cuMemsetD8_v2(uint64_t to, unsigned char value, size_t bytes) { return cuMemsetD8Async(to, value, bytes, nullptr); }
 Result cuMemcpyHtoDAsync_v2(uint64_t to, const void* from, size_t bytes, void*) {
-    // Up to 64 KiB of any memory go along with the command.
+    // The driver copies up to 64 KiB of pageable memory along with the command.
     if (bytes > 65536 && !is_pinned(from, bytes)) waits++;
     check(to, bytes); memcpy((void*)to, from, bytes); return 0;
 }

@@ -1,4 +1,5 @@
-// Modules and kernels. The threads of a block are fibers, run in turn to the next barrier.
+// The CUDA driver's modules and kernels. The threads of a block are fibers, each of which runs up to
+// the next barrier in turn.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -42,7 +43,7 @@ simulated_switch:
 )");
 
 enum State { READY, AT_WARP, AT_BLOCK, DONE };
-struct Fiber { void* stack; void* place; State state; Dim thread; uint64_t shared; };
+struct Fiber { void* stack; void* stack_pointer; State state; Dim thread; uint64_t shared; };
 
 static std::recursive_mutex launch_lock;
 static std::vector<Fiber> fibers;
@@ -56,7 +57,7 @@ static void body() {
     for (;;) {
         running->kernel(running_arguments);
         current->state = DONE;
-        simulated_switch(&current->place, scheduler);
+        simulated_switch(&current->stack_pointer, scheduler);
     }
 }
 
@@ -64,21 +65,21 @@ static void prepare(Fiber& fiber) {
     if (!fiber.stack) fiber.stack = aligned_alloc(64, STACK);
     void** top = (void**)((char*)fiber.stack + STACK) - 2;
     *top = (void*)body;
-    fiber.place = top - 6;
-    memset(fiber.place, 0, 6 * sizeof(void*));
+    fiber.stack_pointer = top - 6;
+    memset(fiber.stack_pointer, 0, 6 * sizeof(void*));
     fiber.state = READY;
 }
 
 static void run(Fiber& fiber) {
     current = &fiber;
     simulated_thread = fiber.thread;
-    simulated_switch(&scheduler, fiber.place);
+    simulated_switch(&scheduler, fiber.stack_pointer);
 }
 
 static void wait(State state) {
     Fiber* mine = current;
     mine->state = state;
-    simulated_switch(&mine->place, scheduler);
+    simulated_switch(&mine->stack_pointer, scheduler);
 }
 
 extern "C" void simulated_barrier() { wait(AT_BLOCK); }
@@ -92,7 +93,7 @@ extern "C" unsigned long long simulated_shuffle(unsigned long long bits, unsigne
     return other;
 }
 
-static void stuck(const char* what) {
+static void fail_kernel(const char* what) {
     fprintf(stderr, "simulated GPU: kernel %s: %s\n", running->name.c_str(), what);
     abort();
 }
@@ -111,7 +112,7 @@ static void run_block(size_t threads) {
                     at_warp += fibers[i].state == AT_WARP;
                 }
                 if (at_warp == 0) break;
-                if (at_warp != alive || alive != end - warp) stuck("not all threads of a warp meet");
+                if (at_warp != alive || alive != end - warp) fail_kernel("not all threads of a warp reach a barrier or shuffle");
                 for (size_t i = warp; i < end; i++) fibers[i].state = READY;
             }
             for (size_t i = warp; i < end; i++) {
@@ -120,7 +121,7 @@ static void run_block(size_t threads) {
             }
         }
         if (done == threads) return;
-        if (waiting != threads) stuck("not all threads of a block meet");
+        if (waiting != threads) fail_kernel("not all threads of a block reach a barrier");
         for (size_t i = 0; i < threads; i++) fibers[i].state = READY;
     }
 }

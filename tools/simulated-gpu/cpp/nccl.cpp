@@ -1,4 +1,4 @@
-// NCCL between processes of one machine, through a file of shared memory.
+// NCCL between processes of one machine, through shared memory.
 #include <atomic>
 #include <cstdint>
 #include <cstdio>
@@ -15,8 +15,8 @@ struct Shared { std::atomic<unsigned> arrived, round; };
 struct Comm { int rank, count; Shared* shared; char* slots; unsigned round; };
 static const size_t SLOT = (size_t)32 << 20, HEADER = 4096;
 
-// Waits for all ranks; a minute without one ends this process.
-static void meet(Comm* comm) {
+// Waits for all ranks. If one does not come within a minute, this process is aborted.
+static void barrier(Comm* comm) {
     unsigned mine = ++comm->round;
     if (++comm->shared->arrived == (unsigned)comm->count) {
         comm->shared->arrived = 0;
@@ -33,20 +33,20 @@ static void meet(Comm* comm) {
     }
 }
 
-template <class T> static void reduce(Comm* comm, const T* from, T* to, size_t count, int by) {
+template <class T> static void reduce(Comm* comm, const T* from, T* to, size_t count, int operation) {
     for (size_t first = 0; first < count; first += SLOT / sizeof(T)) {
-        size_t some = count - first < SLOT / sizeof(T) ? count - first : SLOT / sizeof(T);
-        memcpy(comm->slots + comm->rank * SLOT, from + first, some * sizeof(T));
-        meet(comm);
-        for (size_t i = 0; i < some; i++) {
-            double all = by == 2 ? -1e300 : 0;
+        size_t part = count - first < SLOT / sizeof(T) ? count - first : SLOT / sizeof(T);
+        memcpy(comm->slots + comm->rank * SLOT, from + first, part * sizeof(T));
+        barrier(comm);
+        for (size_t i = 0; i < part; i++) {
+            double total = operation == 2 ? -1e300 : 0;
             for (int rank = 0; rank < comm->count; rank++) {
                 double v = (double)((T*)(comm->slots + rank * SLOT))[i];
-                all = by == 2 ? (v > all ? v : all) : all + v;
+                total = operation == 2 ? (v > total ? v : total) : total + v;
             }
-            to[first + i] = (T)(by == 4 ? all / comm->count : all);
+            to[first + i] = (T)(operation == 4 ? total / comm->count : total);
         }
-        meet(comm);
+        barrier(comm);
     }
 }
 
@@ -63,17 +63,17 @@ int ncclCommInitRank(Comm** comm, int count, Id id, int rank) {
     close(file);
     if (memory == MAP_FAILED) return 2;
     *comm = new Comm{rank, count, (Shared*)memory, memory + HEADER, 0};
-    meet(*comm);
+    barrier(*comm);
     if (rank == 0) shm_unlink(id.name);
     return 0;
 }
 int ncclCommDestroy(Comm* comm) { delete comm; return 0; }
-// Groups are done one by one: all ranks have the same order.
+// The calls of a group are executed one by one: all ranks make them in the same order.
 int ncclGroupStart() { return 0; }
 int ncclGroupEnd() { return 0; }
-int ncclAllReduce(const void* from, void* to, size_t count, int type, int by, Comm* comm, void*) {
-    if (type == 7) reduce(comm, (const float*)from, (float*)to, count, by);
-    else if (type == 3) reduce(comm, (const uint32_t*)from, (uint32_t*)to, count, by);
+int ncclAllReduce(const void* from, void* to, size_t count, int type, int operation, Comm* comm, void*) {
+    if (type == 7) reduce(comm, (const float*)from, (float*)to, count, operation);
+    else if (type == 3) reduce(comm, (const uint32_t*)from, (uint32_t*)to, count, operation);
     else { fprintf(stderr, "simulated NCCL: type %d\n", type); return 4; }
     return 0;
 }

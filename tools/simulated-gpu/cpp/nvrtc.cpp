@@ -1,4 +1,4 @@
-// NVRTC: a kernel's source is compiled by g++, with a launcher for each kernel.
+// NVRTC: g++ compiles the sources, with a launcher for each kernel.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -26,7 +26,6 @@ static int compile(Program& program) {
     fs::path folder = getenv("SIMULATED_GPU_CACHE") ? getenv("SIMULATED_GPU_CACHE") : fs::temp_directory_path().string();
     fs::create_directories(folder);
     std::string whole = "#include \"" + std::string(shim) + "\"\n" + program.source;
-    // Names may come out of macros.
     std::string own = std::to_string(getpid());
     std::string key = std::to_string(std::hash<std::string>()(whole + read_all(shim)));
     fs::path library = folder / ("kernels-" + key + ".so");
@@ -34,6 +33,7 @@ static int compile(Program& program) {
         fs::path source = folder / (key + "-" + own + ".cpp"), log = folder / (key + "-" + own + ".log");
         fs::path made = folder / (key + "-" + own + ".so");
         std::ofstream(source) << whole;
+        // Preprocessed, to find kernels whose names come from macros.
         std::string expand = "g++ -std=c++17 -E -P " + source.string() + " 2> " + log.string();
         std::string expanded;
         if (FILE* pipe = popen(expand.c_str(), "r")) {

@@ -1,4 +1,4 @@
-// What NVRTC and the hardware give a kernel, on a CPU. Put before a kernel's source.
+// CUDA's language extensions and device functions on a CPU. Included before the kernels' sources.
 #pragma once
 #define SIMULATED_GPU 1
 #include <cmath>
