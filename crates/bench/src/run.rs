@@ -44,7 +44,7 @@ pub fn cases(setup: &Setup) -> Result<Vec<Case>, Error> {
     let name = format!("run {network}, epoch of {} images", dataset.len());
     let folder = tempfile::tempdir().map_err(Error::io("create a temporary folder"))?;
     if setup.against_pytorch {
-        let per_class = config.dataset.base.images_per_class.unwrap_or(usize::MAX);
+        let per_class = config.dataset.base.source.images_per_class.unwrap_or(usize::MAX);
         for archive in &archives {
             unpack(archive, folder.path(), per_class).map_err(Error::at("unpack", archive))?;
         }

@@ -40,16 +40,8 @@ pub fn image_dtype(config: &Config) -> DType {
 /// # Errors
 /// [`Error::NoDataset`], or whatever is wrong with the data.
 pub fn open_split(split: &SplitConfig) -> Result<Dataset, Error> {
-    let mut spec = SourceSpec::new(split.source, split.resolve_root()?);
-    spec.allow_partial = split.allow_partial;
-    spec.images_per_class = split.images_per_class;
-    spec.hold_out = split.hold_out;
-    spec.glyphs.size = split.glyph_size;
-    spec.glyphs.seed = split.glyph_seed;
-    if let Some(images) = split.images_per_class {
-        spec.glyphs.images_per_class = images;
-    }
-    Ok(spec.open(split.split)?)
+    let source = SourceSpec { root: split.resolve_root()?, ..split.source.clone() };
+    Ok(source.open(split.split)?)
 }
 
 /// Opens the images of one split, or nothing if the source has no such split.

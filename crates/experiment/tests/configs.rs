@@ -154,9 +154,9 @@ fn check_cell((folder, shot, classifier, weight_decay, margin, drop): Cell) {
         (dataset.novel, others, Split::Novel),
     ];
     for (split, (source, root), expected) in splits {
-        assert_eq!((split.source, split.split), (source, expected), "{file}");
-        assert_eq!(split.root, Path::new(root), "{file}");
-        assert!(!split.allow_partial && split.images_per_class.is_none(), "{file}");
+        assert_eq!((split.source.kind, split.split), (source, expected), "{file}");
+        assert_eq!(split.source.root, Path::new(root), "{file}");
+        assert!(!split.source.allow_partial && split.source.images_per_class.is_none(), "{file}");
     }
 }
 
@@ -190,11 +190,11 @@ fn cpu_budgets() {
             (dataset.novel, others, Split::Val),
         ];
         for (split, (source, root), expected) in splits {
-            assert_eq!((split.source, split.split), (source, expected), "{file}");
-            assert_eq!(split.root, Path::new(root), "{file}");
-            assert!(split.allow_partial, "{file}");
+            assert_eq!((split.source.kind, split.split), (source, expected), "{file}");
+            assert_eq!(split.source.root, Path::new(root), "{file}");
+            assert!(split.source.allow_partial, "{file}");
             let images = (source == SourceKind::MiniImageNet).then_some(300);
-            assert_eq!(split.images_per_class, images, "{file}");
+            assert_eq!(split.source.images_per_class, images, "{file}");
         }
     }
 }

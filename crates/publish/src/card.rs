@@ -206,7 +206,7 @@ impl Card<'_> {
             test.episodes,
             test.head.name()
         );
-        if self.config.dataset.base.source != SourceKind::Glyphs {
+        if self.config.dataset.base.source.kind.needs_root() {
             command += "    # with FEWSHOT_DATA set";
         }
         format!(
@@ -231,7 +231,7 @@ impl Card<'_> {
 
 /// Returns the common name of a split's dataset.
 fn dataset(split: &SplitConfig) -> String {
-    match (split.source, split.root.file_name()) {
+    match (split.source.kind, split.source.root.file_name()) {
         (SourceKind::Folders | SourceKind::Json, Some(name)) => name.to_string_lossy().into_owned(),
         (source, _) => source.to_string(),
     }
@@ -241,7 +241,7 @@ fn dataset(split: &SplitConfig) -> String {
 fn terms(split: &SplitConfig) -> String {
     let name = dataset(split);
     let known = fewshot_fetch::datasets().into_iter().find(|known| known.name == name);
-    let said = match (known, split.source) {
+    let said = match (known, split.source.kind) {
         (Some(known), _) => format!("{} ({})", known.terms, known.page),
         (None, SourceKind::Glyphs) => "drawn by the program itself, from a seed".to_owned(),
         (None, SourceKind::MiniImageNet) => {
@@ -251,7 +251,7 @@ fn terms(split: &SplitConfig) -> String {
         }
         _ => "its terms are not known to this program".to_owned(),
     };
-    let used = match split.images_per_class {
+    let used = match split.source.images_per_class {
         Some(images) => format!("; {images} images of each class"),
         None => String::new(),
     };

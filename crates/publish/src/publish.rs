@@ -119,9 +119,12 @@ pub fn publish(arguments: &Publish) -> Result<String, Error> {
         None => "no figures: no results.json lies beside the checkpoint",
     };
     let roots = [&config.dataset.base, &config.dataset.val, &config.dataset.novel];
-    let private = roots.into_iter().find(|split| split.root.is_absolute());
+    let private = roots.into_iter().find(|split| split.source.root.is_absolute());
     let private = private.map_or_else(String::new, |split| {
-        format!("\nnote: config.toml and the weights name {} of this machine", split.root.display())
+        format!(
+            "\nnote: config.toml and the weights name {} of this machine",
+            split.source.root.display()
+        )
     });
     Ok(format!(
         "{}: epoch {epoch}, {}, {figures}{private}\nread README.md there before you upload it",

@@ -105,11 +105,11 @@ fn images(split: &SplitConfig) -> (usize, bool) {
 }
 
 fn published(split: &SplitConfig) -> usize {
-    let source = split.source.as_str();
+    let source = split.source.kind.as_str();
     if !NAMES.contains(&source) {
         return 0;
     }
-    let of = |expected: &Expected| match split.images_per_class {
+    let of = |expected: &Expected| match split.source.images_per_class {
         Some(per_class) => expected.images.min(expected.classes * per_class),
         None => expected.images,
     };
@@ -143,7 +143,7 @@ mod tests {
         let config = &mut trainings[0].config;
         for split in [&mut config.dataset.base, &mut config.dataset.val, &mut config.dataset.novel]
         {
-            split.root = folder.path().join("absent");
+            split.source.root = folder.path().join("absent");
         }
         let estimate = Estimator::default().estimate(&trainings[0]).unwrap();
         assert_eq!((estimate.images, estimate.is_ready), (5_885, false));

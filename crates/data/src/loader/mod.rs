@@ -12,7 +12,10 @@ pub use self::epoch::{Batch, Epoch};
 use crate::{AugmentParams, Dataset, Error, Transform};
 
 /// What to do about an image that cannot be decoded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+///
+/// Parsed from its name in configurations: `error` or `skip`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, strum::EnumString, strum::VariantNames)]
+#[strum(serialize_all = "lowercase")]
 pub enum OnBroken {
     /// End the epoch with the error, which names the image.
     #[default]

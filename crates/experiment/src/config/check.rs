@@ -1,19 +1,20 @@
-//! From raw settings to checked ones: what every key takes, and its default.
+//! The check of raw settings: the values and the default of every key.
 //!
-//! Defaults are the published `lib/config.py`'s, except that nothing is said of data: the
-//! default source is the one that needs no file.
+//! Defaults are those of the published `lib/config.py`, except that the default source of images
+//! is the one that needs no file.
 
 use std::path::PathBuf;
 
-use fewshot_data::{OnBroken, SourceKind, Split};
+use fewshot_data::glyphs::GlyphOptions;
+use fewshot_data::{SourceKind, SourceSpec, Split};
 use fewshot_episodes::heads::{HeadKind, Settings};
 use fewshot_losses::ClassifierKind;
 use fewshot_models::BackboneKind;
 
 use super::raw::{Reader, value_error};
 use super::{
-    Augment, Config, DatasetConfig, DeviceKind, LoaderConfig, Method, OptimizerKind, Precision,
-    Schedule, SplitConfig, Test, Train, Validation,
+    Augment, Config, DatasetConfig, DeviceKind, LoaderConfig, Method, OptimizerKind, OptimizerName,
+    Precision, Schedule, ScheduleName, SplitConfig, Test, Train, Validation,
 };
 use crate::Error;
 
@@ -22,14 +23,8 @@ const NOT_NEGATIVE: &str = "a finite number of at least 0";
 
 pub(super) fn check(mut r: Reader) -> Result<Config, Error> {
     let seed = r.count("seed", 0, 0)? as u64;
-    let device = r.text("device", "cpu", "cpu, or cuda:N", |name| {
-        let number = |name: &str| name.strip_prefix("cuda:")?.parse::<u16>().ok();
-        match name {
-            "cpu" => Some(DeviceKind::Cpu),
-            name => number(name).map(|ordinal| DeviceKind::Cuda(ordinal.into())),
-        }
-    })?;
-    let precision = r.text("precision", "f32", "f32, tf32 or bf16", Precision::parse)?;
+    let device = r.text("device", "cpu", DeviceKind::EXPECTED, |name| name.parse().ok())?;
+    let precision: Precision = r.name("precision", "f32")?;
     if device == DeviceKind::Cpu && precision != Precision::F32 {
         return Err(value_error("precision", precision.name(), "f32 on a CPU"));
     }
@@ -62,26 +57,15 @@ pub(super) fn check(mut r: Reader) -> Result<Config, Error> {
 }
 
 fn dataset(r: &mut Reader) -> Result<DatasetConfig, Error> {
-    let default = SplitConfig {
-        root_key: "dataset.root".to_owned(),
-        source: SourceKind::Glyphs,
-        root: PathBuf::new(),
-        split: Split::Base,
-        allow_partial: false,
-        images_per_class: None,
-        hold_out: 0,
-        glyph_size: 48,
-        glyph_seed: 0,
-    };
-    let default = SplitConfig { hold_out: r.count("dataset.hold_out", 0, 0)?, ..default };
+    let mut source = SourceSpec::new(SourceKind::Glyphs, "");
+    source.hold_out = r.count("dataset.hold_out", 0, 0)?;
+    let root_key = "dataset.root".to_owned();
+    let default = SplitConfig { root_key, source, split: Split::Base };
     let base = split(r, "dataset", &default)?;
     let val = split(r, "dataset.val", &SplitConfig { split: Split::Val, ..base.clone() })?;
     let novel = split(r, "dataset.novel", &SplitConfig { split: Split::Novel, ..base.clone() })?;
-    let name = if base.source == novel.source {
-        base.source.to_string()
-    } else {
-        format!("{}-to-{}", base.source, novel.source)
-    };
+    let (from, to) = (base.source.kind, novel.source.kind);
+    let name = if from == to { from.to_string() } else { format!("{from}-to-{to}") };
     let is_name = |name: &str| {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         !name.is_empty() && !name.starts_with('.') && name.chars().all(is_plain)
@@ -92,39 +76,38 @@ fn dataset(r: &mut Reader) -> Result<DatasetConfig, Error> {
     Ok(DatasetConfig { name, base, val, novel })
 }
 
-/// One split's section; what it leaves out is `default`'s.
+/// Reads the section of one split; what it leaves out is taken from `default`.
 fn split(r: &mut Reader, section: &str, default: &SplitConfig) -> Result<SplitConfig, Error> {
     let key = |name: &str| format!("{section}.{name}");
     let kinds = SourceKind::NAMES.join(", ");
-    let source: SourceKind =
-        r.text(&key("source"), default.source.as_str(), &format!("one of {kinds}"), |s| {
-            s.parse().ok()
-        })?;
-    let default_root = default.root.to_string_lossy().into_owned();
+    let SplitConfig { root_key, source: inherited, split } = default;
+    let expected = format!("one of {kinds}");
+    let kind: SourceKind =
+        r.text(&key("source"), inherited.kind.as_str(), &expected, |s| s.parse().ok())?;
+    let default_root = inherited.root.to_string_lossy().into_owned();
     let root = r.text(&key("root"), &default_root, "a path", |path| Some(PathBuf::from(path)))?;
-    if source.needs_root() && root.as_os_str().is_empty() {
-        let expected = format!("the folder or archive of the {source} images");
+    if kind.needs_root() && root.as_os_str().is_empty() {
+        let expected = format!("the folder or archive of the {kind} images");
         return Err(value_error(&key("root"), "not set", &expected));
     }
-    let root_key = if r.is_given(&key("root")) { key("root") } else { default.root_key.clone() };
+    let root_key = if r.is_given(&key("root")) { key("root") } else { root_key.clone() };
+    let images = r.count(&key("images_per_class"), inherited.images_per_class.unwrap_or(0), 0)?;
     let names = "base, base-val, val, novel or all";
-    let images = r.count(&key("images_per_class"), default.images_per_class.unwrap_or(0), 0)?;
-    Ok(SplitConfig {
-        root_key,
-        source,
-        root,
-        split: r.text(&key("split"), &default.split.to_string(), names, |s| s.parse().ok())?,
-        allow_partial: r.flag(&key("allow_partial"), default.allow_partial)?,
-        images_per_class: (images > 0).then_some(images),
-        hold_out: default.hold_out,
-        glyph_size: r.read(
-            &key("glyph_size"),
-            i64::from(default.glyph_size),
-            "a whole number from 8 to 1024",
-            |v| v.as_integer()?.try_into().ok().filter(|v| (8..=1024).contains(v)),
-        )?,
-        glyph_seed: r.count(&key("glyph_seed"), default.glyph_seed as usize, 0)? as u64,
-    })
+    let split = r.text(&key("split"), &split.to_string(), names, |s| s.parse().ok())?;
+    let mut source = SourceSpec { kind, root, ..inherited.clone() };
+    source.allow_partial = r.flag(&key("allow_partial"), inherited.allow_partial)?;
+    source.images_per_class = (images > 0).then_some(images);
+    let default_images = GlyphOptions::default().images_per_class;
+    let glyphs = &mut source.glyphs;
+    glyphs.images_per_class = source.images_per_class.unwrap_or(default_images);
+    glyphs.size = r.read(
+        &key("glyph_size"),
+        i64::from(inherited.glyphs.size),
+        "a whole number from 8 to 1024",
+        |v| v.as_integer()?.try_into().ok().filter(|v| (8..=1024).contains(v)),
+    )?;
+    glyphs.seed = r.count(&key("glyph_seed"), inherited.glyphs.seed as usize, 0)? as u64;
+    Ok(SplitConfig { root_key, source, split })
 }
 
 fn method(r: &mut Reader) -> Result<Method, Error> {
@@ -161,12 +144,11 @@ fn train(r: &mut Reader) -> Result<Train, Error> {
     let dampening =
         r.number("train.dampening", 0.0, "a number in [0, 1]", |v| (0.0..=1.0).contains(&v))?;
     let nesterov = r.flag("train.nesterov", true)?;
-    let optimizer = r.text("train.optimizer", "adam", "adam, adamw or sgd", |s| match s {
-        "adam" => Some(OptimizerKind::Adam),
-        "adamw" => Some(OptimizerKind::AdamW),
-        "sgd" => Some(OptimizerKind::Sgd { momentum, dampening, nesterov }),
-        _ => None,
-    })?;
+    let optimizer = match r.name("train.optimizer", "adam")? {
+        OptimizerName::Adam => OptimizerKind::Adam,
+        OptimizerName::AdamW => OptimizerKind::AdamW,
+        OptimizerName::Sgd => OptimizerKind::Sgd { momentum, dampening, nesterov },
+    };
     if let OptimizerKind::Sgd { nesterov: true, momentum, dampening } = optimizer
         && (momentum == 0.0 || dampening > 0.0)
     {
@@ -175,12 +157,10 @@ fn train(r: &mut Reader) -> Result<Train, Error> {
     }
     let epochs = r.count("train.epochs", 200, 1)?;
     let warmup_epochs = r.count("train.warmup_epochs", 50.min(epochs / 4), 0)?;
-    let names = "warmup-cosine or constant";
-    let schedule = r.text("train.schedule", "warmup-cosine", names, |s| match s {
-        "warmup-cosine" => Some(Schedule::WarmupCosine { warmup_epochs }),
-        "constant" => Some(Schedule::Constant),
-        _ => None,
-    })?;
+    let schedule = match r.name("train.schedule", "warmup-cosine")? {
+        ScheduleName::WarmupCosine => Schedule::WarmupCosine { warmup_epochs },
+        ScheduleName::Constant => Schedule::Constant,
+    };
     if warmup_epochs > epochs {
         let expected = format!("at most train.epochs, {epochs}");
         return Err(value_error("train.warmup_epochs", warmup_epochs, &expected));
@@ -257,11 +237,7 @@ fn loader(r: &mut Reader, device: DeviceKind) -> Result<LoaderConfig, Error> {
     Ok(LoaderConfig {
         threads: (threads > 0).then_some(threads),
         prefetch_bytes: r.count("loader.prefetch_mib", 256, 1)? << 20,
-        on_broken: r.text("loader.on_broken", "error", "error or skip", |s| match s {
-            "error" => Some(OnBroken::Error),
-            "skip" => Some(OnBroken::Skip),
-            _ => None,
-        })?,
+        on_broken: r.name("loader.on_broken", "error")?,
         keep_on_gpu,
     })
 }

@@ -5,10 +5,11 @@ mod raw;
 
 pub use raw::RawConfig;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 
-use fewshot_data::{OnBroken, SourceKind, Split};
+use fewshot_data::{OnBroken, SourceSpec, Split};
 use fewshot_episodes::Head;
 use fewshot_losses::ClassifierKind;
 use fewshot_models::BackboneKind;
@@ -16,42 +17,47 @@ use sha2::{Digest, Sha256};
 
 use crate::Error;
 
-/// A checked configuration: the only form that the rest accepts, made by
-/// [`RawConfig::check`].
+/// A checked configuration, made by [`RawConfig::check`]: the only form that the rest of the
+/// workspace accepts.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
-    /// Where every random stream begins.
+    /// Seed of all random streams but those of episodes.
     pub seed: u64,
-    /// `cpu`, or `cuda:0`.
+    /// Device that the experiment is computed on.
     pub device: DeviceKind,
-    /// What images and what is computed of them are kept in.
+    /// Number type that the network computes in.
     pub precision: Precision,
-    /// Where images come from.
+    /// Sources of the images.
     pub dataset: DatasetConfig,
-    /// What is trained.
+    /// Network and classifier.
     pub method: Method,
-    /// How it is trained.
+    /// Optimization.
     pub train: Train,
-    /// How training images are varied.
+    /// Augmentation of training images.
     pub augment: Augment,
     /// Validation during training.
     pub val: Validation,
     /// Few-shot evaluation.
     pub test: Test,
-    /// The loader.
+    /// Loading of images.
     pub loader: LoaderConfig,
     /// Every setting with its effective value.
     resolved: toml::Table,
 }
 
-/// Where an experiment computes.
+/// Device that an experiment is computed on; parsed from and displayed as `cpu` or `cuda:N`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceKind {
     /// The CPU.
     Cpu,
     /// The NVIDIA GPU of this number.
     Cuda(usize),
+}
+
+impl DeviceKind {
+    /// What names a device, for messages.
+    const EXPECTED: &str = "cpu, or cuda:N";
 }
 
 impl std::fmt::Display for DeviceKind {
@@ -63,8 +69,24 @@ impl std::fmt::Display for DeviceKind {
     }
 }
 
-/// What a network computes in. Parameters, statistics and sums are `f32` always.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+impl FromStr for DeviceKind {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        let ordinal = |name: &str| name.strip_prefix("cuda:")?.parse::<u16>().ok();
+        match (name, ordinal(name)) {
+            ("cpu", _) => Ok(Self::Cpu),
+            (_, Some(ordinal)) => Ok(Self::Cuda(ordinal.into())),
+            _ => Err(raw::value_error("device", format!("{name:?}"), Self::EXPECTED)),
+        }
+    }
+}
+
+/// Number type that a network computes in. Parameters, statistics and sums are `f32` always.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr, strum::VariantNames,
+)]
+#[strum(serialize_all = "lowercase")]
 pub enum Precision {
     /// Single precision throughout.
     F32,
@@ -75,16 +97,9 @@ pub enum Precision {
 }
 
 impl Precision {
-    const ALL: [(&'static str, Self); 3] =
-        [("f32", Self::F32), ("tf32", Self::Tf32), ("bf16", Self::Bf16)];
-
-    /// What it is called in a configuration.
+    /// The name in a configuration.
     pub fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(_, precision)| *precision == self).map_or("", |(name, _)| name)
-    }
-
-    fn parse(name: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, precision)| *precision)
+        self.into()
     }
 }
 
@@ -105,7 +120,8 @@ impl Config {
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// The settings of a split; those that have none of their own come from base's source.
+    /// The settings of a split. A split that has no section of its own comes from the source of
+    /// base classes.
     pub fn split(&self, split: Split) -> SplitConfig {
         match split {
             Split::Base => self.dataset.base.clone(),
@@ -116,11 +132,11 @@ impl Config {
     }
 }
 
-/// Where the images of base, val and novel classes come from.
+/// Sources of the images of base, validation and novel classes.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DatasetConfig {
-    /// Names the run folder.
+    /// Name of the folder of runs.
     pub name: String,
     /// Base classes.
     pub base: SplitConfig,
@@ -130,28 +146,17 @@ pub struct DatasetConfig {
     pub novel: SplitConfig,
 }
 
-/// Where the images of one split come from.
+/// Source of the images of one split.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct SplitConfig {
-    /// The key that [`root`](Self::root) was given by, for messages.
+    /// The key that the root was given by, for messages.
     pub root_key: String,
-    /// The kind of source.
-    pub source: SourceKind,
-    /// Folder or archive; relative ones also under `FEWSHOT_DATA`.
-    pub root: PathBuf,
+    /// The source. A relative root is looked up under `FEWSHOT_DATA`, too
+    /// ([`resolve_root`](Self::resolve_root)).
+    pub source: SourceSpec,
     /// Which of the source's splits.
     pub split: Split,
-    /// Go on without absent images.
-    pub allow_partial: bool,
-    /// Only this many images of each class.
-    pub images_per_class: Option<usize>,
-    /// Images of each base class that are kept out of training; base accuracy is measured on them.
-    pub hold_out: usize,
-    /// Side of drawn glyphs, in pixels.
-    pub glyph_size: u32,
-    /// Seed of drawn glyphs.
-    pub glyph_seed: u64,
 }
 
 /// What is trained.
@@ -176,11 +181,11 @@ pub struct Method {
     pub dropblock_size: usize,
 }
 
-/// How it is trained.
+/// How a network is trained.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Train {
-    /// Steps after which loss and accuracy are read: a GPU is waited for only then.
+    /// Steps between readings of loss and accuracy: a GPU is waited for only then.
     pub print_freq: usize,
     /// Whether batch norms of several processes take the statistics of all their images.
     pub sync_batch_norm: bool,
@@ -190,7 +195,7 @@ pub struct Train {
     pub learning_rate: f64,
     /// Weight decay: coupled (L2) for Adam and SGD, decoupled for AdamW.
     pub weight_decay: f64,
-    /// How the learning rate moves.
+    /// Course of the learning rate.
     pub schedule: Schedule,
     /// Passes over the base images.
     pub epochs: usize,
@@ -199,7 +204,13 @@ pub struct Train {
 }
 
 /// The update rule.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, strum::EnumDiscriminants)]
+#[strum_discriminants(
+    name(OptimizerName),
+    vis(pub(crate)),
+    derive(strum::EnumString, strum::VariantNames),
+    strum(serialize_all = "lowercase")
+)]
 pub enum OptimizerKind {
     /// Adam with weight decay added to the gradient.
     Adam,
@@ -207,28 +218,34 @@ pub enum OptimizerKind {
     AdamW,
     /// Stochastic gradient descent.
     Sgd {
-        /// Share of the last step that is kept.
+        /// Share of the momentum buffer that is kept at each step.
         momentum: f64,
         /// Share of the gradient that is left out of the momentum buffer.
         dampening: f64,
-        /// Looks ahead along the momentum.
+        /// Whether the gradient is taken ahead along the momentum (Nesterov).
         nesterov: bool,
     },
 }
 
-/// How the learning rate moves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Course of the learning rate over a training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumDiscriminants)]
+#[strum_discriminants(
+    name(ScheduleName),
+    vis(pub(crate)),
+    derive(strum::EnumString, strum::VariantNames),
+    strum(serialize_all = "kebab-case")
+)]
 pub enum Schedule {
-    /// Up from a sixteenth over some epochs, then a cosine down to 1e-6.
+    /// Linear from a sixteenth of the highest rate over some epochs, then a cosine down to 1e-6.
     WarmupCosine {
-        /// Epochs of going up.
+        /// Epochs of warm-up.
         warmup_epochs: usize,
     },
-    /// Not at all.
+    /// The highest rate throughout.
     Constant,
 }
 
-/// How training images are varied.
+/// Augmentation of training images.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Augment {
@@ -275,17 +292,17 @@ pub struct Test {
     pub pixel_baseline: bool,
 }
 
-/// The loader.
+/// Loading of images.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct LoaderConfig {
-    /// Decoding threads, if not one a core.
+    /// Number of decoding threads, if not one a core.
     pub threads: Option<usize>,
-    /// Bytes of batches that may wait.
+    /// Bytes of loaded batches that may wait for the training.
     pub prefetch_bytes: usize,
     /// What to do about an image that cannot be decoded.
     pub on_broken: OnBroken,
-    /// Whether training images are decoded once and kept on the GPU, which then varies them.
+    /// Whether training images are decoded once and kept on the GPU, which then augments them.
     pub keep_on_gpu: bool,
 }
 
@@ -295,21 +312,16 @@ impl SplitConfig {
     /// # Errors
     /// [`Error::NoDataset`].
     pub fn resolve_root(&self) -> Result<PathBuf, Error> {
-        if !self.source.needs_root() || self.root.exists() {
-            return Ok(self.root.clone());
+        let root = &self.source.root;
+        if !self.source.kind.needs_root() || root.exists() {
+            return Ok(root.clone());
         }
         let under = std::env::var_os("FEWSHOT_DATA").map(PathBuf::from);
         match &under {
-            Some(under) if under.join(&self.root).exists() && self.has_root() => {
-                Ok(under.join(&self.root))
+            Some(under) if !root.as_os_str().is_empty() && under.join(root).exists() => {
+                Ok(under.join(root))
             }
-            _ => {
-                Err(Error::NoDataset { key: self.root_key.clone(), root: self.root.clone(), under })
-            }
+            _ => Err(Error::NoDataset { key: self.root_key.clone(), root: root.clone(), under }),
         }
-    }
-
-    fn has_root(&self) -> bool {
-        self.root != Path::new("")
     }
 }

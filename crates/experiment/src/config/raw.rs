@@ -1,9 +1,11 @@
-//! Settings before they are checked: TOML, overlaid by `key=value` arguments.
+//! Settings before the check: TOML, overlaid by `key=value` arguments.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::path::Path;
+use std::str::FromStr;
 
+use strum::VariantNames;
 use toml::{Table, Value};
 
 use crate::{Config, Error};
@@ -82,10 +84,10 @@ impl RawConfig {
         self.values.extend(taken.map(|(key, value)| (key.clone(), value.clone())));
     }
 
-    /// Turns the settings into the form that the rest accepts.
+    /// Checks the settings.
     ///
     /// # Errors
-    /// [`Error::Value`] or [`Error::UnknownKey`] for the first setting that is off.
+    /// [`Error::Value`] or [`Error::UnknownKey`] for the first setting that is wrong.
     pub fn check(&self) -> Result<Config, Error> {
         super::check::check(Reader {
             values: &self.values,
@@ -107,7 +109,7 @@ impl RawConfig {
     }
 }
 
-/// Reads settings one by one. What was asked for is what exists: the rest is unknown.
+/// Reads settings one by one. The keys that were asked for are those that exist.
 pub(super) struct Reader<'a> {
     values: &'a BTreeMap<String, Value>,
     asked: BTreeSet<String>,
@@ -170,12 +172,21 @@ impl Reader<'_> {
         self.read(key, default, expected, |value| parse(value.as_str()?))
     }
 
+    /// The name of a variant of `T`.
+    pub fn name<T: FromStr + VariantNames>(
+        &mut self,
+        key: &str,
+        default: &str,
+    ) -> Result<T, Error> {
+        self.text(key, default, &one_of(T::VARIANTS), |name| name.parse().ok())
+    }
+
     /// Whether the key was given.
     pub fn is_given(&self, key: &str) -> bool {
         self.values.contains_key(key)
     }
 
-    /// Refuses keys that nothing asked for; gives every setting's effective value.
+    /// Refuses keys that nothing asked for; returns every setting with its effective value.
     pub fn finish(self) -> Result<Table, Error> {
         let Some(key) = self.values.keys().find(|key| !self.asked.contains(*key)) else {
             return Ok(self.resolved);
@@ -187,6 +198,14 @@ impl Reader<'_> {
         let nearest = self.asked.iter().min_by_key(distance);
         let nearest = nearest.filter(|known| distance(known) <= 1 + key.len() / 5);
         Err(Error::UnknownKey { key: key.clone(), hint: nearest.or_else(elsewhere).cloned() })
+    }
+}
+
+/// Returns `a, b or c`.
+fn one_of(names: &[&str]) -> String {
+    match names.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => names.concat(),
     }
 }
 
