@@ -1,11 +1,12 @@
-//! Tells the crate which commit and which candle it is built from.
+//! Build script: sets `FEWSHOT_COMMIT` and `FEWSHOT_CANDLE`, the commit and the version of candle
+//! that the crate is built from.
 
 #![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The workspace, seen from here.
+/// Root of the workspace, relative to this crate.
 const ROOT: &str = "../..";
 
 fn main() {
@@ -15,11 +16,11 @@ fn main() {
     }
     let commit = commit(&sources).unwrap_or_else(|| "unknown".to_owned());
     println!("cargo::rustc-env=FEWSHOT_COMMIT={commit}");
-    let candle = candle().unwrap_or_else(|| "unknown".to_owned());
+    let candle = candle_version().unwrap_or_else(|| "unknown".to_owned());
     println!("cargo::rustc-env=FEWSHOT_CANDLE={candle}");
 }
 
-/// What a binary of the workspace is made of: every crate's `src`, and the dependencies.
+/// The sources of the workspace's binaries: every crate's `src`, and the dependencies.
 fn sources() -> Vec<PathBuf> {
     let root = Path::new(ROOT);
     let crates = std::fs::read_dir(root.join("crates")).into_iter().flatten().flatten();
@@ -30,7 +31,7 @@ fn sources() -> Vec<PathBuf> {
     sources
 }
 
-/// The commit, with `-modified` behind it if `sources` differ from it; none without git or
+/// Returns the commit, followed by `-modified` if `sources` differ from it; none without git or
 /// outside a checkout.
 fn commit(sources: &[PathBuf]) -> Option<String> {
     // Not the commit of whatever else this folder may have been unpacked into.
@@ -47,15 +48,15 @@ fn commit(sources: &[PathBuf]) -> Option<String> {
     Some(if diff.ok()?.success() { commit } else { format!("{commit}-modified") })
 }
 
-/// What git prints; none if it fails.
+/// Runs git and returns its output; none if it fails.
 fn git(arguments: &[&str]) -> Option<String> {
     let output = Command::new("git").args(arguments).output().ok()?;
     let printed = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| printed.trim().to_owned())
 }
 
-/// The version of candle-core in the lock file.
-fn candle() -> Option<String> {
+/// Returns the version of candle-core in the lock file.
+fn candle_version() -> Option<String> {
     let lock = std::fs::read_to_string(Path::new(ROOT).join("Cargo.lock")).ok()?;
     let (_, entry) = lock.split_once("name = \"candle-core\"\nversion = \"")?;
     Some(entry.split_once('"')?.0.to_owned())

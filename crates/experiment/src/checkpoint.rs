@@ -1,5 +1,5 @@
-//! Checkpoints: ours, whose metadata carries the configuration and the progress, and states
-//! that other programs saved.
+//! Checkpoints: those of this workspace, whose metadata holds the configuration and the training's
+//! progress, and states that other programs saved.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -15,25 +15,25 @@ use crate::{Config, Error, Model, RawConfig, write_atomically};
 /// Tensors by name.
 type Tensors = BTreeMap<String, Tensor>;
 
-/// How far a training had come.
+/// Progress of a training.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TrainingState {
-    /// Whole epochs behind.
+    /// Number of complete epochs.
     pub epochs: usize,
-    /// Steps behind in the epoch that is under way; not 0 only after an interruption.
+    /// Number of complete steps of the current epoch; other than 0 only after an interruption.
     pub steps: usize,
     /// Sum of the losses of this epoch's images so far.
     pub loss_sum: f64,
-    /// Images of this epoch so far that were classified rightly.
+    /// Number of images of this epoch so far that were classified correctly.
     pub correct: usize,
-    /// Images of this epoch so far.
+    /// Number of images of this epoch so far.
     pub seen: usize,
-    /// Images of this epoch so far that were left out as broken.
+    /// Number of images of this epoch so far that were skipped as broken.
     pub skipped: usize,
     /// Best validation accuracy so far, in percent.
     pub best_accuracy: Option<f64>,
-    /// Whole epochs that were behind when it was reached: `best` is of then.
+    /// Number of complete epochs when it was reached: that of the checkpoint `best`.
     pub best_epochs: usize,
 }
 
@@ -41,32 +41,32 @@ pub struct TrainingState {
 /// files of equal runs should be equal.
 const METADATA_KEY: &str = "fewshot";
 
-/// What lies in that field, as JSON.
+/// The content of that field, as JSON.
 #[derive(Serialize, Deserialize)]
 struct Metadata {
-    /// TOML.
+    /// The configuration, as TOML.
     config: String,
     state: TrainingState,
 }
 
-/// A model with what is needed to evaluate it, or to go on training it.
+/// A model with what is needed to evaluate it, or to continue its training.
 pub struct Checkpoint {
     /// The configuration that it was trained by. For a state that another program saved, only
-    /// what its tensors tell: backbone, classifier, image size.
+    /// what its tensors determine: backbone, classifier, image size.
     pub config: RawConfig,
-    /// How far the training had come.
+    /// Progress of the training.
     pub state: TrainingState,
     /// Parameters and running statistics, named `feature.…` and `classifier.…`.
     pub tensors: Tensors,
 }
 
 impl Checkpoint {
-    /// Reads a checkpoint of ours, a file of `torch.save` as the published code writes it
-    /// (`{epoch, state, …}`, or the state alone), or any safetensors of such a state. The
-    /// content tells them apart.
+    /// Reads a checkpoint of this workspace, a file of `torch.save` as the published code writes
+    /// it (`{epoch, state, …}`, or the state alone), or a safetensors file of such a state. They
+    /// are told apart by their content.
     ///
     /// # Errors
-    /// [`Error::Io`], or [`Error::Checkpoint`] for a file that is cut off, damaged, hostile, or
+    /// [`Error::Io`], or [`Error::Checkpoint`] for a file that is cut off, damaged, malicious, or
     /// no checkpoint.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
@@ -85,11 +85,11 @@ impl Checkpoint {
         Ok(Self { config, state, tensors: from_published(tensors) })
     }
 
-    /// Builds the model under a configuration, which may differ from the checkpoint's own in
-    /// what does not concern the network.
+    /// Builds the model by a configuration, which may differ from the checkpoint's own in
+    /// settings that do not concern the network.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] where the tensors are those of another network.
+    /// [`Error::Checkpoint`] if the tensors are those of another network.
     pub fn model(&self, path: &Path, config: &Config, device: &Device) -> Result<Model, Error> {
         Model::from_tensors(config, &self.tensors, device).map_err(|e| {
             let (backbone, classifier) = (config.method.backbone, config.method.classifier);
@@ -98,8 +98,8 @@ impl Checkpoint {
         })
     }
 
-    /// Writes a model, with a configuration in TOML, beside `path` and renames it there. The
-    /// names are those of a published `state_dict`, all of them: PyTorch loads it strictly.
+    /// Writes a model, with a configuration in TOML, to a temporary file and renames it to `path`.
+    /// It has all names of a published `state_dict`, so that PyTorch loads it strictly.
     ///
     /// # Errors
     /// [`Error::Io`], as on a full disk; `path` is then as it was.
@@ -138,7 +138,7 @@ fn read_pytorch(path: &Path, bytes: Vec<u8>) -> Result<Checkpoint, Error> {
     from_state(path, tensors, usize::try_from(epoch).unwrap_or_default())
 }
 
-/// A state without a configuration: its tensors tell what network they are of.
+/// Makes a checkpoint of a state without a configuration: its tensors determine the network.
 fn from_state(path: &Path, tensors: Tensors, epochs: usize) -> Result<Checkpoint, Error> {
     let tensors = from_published(tensors);
     let Some(backbone) = BackboneKind::of_state(&tensors, "feature.") else {
@@ -163,7 +163,7 @@ fn from_state(path: &Path, tensors: Tensors, epochs: usize) -> Result<Checkpoint
     Ok(Checkpoint { config, state, tensors })
 }
 
-/// Writes tensors as safetensors, beside and renamed.
+/// Writes tensors as safetensors, to a temporary file that is renamed to `path`.
 pub(crate) fn write_tensors(
     path: &Path,
     tensors: &Tensors,
@@ -194,7 +194,7 @@ pub(crate) fn read_tensors(path: &Path, bytes: &[u8]) -> Result<Tensors, Error> 
 mod tests {
     use super::*;
 
-    /// A header of 0x…80 bytes makes a safetensors file begin as a pickle does.
+    /// A safetensors file whose header has 0x…80 bytes begins as a pickle does.
     #[test]
     fn safetensors_are_not_taken_for_a_pickle() {
         let mut raw = RawConfig::default();

@@ -2,8 +2,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-/// What can go wrong with an experiment. Every message names the file or key, what was
-/// found there, and what is expected.
+/// Errors of an experiment. Every message names the file or key, what was found there, and what
+/// is expected.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -33,7 +33,7 @@ pub enum Error {
     Io {
         /// `read`, `write`, …
         action: &'static str,
-        /// Where.
+        /// The file or folder.
         path: PathBuf,
         /// The system's reason.
         source: std::io::Error,
@@ -41,7 +41,7 @@ pub enum Error {
     /// The processes that train together cannot find each other or do not fit together.
     #[error("{0}")]
     ProcessGroup(String),
-    /// This build lacks a feature of Cargo's that it takes.
+    /// This build lacks a Cargo feature.
     #[error(
         "this build has no feature `{feature}` (build with --features {feature}), which it takes for {needed_for}"
     )]
@@ -54,13 +54,13 @@ pub enum Error {
     /// The handler of Ctrl-C cannot be installed.
     #[error("cannot install the handler of Ctrl-C: {0}")]
     SignalHandler(String),
-    /// A file cannot be downloaded.
+    /// A file cannot be downloaded. The message names its address.
     #[error("{0}")]
     Download(String),
     /// Something cannot be written as JSON.
     #[error("cannot write {what} as JSON: {source}")]
     Json {
-        /// What it is.
+        /// Name of the content.
         what: &'static str,
         /// The reason.
         source: serde_json::Error,
@@ -76,7 +76,7 @@ pub enum Error {
     /// A file or folder would be overwritten.
     #[error("{path}: it is there already: name a new {kind}")]
     Exists {
-        /// Where.
+        /// The existing path.
         path: PathBuf,
         /// `file` or `folder`.
         kind: &'static str,
@@ -91,7 +91,7 @@ pub enum Error {
         /// What the flag takes.
         expected: &'static str,
     },
-    /// A dataset is nowhere to be found.
+    /// A dataset cannot be found.
     #[error("`{key}` is \"{}\", which does not exist{}", root.display(), under.as_ref().map_or_else(
         || "; set FEWSHOT_DATA to the folder that relative paths lie in".to_owned(),
         |under| format!(" (nor under FEWSHOT_DATA, {})", under.display())
@@ -99,15 +99,15 @@ pub enum Error {
     NoDataset {
         /// Dotted key.
         key: String,
-        /// What it holds.
+        /// Its value.
         root: PathBuf,
         /// The value of `FEWSHOT_DATA`.
         under: Option<PathBuf>,
     },
-    /// A checkpoint is damaged, or not one of ours.
+    /// A checkpoint is damaged, is no checkpoint, or does not fit.
     #[error("checkpoint {path}: {reason}")]
     Checkpoint {
-        /// Where.
+        /// The file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
@@ -127,24 +127,24 @@ pub enum Error {
 }
 
 impl Error {
-    /// For `map_err` on an operation with files.
+    /// Returns a function for `map_err` on an operation with files.
     pub fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { action, path, source }
     }
 
-    /// For `map_err` on writing JSON.
+    /// Returns a function for `map_err` on writing JSON.
     pub fn json(what: &'static str) -> impl FnOnce(serde_json::Error) -> Self {
         move |source| Self::Json { what, source }
     }
 
-    /// A checkpoint that cannot be used.
+    /// Returns an error about a checkpoint that cannot be used.
     pub fn checkpoint(path: &Path, reason: impl ToString) -> Self {
         Self::Checkpoint { path: path.to_owned(), reason: reason.to_string() }
     }
 }
 
-/// candle's message without the backtrace that it carries where RUST_BACKTRACE is set: these
+/// Returns candle's message without the backtrace that it contains if RUST_BACKTRACE is set: these
 /// are errors of the user's files and settings, not of the program.
 fn tensor_message(error: &candle_core::Error) -> String {
     match error {

@@ -1,4 +1,4 @@
-//! Data, loaders and samplers as a configuration describes them.
+//! Device, datasets, loaders and samplers, built by a configuration.
 
 use candle_core::{DType, Device};
 use fewshot_data::{
@@ -8,10 +8,10 @@ use fewshot_episodes::{EpisodeShape, Sampler};
 
 use crate::{Config, DeviceKind, Error, Precision, SplitConfig};
 
-/// The device that the configuration names.
+/// Opens the device that the configuration names.
 ///
 /// # Errors
-/// A device that this build does not compute on, a GPU that is not there or does not answer.
+/// A device that this build does not support; a GPU that is absent or does not answer.
 pub fn device(config: &Config) -> Result<Device, Error> {
     match config.device {
         DeviceKind::Cpu => Ok(Device::Cpu),
@@ -30,7 +30,7 @@ pub fn device(config: &Config) -> Result<Device, Error> {
     }
 }
 
-/// The number type that networks take images in.
+/// Returns the number type in which the network takes its images.
 pub fn image_dtype(config: &Config) -> DType {
     if config.precision == Precision::Bf16 { DType::BF16 } else { DType::F32 }
 }
@@ -44,10 +44,10 @@ pub fn open_split(split: &SplitConfig) -> Result<Dataset, Error> {
     Ok(source.open(split.split)?)
 }
 
-/// Opens the images of one split, or nothing if the source has no such split.
+/// Opens the images of one split; returns none if the source has no such split.
 ///
 /// # Errors
-/// Those of [`open_split`] but for the split's absence.
+/// Those of [`open_split`], except that the split may be absent.
 pub fn open_optional(split: &SplitConfig) -> Result<Option<Dataset>, Error> {
     match open_split(split) {
         Ok(dataset) => Ok(Some(dataset)),
@@ -58,7 +58,8 @@ pub fn open_optional(split: &SplitConfig) -> Result<Option<Dataset>, Error> {
     }
 }
 
-/// A loader of training batches (`is_training`: shuffled, varied) or of evaluation batches.
+/// Makes a loader of training batches (`is_training`: shuffled and augmented) or of evaluation
+/// batches.
 ///
 /// # Errors
 /// A dataset without images.
@@ -66,10 +67,11 @@ pub fn open_loader(config: &Config, dataset: Dataset, is_training: bool) -> Resu
     open_replica_loader(config, dataset, is_training, Replica::default())
 }
 
-/// The same for a part of each batch.
+/// Makes a loader like [`open_loader`]'s of the part of each batch that one of several processes
+/// trains on.
 ///
 /// # Errors
-/// A dataset without images; a batch size that the parts do not divide.
+/// A dataset without images; a batch size that is no multiple of the number of processes.
 pub fn open_replica_loader(
     config: &Config,
     dataset: Dataset,
@@ -101,10 +103,10 @@ pub fn open_replica_loader(
     Ok(Loader::new(dataset, transform, options)?)
 }
 
-/// The sampler of a split's episodes, which also says whether its images suffice.
+/// Makes the sampler of a split's episodes, of [`test.seed`](crate::Test::seed).
 ///
 /// # Errors
-/// Classes or images that do not suffice.
+/// Too few classes or images for `way`, `shot` and `query`.
 pub fn sampler(config: &Config, labels: &[u32], shot: usize) -> Result<Sampler, Error> {
     let shape = EpisodeShape { way: config.test.way, shot, query: config.test.query };
     Ok(Sampler::new(labels, shape, config.test.seed)?)

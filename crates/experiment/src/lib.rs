@@ -5,11 +5,12 @@
 //!   names the key, what it got and what it takes.
 //! * [`Model`] is the backbone and the margin head that a configuration describes, with their
 //!   parameters; [`open_split`] its data.
-//! * [`Checkpoint`] carries a model, how far its training had come, and its configuration,
-//!   so that evaluating needs nothing else.
-//! * [`RunFolder`] is where a run keeps its files; each is written beside and renamed, so
-//!   that a kill at any moment leaves a run that can be resumed.
-//! * [`Provenance`] goes with every result: the build, the machine's arithmetic, the
+//! * [`Checkpoint`] holds a model, the progress of its training, and its configuration, so that
+//!   an evaluation needs nothing else.
+//! * [`RunFolder`] has a run's files; each is written to a temporary file and renamed, so that a
+//!   run that is killed at any moment can be resumed.
+//! * [`BatchUploader`] moves the loader's batches to the device as tensors.
+//! * [`Provenance`] is part of every result: the build, the machine's arithmetic, the
 //!   configuration and the seed that it came from.
 //!
 //! ```

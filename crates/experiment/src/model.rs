@@ -13,20 +13,20 @@ use crate::{Config, Error};
 /// published names: `feature.…` and `classifier.…`.
 #[derive(Clone)]
 pub struct Model {
-    /// What a checkpoint keeps.
+    /// All tensors that a checkpoint holds.
     pub parameters: Parameters,
-    /// Images to features.
+    /// Maps images `[B, 3, S, S]` to features `[B, D]`.
     pub backbone: Backbone,
-    /// Features to scores.
+    /// Maps features `[B, D]` to scores of base classes `[B, C]`.
     pub head: MarginHead,
     outputs: usize,
 }
 
 impl Model {
-    /// Draws a new model from the configuration's seed.
+    /// Initializes a model from the configuration's seed.
     ///
     /// # Errors
-    /// Fewer outputs than `base_classes`.
+    /// [`Error::Value`] for fewer `method.outputs` than `base_classes`.
     pub fn new(config: &Config, base_classes: usize, device: &Device) -> Result<Self, Error> {
         let outputs = config.method.outputs.unwrap_or(base_classes);
         if outputs < base_classes {
@@ -41,7 +41,7 @@ impl Model {
         Self::build(config, outputs, parameters, builder)
     }
 
-    /// The model whose tensors are given.
+    /// Builds the model of given tensors.
     ///
     /// # Errors
     /// Tensors that are absent or of another shape, as those of another backbone are.
@@ -58,8 +58,8 @@ impl Model {
         Ok(model)
     }
 
-    /// A copy for evaluation, as of now: it shares the parameters' storage but stays off the
-    /// tape, so that a pass keeps no intermediate results.
+    /// Returns a copy for evaluation of the current parameters. It shares their storage but
+    /// records no gradients, so that a forward pass keeps no intermediate results.
     ///
     /// # Errors
     /// None for the configuration that the model was built by.

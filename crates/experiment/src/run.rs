@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::checkpoint::{read_tensors, write_tensors};
 use crate::{Checkpoint, Config, Error, Model, TrainingState};
 
-/// Where a run keeps its files: `config.toml`, `last.safetensors`, `best.safetensors`,
+/// The folder of a run's files: `config.toml`, `last.safetensors`, `best.safetensors`,
 /// `optimizer/`, `metrics.jsonl`, `results.json`, `report.md` and TensorBoard events.
 #[derive(Clone, Debug)]
 pub struct RunFolder {
@@ -19,11 +19,11 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Makes an empty folder for a new run. An earlier run that lies there is moved aside, to
-    /// the same name with a number behind it, which is returned.
+    /// Creates an empty folder for a new run. An earlier run that lies there is moved to the same
+    /// name with a number appended; that path is returned, too.
     ///
     /// # Errors
-    /// [`Error::Io`] where the folder cannot be made or written to.
+    /// [`Error::Io`] if the folder cannot be created or written to.
     pub fn create(path: &Path) -> Result<(Self, Option<PathBuf>), Error> {
         let is_used = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
         let mut moved = None;
@@ -41,30 +41,31 @@ impl RunFolder {
         Ok((Self::open(path)?, moved))
     }
 
-    /// An existing run's folder.
+    /// Opens the folder of an existing run.
     ///
     /// # Errors
-    /// [`Error::Io`] where it is no folder or cannot be written to.
+    /// [`Error::Io`] if it is no folder or cannot be written to.
     pub fn open(path: &Path) -> Result<Self, Error> {
         // Found out now rather than after the first epoch.
         tempfile::tempfile_in(path).map_err(Error::io("write to", path))?;
         Ok(Self { path: path.to_owned() })
     }
 
-    /// The folder itself.
+    /// Returns the path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// A file in it.
+    /// Returns the path of a file in the folder.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// Saves the model and the optimizer as `last`, and as `best` too if told so.
+    /// Saves the model and the optimizer as `last`, and with `is_best` as `best`, too.
     ///
     /// The optimizer's file is written first, under a name of its own, and old ones are
-    /// removed last: whenever a kill comes, each checkpoint finds its optimizer.
+    /// removed last: at whatever moment the process is killed, each checkpoint has its
+    /// optimizer.
     ///
     /// # Errors
     /// [`Error::Io`], as on a full disk; the earlier checkpoints are then as they were.
@@ -87,7 +88,7 @@ impl RunFolder {
         self.remove_stale(state)
     }
 
-    /// The optimizer's tensors that go with a checkpoint, which may lie in any run's folder.
+    /// Reads the optimizer's tensors that belong to a checkpoint in any run's folder.
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::Checkpoint`].
@@ -104,8 +105,8 @@ impl RunFolder {
         self.path.join("optimizer").join(format!("{epochs:06}-{steps:06}.safetensors"))
     }
 
-    /// Removes optimizer files that neither `last`, which has come to `state`, nor `best`
-    /// goes with.
+    /// Removes optimizer files that belong neither to `last`, whose progress is `state`, nor to
+    /// `best`.
     fn remove_stale(&self, state: &TrainingState) -> Result<(), Error> {
         let last = self.optimizer_file(state.epochs, state.steps);
         let best = self.optimizer_file(state.best_epochs, 0);
@@ -119,7 +120,7 @@ impl RunFolder {
         Ok(())
     }
 
-    /// Adds a line to `metrics.jsonl`.
+    /// Appends a line to `metrics.jsonl`.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -130,8 +131,8 @@ impl RunFolder {
         writeln!(file, "{metrics}").map_err(Error::io("write", &path))
     }
 
-    /// Keeps of `metrics.jsonl` the first `epochs` epochs, dropping what a resumed run will
-    /// write again, and a line that a kill cut off.
+    /// Keeps the first `epochs` epochs of `metrics.jsonl` and removes those that a resumed run
+    /// will write again, as well as an incomplete last line.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -147,7 +148,7 @@ impl RunFolder {
     }
 }
 
-/// Writes a file beside `path`, flushes it to the disk, and renames it there.
+/// Writes a temporary file beside `path`, flushes it to the disk, and renames it to `path`.
 ///
 /// # Errors
 /// [`Error::Io`]; `path` is then as it was, and nothing is left beside it.

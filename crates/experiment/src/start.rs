@@ -1,15 +1,17 @@
-//! What a program that computes does first.
+//! Set-up of a process that computes.
 
 use crate::Error;
 
-/// Names an instruction set that is less than the machine's, to repeat another's results.
+/// Variable that selects a smaller instruction set than the machine's, to repeat the results of
+/// another machine.
 const INSTRUCTION_SET: &str = "FEWSHOT_INSTRUCTION_SET";
 
-/// Keeps freed memory for the next step, and makes sure that kernels run with the instruction
-/// set that the environment asks for, if it does.
+/// Prepares this process for computing: freed memory is kept for the next step, and kernels run
+/// with the instruction set that `FEWSHOT_INSTRUCTION_SET` names, if it is set. Binaries call it
+/// first.
 ///
 /// # Errors
-/// An instruction set that there is not, or that this machine lacks.
+/// An instruction set that does not exist, or that this machine lacks.
 pub fn start() -> Result<(), Error> {
     fewshot_ops::keep_freed_memory();
     match std::env::var(INSTRUCTION_SET) {

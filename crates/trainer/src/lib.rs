@@ -1,8 +1,8 @@
-//! The training loop and what it needs: [optimizers](Optimizer), [learning-rate
-//! schedules](LearningRate), [TensorBoard events](EventWriter) and the [`Session`] that puts
-//! them together with a configuration.
+//! Training of an experiment. A [`Session`] starts, resumes, trains and reports; it consists of
+//! [optimizers](Optimizer), [learning-rate schedules](LearningRate) and [TensorBoard
+//! events](EventWriter) that are useful alone. `examples/train.rs` trains through the library.
 //!
-//! The binary trains an experiment, from `configs/quickstart.toml` if none is named:
+//! The binary trains the experiment of a configuration, by default `configs/quickstart.toml`:
 //!
 //! ```text
 //! trainer --config configs/cpu/mini-imagenet-conv4.toml method.margin=-0.02

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
 const EPS: f64 = 1e-8;
-/// Elements a task.
+/// Number of elements that a thread updates at a time.
 const CHUNK: usize = 1 << 14;
 
 /// Updates parameters in place from their gradients.
@@ -22,11 +22,11 @@ pub struct Optimizer {
     weight_decay: f64,
     parameters: BTreeMap<String, Var>,
     states: States,
-    /// Updates so far.
+    /// Number of updates so far.
     steps: usize,
 }
 
-/// What is remembered of gradients, by parameter, on the parameters' device.
+/// State of the update rule by parameter, on the parameters' device.
 enum States {
     Host(BTreeMap<String, State>),
     #[cfg(feature = "cuda")]
@@ -34,7 +34,7 @@ enum States {
 }
 
 impl States {
-    /// Those on the CPU.
+    /// Iterates over the states on the CPU.
     fn host(&mut self) -> impl Iterator<Item = (&String, &mut State)> {
         match self {
             Self::Host(states) => Some(states),
@@ -46,7 +46,7 @@ impl States {
     }
 }
 
-/// What is remembered of a parameter's gradients.
+/// State of the update rule for one parameter.
 struct State {
     /// Momentum (SGD) or first moment (Adam).
     first: Vec<f32>,
@@ -55,7 +55,7 @@ struct State {
 }
 
 impl Optimizer {
-    /// An optimizer that has not seen a gradient.
+    /// Creates an optimizer that has not seen a gradient yet.
     ///
     /// # Errors
     /// Out of memory.
@@ -79,12 +79,12 @@ impl Optimizer {
         Ok(Self { rule, weight_decay, parameters, states, steps: 0 })
     }
 
-    /// What it updates.
+    /// The parameters that it updates.
     pub fn parameters(&self) -> impl Iterator<Item = &Tensor> {
         self.parameters.values().map(Var::as_tensor)
     }
 
-    /// One update with learning rate `rate`. Parameters without a gradient stay.
+    /// Updates the parameters with learning rate `rate`. Those without a gradient stay.
     ///
     /// # Errors
     /// A tensor that is not `f32`, or on another device than its parameter.
@@ -158,7 +158,7 @@ impl Optimizer {
         Ok(())
     }
 
-    /// The same on a GPU: one launch for all parameters.
+    /// Updates the parameters on a GPU, with one launch for all.
     #[cfg(feature = "cuda")]
     fn step_on_gpu(&self, gradients: &GradStore, rate: f64) -> Result<()> {
         use fewshot_ops::cuda::optimizer::{Adam, Sgd, Update, adam, sgd};
@@ -201,7 +201,7 @@ impl Optimizer {
         }
     }
 
-    /// Everything that the next update depends on, by name, on the CPU.
+    /// Copies all that the next update depends on to tensors on the CPU, by name.
     ///
     /// # Errors
     /// A GPU that does not answer.
@@ -231,7 +231,7 @@ impl Optimizer {
         Ok(all)
     }
 
-    /// What `torch.optim` calls the first and second state of this rule.
+    /// The names of this rule's first and second state in `torch.optim`.
     fn state_names(&self) -> &'static [&'static str] {
         match self.rule {
             Rule::Sgd { .. } => &["momentum_buffer"],
@@ -239,10 +239,10 @@ impl Optimizer {
         }
     }
 
-    /// Goes on where [`tensors`](Self::tensors) were taken.
+    /// Restores the state of which [`tensors`](Self::tensors) were taken.
     ///
     /// # Errors
-    /// Tensors that are absent or of another shape, as those of another rule are.
+    /// Tensors that are absent or of another shape, such as those of another rule.
     pub fn load(&mut self, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
         let (own, names) = (self.tensors()?, self.state_names());
         for (name, tensor) in &own {
@@ -276,7 +276,7 @@ impl Optimizer {
     }
 }
 
-/// Changes the elements of the first tensor by those of the second.
+/// An operation that changes the elements of one tensor by those of another.
 struct InPlace<F>(Mutex<F>);
 
 impl<F: FnMut(&mut [f32], &[f32]) + Send> InPlace<F> {

@@ -1,22 +1,22 @@
-//! Learning rates.
+//! Learning-rate schedules.
 
 use fewshot_experiment::{Config, Schedule};
 
-/// How many times smaller than its highest value the rate begins (published `multiplier`).
+/// Ratio of the highest to the first learning rate (published `multiplier`).
 const WARMUP_START: f64 = 16.0;
-/// Where the cosine ends (published `eta_min`).
+/// Last learning rate of the cosine (published `eta_min`).
 const LOWEST: f64 = 1e-6;
 
 /// The learning rate of every step of a training.
 #[derive(Clone, Copy, Debug)]
 pub struct LearningRate {
     highest: f64,
-    /// Steps of warm-up and of the whole training; none for a constant rate.
+    /// Number of steps of warm-up and of the whole training; none for a constant rate.
     steps: Option<(f64, f64)>,
 }
 
 impl LearningRate {
-    /// The configuration's schedule over epochs of `steps_per_epoch` steps.
+    /// Creates the configuration's schedule over epochs of `steps_per_epoch` steps.
     pub fn new(config: &Config, steps_per_epoch: usize) -> Self {
         let train = &config.train;
         let steps = match train.schedule {
@@ -26,8 +26,8 @@ impl LearningRate {
         Self::from_epochs(train.learning_rate, steps, steps_per_epoch)
     }
 
-    /// Up from `highest / 16` over the first number of epochs, then a cosine to 1e-6 at the
-    /// second; constant without them.
+    /// Creates a schedule that rises linearly from `highest / 16` over the first number of epochs,
+    /// then follows a cosine to 1e-6 at the second; constant without them.
     pub fn from_epochs(
         highest: f64,
         epochs: Option<(usize, usize)>,
@@ -38,10 +38,10 @@ impl LearningRate {
         Self { highest, steps }
     }
 
-    /// The rate that step `step`'s update uses, from 0.
+    /// Returns the rate of the update at step `step`, counted from 0.
     ///
-    /// The published code moves the schedule after each update, to the number of that very
-    /// update: the first two use the same rate.
+    /// The published code advances the schedule after each update, to the number of that update:
+    /// the first two updates use the same rate.
     pub fn at(&self, step: usize) -> f64 {
         let Some((warmup, all)) = self.steps else { return self.highest };
         let step = step.saturating_sub(1) as f64;

@@ -14,7 +14,7 @@ pub struct EventWriter {
     file: BufWriter<File>,
 }
 
-/// `tensorflow.Event`, the fields that scalars need.
+/// The fields of `tensorflow.Event` that scalars need.
 #[derive(Clone, PartialEq, Message)]
 struct Event {
     #[prost(double, tag = "1")]
@@ -45,13 +45,13 @@ struct Value {
 
 #[derive(Clone, PartialEq, Message)]
 struct SessionLog {
-    /// 1 is START: what lies at or after its step in earlier files is void.
+    /// 1 is START: events of earlier files at or after its step are discarded.
     #[prost(int32, tag = "1")]
     status: i32,
 }
 
 impl EventWriter {
-    /// Opens a new file in `folder` for a training that goes on at `step`.
+    /// Creates a file in `folder` for a training that starts or resumes at `step`.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -82,7 +82,7 @@ impl EventWriter {
         self.write(Event { step: step as i64, summary, ..Event::default() })
     }
 
-    /// Hands everything to the system.
+    /// Flushes all events to the file.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -106,7 +106,7 @@ fn now() -> f64 {
     since.unwrap_or_default().as_secs_f64()
 }
 
-/// The TFRecord format's CRC-32C, rotated and offset.
+/// Computes the TFRecord format's checksum: CRC-32C, rotated and offset.
 fn masked_checksum(data: &[u8]) -> [u8; 4] {
     crc32c::crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes()
 }
