@@ -26,26 +26,29 @@ use crate::mini_imagenet::is_ilsvrc;
 use crate::tree::FileTree;
 use crate::{Error, Split};
 
+/// A function that lists the classes of a split, with all images that are present.
+type ListClasses = fn(&SourceSpec, &FileTree, Split) -> Result<Vec<SourceClass>, Error>;
+
+/// A function that lists the files below a root.
+type OpenRoot = fn(&Path) -> Result<FileTree, Error>;
+
 /// How a kind of source is read.
 pub(super) struct Layout {
-    /// Lists the classes of a split, with all images that are present.
-    pub classes: fn(&SourceSpec, &FileTree, Split) -> Result<Vec<SourceClass>, Error>,
+    pub classes: ListClasses,
     /// Lists the files below the root; nothing for a kind that needs no root.
-    pub open_root: Option<fn(&Path) -> Result<FileTree, Error>>,
+    pub open_root: Option<OpenRoot>,
     /// Whether an image that no split has, by its path, is known to belong to a larger dataset, so
     /// that a survey does not count it as unlisted.
     pub is_foreign: fn(&str) -> bool,
 }
 
 impl Layout {
-    const fn of_files(
-        classes: fn(&SourceSpec, &FileTree, Split) -> Result<Vec<SourceClass>, Error>,
-    ) -> Self {
+    const fn of_files(classes: ListClasses) -> Self {
         Self { classes, open_root: Some(FileTree::open), is_foreign: |_| false }
     }
 }
 
-/// Declares [`SourceKind`] and the [`Layout`] of each kind, one entry a kind.
+/// Declares [`SourceKind`] and the [`Layout`] of each kind, one entry each.
 macro_rules! source_kinds {
     ($($(#[$attribute:meta])* $kind:ident => $layout:expr;)*) => {
         /// The built-in kinds of sources.
