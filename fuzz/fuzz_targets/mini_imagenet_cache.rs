@@ -1,4 +1,4 @@
-//! Any bytes as a pickled cache of mini-ImageNet, of which every image is read.
+//! Reads arbitrary bytes as a pickled cache of mini-ImageNet, and every image of it.
 
 #![no_main]
 

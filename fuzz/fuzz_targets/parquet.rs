@@ -1,4 +1,4 @@
-//! Any bytes as a shard of images, of which every row is asked for.
+//! Reads arbitrary bytes as a shard of images, and every row of it.
 
 #![no_main]
 
@@ -8,8 +8,8 @@ use fewshot_datasets::shards::ParquetShard;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(init: {
-    // What the reader's panics are turned into is an error; libFuzzer's hook would end the
-    // process before that.
+    // Panics of the reader are caught and become errors; libFuzzer's hook would end the process
+    // before that.
     std::panic::set_hook(Box::new(|_| {}));
 }, |bytes: &[u8]| {
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
@@ -21,6 +21,6 @@ fuzz_target!(init: {
         is_named &= row.label < names;
         Ok(())
     });
-    // Out here: a panic in there would become an error.
+    // Not in the closure, where a panic would become an error.
     assert!(is_named);
 });

@@ -1,4 +1,4 @@
-//! Any bytes as a PyTorch checkpoint.
+//! Reads arbitrary bytes as a PyTorch checkpoint.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! Any bytes as an archive to unpack. The first byte selects the form: a tar (which is compressed
-//! first, as the unpacker requires), a compressed tar, or a zip.
+//! Unpacks arbitrary bytes as an archive. The first byte chooses the format: a tar (which is
+//! compressed first, as the unpacker expects), a compressed tar, or a zip.
 
 #![no_main]
 
@@ -24,7 +24,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     std::fs::create_dir(&folder).unwrap();
     let strip = (form & 0x80 != 0).then_some("a");
     let unpacked = unpack(&archive, format, &folder, strip, LIMITS, &mut |_| {});
-    // Nothing lies beside the folder, and in it nothing but files and folders.
+    // Nothing was written beside the folder, and only files and folders in it.
     assert_eq!(std::fs::read_dir(outer.path()).unwrap().count(), 2);
     let (mut files, mut total) = (0, 0);
     count(&folder, &mut files, &mut total);

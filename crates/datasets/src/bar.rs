@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use fewshot_fetch::{Event, bytes};
+use fewshot_fetch::{Event, format_bytes};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Time between lines where there is no terminal.
@@ -35,7 +35,9 @@ impl Bar {
     pub fn show(&mut self, event: Event<'_>) {
         match event {
             Event::Asking { url, from: 0 } => self.line(url),
-            Event::Asking { url, from } => self.line(&format!("{url} from {} on", bytes(from))),
+            Event::Asking { url, from } => {
+                self.line(&format!("{url} from {} on", format_bytes(from)))
+            }
             Event::Waiting { wait, why } => {
                 self.line(&format!("{why}; again in {:.0} s", wait.as_secs_f64()));
             }
@@ -43,7 +45,7 @@ impl Bar {
             Event::Arrived { done, total } => self.advance("downloading", done, total),
             Event::Verifying { done, total } => self.advance("verifying", done, Some(total)),
             Event::Unpacking { done, total } => self.advance("unpacking", done, Some(total)),
-            Event::Making { done, total } => self.advance("making images", done, Some(total)),
+            Event::Converting { done, total } => self.advance("making images", done, Some(total)),
             _ => {}
         }
     }
@@ -109,7 +111,7 @@ fn printable(text: &str) -> String {
 
 fn state(stage: &str, done: u64, total: Option<u64>, speed: f64) -> String {
     let amount = |count: u64| match stage {
-        "downloading" | "verifying" | "unpacking" => bytes(count),
+        "downloading" | "verifying" | "unpacking" => format_bytes(count),
         _ => count.to_string(),
     };
     let speed_text = amount(speed as u64);

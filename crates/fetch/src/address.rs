@@ -1,11 +1,15 @@
-//! Addresses: which are taken, and where a redirect may lead.
+//! Web addresses: which are accepted, and where a redirect may lead.
+//!
+//! [`Uri`] parses; only the resolution of a redirect's relative `Location` is written here. The
+//! crate `url` would do that, too, but brings 21 crates, most of them ICU for hosts outside ASCII,
+//! which are refused.
 
 use ureq::http::Uri;
 
-/// Redirects that are followed one after the other; browsers follow 20.
-pub(crate) const MOST_REDIRECTS: usize = 10;
+/// Most redirects that are followed one after the other; browsers follow 20.
+pub(crate) const MAX_REDIRECTS: usize = 10;
 
-/// Reads an address with a host, `http` or `https`, without a name or password.
+/// Parses an absolute address of `http` or `https` with a host and without a name or password.
 pub(crate) fn parse(address: &str) -> Result<Uri, String> {
     let uri: Uri = address.parse().map_err(|e| format!("`{address}` is no address: {e}"))?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
@@ -17,8 +21,8 @@ pub(crate) fn parse(address: &str) -> Result<Uri, String> {
     Ok(uri)
 }
 
-/// Where a redirect from `from` to `location` leads. From https it never leads to http:
-/// whoever sits in between could have sent it, and would get to answer.
+/// Resolves the `Location` of a redirect. From https it never leads to http: anybody on the way
+/// could have sent it, and would get to answer.
 pub(crate) fn redirect(from: &Uri, location: &str) -> Result<Uri, String> {
     let location = location.split('#').next().unwrap_or_default().trim();
     let target = parse(&resolve(from, location)?)?;
@@ -28,14 +32,14 @@ pub(crate) fn redirect(from: &Uri, location: &str) -> Result<Uri, String> {
     Ok(target)
 }
 
-/// A reference as an absolute address.
+/// Makes a reference absolute.
 fn resolve(from: &Uri, location: &str) -> Result<String, String> {
     if location.is_empty() {
         return Err("a redirect to nowhere".into());
     }
     let scheme = from.scheme_str().unwrap_or_default();
     let host = from.authority().map(|authority| authority.as_str()).unwrap_or_default();
-    // A scheme ends at the first colon, before anything of a path.
+    // A scheme ends at a colon before any character of a path or query.
     let has_scheme =
         location.find([':', '/', '?']).is_some_and(|at| location.as_bytes()[at] == b':');
     if has_scheme {

@@ -1,4 +1,4 @@
-//! One request, and what it adds to the part.
+//! One attempt to download what is missing of a file.
 
 use std::io::Read;
 use std::time::{Duration, SystemTime};
@@ -6,42 +6,43 @@ use std::time::{Duration, SystemTime};
 use ureq::Body;
 use ureq::http::{Response, header};
 
-use crate::client::{Client, From, NoAnswer};
+use crate::client::{Client, RequestError, ResumePoint};
 use crate::headers::{content_range, retry_after, text, validator};
 use crate::part::Part;
 use crate::{Error, Event, Listener, Remote};
 
-/// Why a try brought no complete file.
+/// Why an attempt did not complete the file.
 pub(crate) enum Fault {
-    /// The same mirror may do better next time, after a wait that it may have asked for.
-    Again { why: String, wait: Option<Duration> },
-    /// This mirror will not do better.
-    Mirror(String),
+    /// The same mirror may succeed next time, after a wait that it may have asked for.
+    Retry { why: String, wait: Option<Duration> },
+    /// This mirror will not succeed; another one may.
+    NextMirror(String),
     /// No mirror can help.
     Fatal(Error),
 }
 
-impl std::convert::From<Error> for Fault {
+impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         Self::Fatal(error)
     }
 }
 
-impl std::convert::From<NoAnswer> for Fault {
-    fn from(none: NoAnswer) -> Self {
-        match none {
-            NoAnswer::Now(why) => again(why),
-            NoAnswer::Ever(why) => Self::Mirror(why),
+impl From<RequestError> for Fault {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::Transient(why) => retry(why),
+            RequestError::Permanent(why) => Self::NextMirror(why),
         }
     }
 }
 
-pub(crate) fn again(why: impl Into<String>) -> Fault {
-    Fault::Again { why: why.into(), wait: None }
+/// Makes a fault of which the server did not say how long to wait.
+pub(crate) fn retry(why: impl Into<String>) -> Fault {
+    Fault::Retry { why: why.into(), wait: None }
 }
 
-/// Asks one mirror for what the part lacks. The part is complete, though not verified,
-/// where this succeeds.
+/// Asks one mirror for what the part lacks. If this succeeds, the part is complete, though not
+/// verified.
 pub(crate) fn attempt(
     client: &Client,
     remote: &Remote,
@@ -56,86 +57,91 @@ pub(crate) fn attempt(
         part.discard()?;
     }
     listener(Event::Asking { url, from: part.len() });
-    let from = From { byte: part.len(), version: part.version_of(url) };
-    let answer = client.get(url, &from)?;
-    match answer.status().as_u16() {
+    let start = ResumePoint { offset: part.len(), validator: part.validator_for(url) };
+    let response = client.get(url, &start)?;
+    match response.status().as_u16() {
         200 | 206
-            if text(answer.headers(), header::CONTENT_ENCODING)
+            if text(response.headers(), header::CONTENT_ENCODING)
                 .is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) =>
         {
-            Err(Fault::Mirror("the server sends a compressed form that nobody asked for".into()))
+            let why = "the server sends a compressed form that was not asked for";
+            Err(Fault::NextMirror(why.into()))
         }
         200 => {
-            let total = answer.body().content_length();
-            if let Some(why) = total.and_then(|total| remote.size.objection(total)) {
-                return Err(Fault::Mirror(why));
+            let total = response.body().content_length();
+            if let Some(why) = total.and_then(|total| remote.size.mismatch(total)) {
+                return Err(Fault::NextMirror(why));
             }
-            // Whatever was asked: what follows is the whole file.
-            part.restart(url, validator(answer.headers()))?;
-            receive(answer, remote, total, part, listener)
+            // Even if a range was requested: the body is the whole file.
+            part.restart(url, validator(response.headers()))?;
+            receive(response, remote, total, part, listener)
         }
         206 => {
-            let total = check_range(&answer, remote, part)?;
-            receive(answer, remote, total, part, listener)
+            let total = check_range(&response, remote, part)?;
+            receive(response, remote, total, part, listener)
         }
-        416 => beyond_the_end(&answer, remote, part),
-        _ => Err(refusal(&answer)),
+        416 => range_not_satisfiable(&response, remote, part),
+        _ => Err(status_fault(&response)),
     }
 }
 
-/// What an answer that brings nothing means for the next try.
-pub(crate) fn refusal(answer: &Response<Body>) -> Fault {
-    match answer.status().as_u16() {
+/// Classifies a response without content by its status.
+pub(crate) fn status_fault(response: &Response<Body>) -> Fault {
+    match response.status().as_u16() {
         status @ (429 | 503) => {
-            let wait = text(answer.headers(), header::RETRY_AFTER);
+            let wait = text(response.headers(), header::RETRY_AFTER);
             let wait = wait.and_then(|wait| retry_after(wait, SystemTime::now()));
-            Fault::Again { why: format!("the server answers {status}"), wait }
+            Fault::Retry { why: format!("the server answers {status}"), wait }
         }
-        status @ (408 | 425 | 500 | 502 | 504) => again(format!("the server answers {status}")),
-        status => Fault::Mirror(format!("the server answers {status}")),
+        status @ (408 | 425 | 500 | 502 | 504) => retry(format!("the server answers {status}")),
+        status => Fault::NextMirror(format!("the server answers {status}")),
     }
 }
 
-/// Whether a partial answer is what was asked for; gives the size of the whole file.
+/// Checks that a partial response starts where the part ends; returns the size of the whole file.
 fn check_range(
-    answer: &Response<Body>,
+    response: &Response<Body>,
     remote: &Remote,
     part: &mut Part,
 ) -> Result<Option<u64>, Fault> {
-    let value = text(answer.headers(), header::CONTENT_RANGE).unwrap_or_default().to_owned();
+    let value = text(response.headers(), header::CONTENT_RANGE).unwrap_or_default().to_owned();
     let range = content_range(&value);
     let bytes = range.as_ref().and_then(|range| range.bytes);
     let (Some(range), Some((first, last))) = (range, bytes) else {
         part.discard()?;
-        return Err(again(format!("a part with the range `{value}`, which makes no sense")));
+        return Err(retry(format!("a part with the range `{value}`, which makes no sense")));
     };
-    if let Some(why) = range.total.and_then(|total| remote.size.objection(total)) {
-        return Err(Fault::Mirror(why));
+    if let Some(why) = range.total.and_then(|total| remote.size.mismatch(total)) {
+        return Err(Fault::NextMirror(why));
     }
-    let length = answer.body().content_length();
+    let length = response.body().content_length();
     if part.len() == 0 || first != part.len() || length.is_some_and(|n| n != last - first + 1) {
         let asked = part.len();
         part.discard()?;
-        return Err(again(format!("asked from byte {asked} on, the server sends `{value}`")));
+        return Err(retry(format!("asked from byte {asked} on, the server sends `{value}`")));
     }
     Ok(range.total.or(last.checked_add(1)))
 }
 
-/// There is nothing from where the part ends: either it is whole, or not of this file.
-fn beyond_the_end(answer: &Response<Body>, remote: &Remote, part: &mut Part) -> Result<(), Fault> {
-    let range = text(answer.headers(), header::CONTENT_RANGE).and_then(content_range);
+/// Handles status 416: the part is either the whole file or not of this file.
+fn range_not_satisfiable(
+    response: &Response<Body>,
+    remote: &Remote,
+    part: &mut Part,
+) -> Result<(), Fault> {
+    let range = text(response.headers(), header::CONTENT_RANGE).and_then(content_range);
     let total = range.and_then(|range| range.total);
     if part.len() > 0 && total == Some(part.len()) && remote.size.known().is_none() {
         return Ok(());
     }
     let had = part.len();
     part.discard()?;
-    Err(again(format!("the server has no byte {had}: starting over")))
+    Err(retry(format!("the server has no byte {had}: starting over")))
 }
 
-/// Appends the body to the part, as far as it may go.
+/// Appends the body to the part, up to the size of the file.
 fn receive(
-    answer: Response<Body>,
+    response: Response<Body>,
     remote: &Remote,
     total: Option<u64>,
     part: &mut Part,
@@ -143,7 +149,7 @@ fn receive(
 ) -> Result<(), Fault> {
     let total = total.or(remote.size.known());
     let limit = total.unwrap_or(remote.size.limit());
-    let mut body = answer.into_body().into_reader();
+    let mut body = response.into_body().into_reader();
     let mut buffer = vec![0; 64 << 10];
     listener(Event::Arrived { done: part.len(), total });
     loop {
@@ -151,24 +157,24 @@ fn receive(
             Ok(0) => break,
             Ok(count) => count,
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(e) => return Err(again(broken(e.to_string(), part, total))),
+            Err(e) => return Err(connection_broke(e.to_string(), part, total)),
         };
         if part.len() + count as u64 > limit {
             part.discard()?;
-            return Err(Fault::Mirror(format!("it sends more than {limit} bytes")));
+            return Err(Fault::NextMirror(format!("it sends more than {limit} bytes")));
         }
         part.append(&buffer[..count])?;
         listener(Event::Arrived { done: part.len(), total });
     }
     match total {
         Some(total) if part.len() < total => {
-            Err(again(broken("it ended".into(), part, Some(total))))
+            Err(connection_broke("it ended".into(), part, Some(total)))
         }
         _ => Ok(()),
     }
 }
 
-fn broken(why: String, part: &Part, total: Option<u64>) -> String {
+fn connection_broke(why: String, part: &Part, total: Option<u64>) -> Fault {
     let total = total.map(|total| format!(" of {total}")).unwrap_or_default();
-    format!("the connection broke after {} bytes{total}: {why}", part.len())
+    retry(format!("the connection broke after {} bytes{total}: {why}", part.len()))
 }

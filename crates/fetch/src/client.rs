@@ -1,102 +1,115 @@
-//! One GET over HTTP or HTTPS.
+//! A single GET over HTTP or HTTPS, redirects included.
 
 use ureq::http::{Response, StatusCode, Uri, header};
 use ureq::{Agent, Body};
 
-use crate::address::{self, MOST_REDIRECTS};
+use crate::address::{self, MAX_REDIRECTS};
 use crate::headers::text;
-use crate::{Downloader, Pace, Proxies, Roots, Token};
+use crate::{Downloader, Proxies, RetryPolicy, RootCertificates, Token};
 
-/// Asks servers; keeps nothing between requests.
+/// Sends requests; keeps no connection between them.
 pub(crate) struct Client {
-    pace: Pace,
+    retry_policy: RetryPolicy,
     proxies: Proxies,
-    roots: Roots,
+    roots: RootCertificates,
     token: Option<Token>,
 }
 
-/// Why there is no answer.
-pub(crate) enum NoAnswer {
-    /// It may be there next time: names that do not resolve, connections that break.
-    Now(String),
-    /// Another try would get the same: addresses and redirects that are refused.
-    Ever(String),
+/// Why a request got no response.
+pub(crate) enum RequestError {
+    /// A later attempt may succeed: a name that does not resolve, a connection that breaks.
+    Transient(String),
+    /// Another attempt would fail alike: addresses and redirects that are refused.
+    Permanent(String),
 }
 
-/// From which byte on, and of which version of the file.
-pub(crate) struct From<'a> {
-    pub(crate) byte: u64,
-    pub(crate) version: Option<&'a str>,
+/// Where in the file a request starts.
+pub(crate) struct ResumePoint<'a> {
+    /// Offset of the first byte requested; 0 requests the whole file.
+    pub(crate) offset: u64,
+    /// Value for `If-Range`: identifies the version that the bytes on disk are of.
+    pub(crate) validator: Option<&'a str>,
+}
+
+impl ResumePoint<'_> {
+    /// The start of the file.
+    pub(crate) const START: Self = Self { offset: 0, validator: None };
 }
 
 impl Client {
-    pub(crate) fn of(downloader: &Downloader) -> Self {
-        let Downloader { pace, proxies, roots, token, .. } = downloader.clone();
-        Self { pace, proxies, roots, token }
+    pub(crate) fn new(downloader: &Downloader) -> Self {
+        let Downloader { retry_policy, proxies, roots, token, .. } = downloader.clone();
+        Self { retry_policy, proxies, roots, token }
     }
 
-    /// The answer at the end of all redirects, whatever its status.
-    pub(crate) fn get(&self, url: &str, from: &From<'_>) -> Result<Response<Body>, NoAnswer> {
-        let mut uri = address::parse(url).map_err(NoAnswer::Ever)?;
-        let mut seen = vec![uri.clone()];
+    /// Returns the response at the end of all redirects, whatever its status.
+    pub(crate) fn get(
+        &self,
+        address: &str,
+        start: &ResumePoint<'_>,
+    ) -> Result<Response<Body>, RequestError> {
+        let mut uri = address::parse(address).map_err(RequestError::Permanent)?;
+        let mut visited = vec![uri.clone()];
         loop {
-            let answer = self.ask(&uri, from)?;
-            if !is_redirect(answer.status()) {
-                return Ok(answer);
+            let response = self.request(&uri, start)?;
+            if !is_redirect(response.status()) {
+                return Ok(response);
             }
-            let location = text(answer.headers(), header::LOCATION).unwrap_or_default();
-            uri = address::redirect(&uri, location).map_err(NoAnswer::Ever)?;
-            if seen.contains(&uri) {
-                return Err(NoAnswer::Ever(format!("redirects lead in a circle, back to {uri}")));
+            let location = text(response.headers(), header::LOCATION).unwrap_or_default();
+            uri = address::redirect(&uri, location).map_err(RequestError::Permanent)?;
+            if visited.contains(&uri) {
+                let why = format!("redirects lead in a circle, back to {uri}");
+                return Err(RequestError::Permanent(why));
             }
-            if seen.len() > MOST_REDIRECTS {
-                let why = format!("more than {MOST_REDIRECTS} redirects, the last to {uri}");
-                return Err(NoAnswer::Ever(why));
+            if visited.len() > MAX_REDIRECTS {
+                let why = format!("more than {MAX_REDIRECTS} redirects, the last to {uri}");
+                return Err(RequestError::Permanent(why));
             }
-            seen.push(uri.clone());
+            visited.push(uri.clone());
         }
     }
 
-    fn ask(&self, uri: &Uri, from: &From<'_>) -> Result<Response<Body>, NoAnswer> {
-        let proxy = self.proxies.of(uri);
-        let by = proxy.map(|(variable, _)| format!(", by the proxy that {variable} names"));
-        let by = by.unwrap_or_default();
+    /// Sends one request, following no redirect.
+    fn request(&self, uri: &Uri, start: &ResumePoint<'_>) -> Result<Response<Body>, RequestError> {
+        let proxy = self.proxies.proxy_for(uri);
+        let via = proxy.map(|(variable, _)| format!(", by the proxy that {variable} names"));
+        let via = via.unwrap_or_default();
         let agent: Agent = Agent::config_builder()
             .http_status_as_error(false)
-            // Redirects are followed above, by rules of ours.
+            // Redirects are followed by `get`, under rules of our own.
             .max_redirects(0)
             .proxy(proxy.map(|(_, proxy)| proxy.clone()))
-            .tls_config(self.roots.tls())
-            .timeout_connect(Some(self.pace.connect_timeout))
-            .timeout_recv_response(Some(self.pace.read_timeout))
-            .timeout_per_read(Some(self.pace.read_timeout))
-            // A connection that broke is not to be met again.
+            .tls_config(self.roots.tls_config())
+            .timeout_connect(Some(self.retry_policy.connect_timeout))
+            .timeout_recv_response(Some(self.retry_policy.read_timeout))
+            .timeout_per_read(Some(self.retry_policy.read_timeout))
+            // A connection that broke must not be reused.
             .max_idle_connections(0)
             .user_agent(concat!("fewshot-fetch/", env!("CARGO_PKG_VERSION")))
-            // Ranges count the bytes of the file, not of a compressed form of it.
+            // Ranges count the bytes of the file, not those of a compressed form of it.
             .accept_encoding("identity")
             .build()
             .into();
         let mut request = agent.get(uri);
-        if from.byte > 0 {
-            request = request.header(header::RANGE, format!("bytes={}-", from.byte));
-            if let Some(version) = from.version {
-                request = request.header(header::IF_RANGE, version);
+        if start.offset > 0 {
+            request = request.header(header::RANGE, format!("bytes={}-", start.offset));
+            if let Some(validator) = start.validator {
+                request = request.header(header::IF_RANGE, validator);
             }
         }
-        // Whoever a redirect leads to does not get it.
+        // Servers that a redirect leads to do not get the token.
         if let Some(token) = self.token.as_ref().filter(|token| token.is_for(uri)) {
             request = request.header(header::AUTHORIZATION, token.header());
         }
         request.call().map_err(|e| match e {
             ureq::Error::Tls(_) | ureq::Error::Rustls(_) | ureq::Error::InvalidProxyUrl => {
-                NoAnswer::Ever(format!("{e}{by}"))
+                RequestError::Permanent(format!("{e}{via}"))
             }
             // A certificate that is not trusted, or a server that does not speak TLS.
             ureq::Error::Io(e) if e.kind() == std::io::ErrorKind::InvalidData => {
-                NoAnswer::Ever(format!("{e}{by}"))
+                RequestError::Permanent(format!("{e}{via}"))
             }
-            e => NoAnswer::Now(format!("{e}{by}")),
+            e => RequestError::Transient(format!("{e}{via}")),
         })
     }
 }

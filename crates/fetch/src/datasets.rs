@@ -1,30 +1,32 @@
-//! The published datasets: where they are, how they are known, on which terms.
+//! The published datasets: addresses, digests and terms of use.
 
 use crate::{Archive, Digest, Format, Limits, Package, Remote, Size};
 
-/// A published dataset.
+/// A published dataset: what it is, its terms of use, and how to install it.
 #[derive(Clone, Debug)]
 pub struct PublishedDataset {
-    /// The name that it has on a command line.
+    /// Short name by which programs refer to it.
     pub name: &'static str,
-    /// What it is.
+    /// Full name and content, in a phrase.
     pub about: &'static str,
-    /// The `dataset.source` that opens it; its `dataset.root` is the package's folder.
+    /// The `dataset.source` that reads the folder; its `dataset.root` is the package's folder.
     pub source: &'static str,
-    /// Where its publishers tell of it.
+    /// Web page of its publishers.
     pub page: &'static str,
-    /// What its publishers say about its use.
+    /// Terms of use, as its publishers state them.
     pub terms: &'static str,
-    /// Classes and images that a whole copy has.
-    pub holds: (usize, usize),
-    /// The dataset's repository on the Hugging Face hub, where it is got from there: the hub
-    /// lists the archives, the package has none.
+    /// Number of classes of a complete copy.
+    pub classes: usize,
+    /// Number of images of a complete copy.
+    pub images: usize,
+    /// Its repository on the Hugging Face hub, if it comes from there: then the hub lists the
+    /// archives, and the package has none.
     pub repository: Option<&'static str>,
-    /// How it is got.
+    /// Archives and folder.
     pub package: Package,
 }
 
-/// Every dataset that can be downloaded.
+/// Returns every dataset that can be downloaded.
 pub fn datasets() -> Vec<PublishedDataset> {
     vec![cub(), omniglot(), cifar_fs(), mini_imagenet()]
 }
@@ -40,7 +42,7 @@ fn cub() -> PublishedDataset {
         size: Size::Exactly(1_150_585_339),
         digest: Digest::Md5(0x97ec_eeb1_9623_6b17_9987_3811_2f37_df78_u128.to_be_bytes()),
     };
-    // Beside the folder the archive has attributes.txt, which goes into it.
+    // The archive has attributes.txt beside the folder; it is unpacked into the folder.
     let strip = Some("CUB_200_2011".into());
     PublishedDataset {
         name: "cub",
@@ -49,14 +51,15 @@ fn cub() -> PublishedDataset {
         page: "https://www.vision.caltech.edu/datasets/cub_200_2011/",
         terms: "for non-commercial research and education; the photographs belong to those who \
                 took them",
-        holds: (200, 11_788),
+        classes: 200,
+        images: 11_788,
         repository: None,
         package: Package {
             folder: "CUB_200_2011".into(),
             archives: vec![Archive { remote, format: Format::TarGz, strip }],
             on_disk: 1_300_000_000,
             limits: Limits { bytes: 3_000_000_000, entries: 30_000 },
-            holds: ["images.txt", "classes.txt", "image_class_labels.txt", "images"]
+            required_paths: ["images.txt", "classes.txt", "image_class_labels.txt", "images"]
                 .map(Into::into)
                 .into(),
         },
@@ -84,7 +87,8 @@ fn omniglot() -> PublishedDataset {
         source: "omniglot",
         page: "https://github.com/brendenlake/omniglot",
         terms: "MIT licence",
-        holds: (1_623, 32_460),
+        classes: 1_623,
+        images: 32_460,
         repository: None,
         package: Package {
             folder: "omniglot".into(),
@@ -92,10 +96,10 @@ fn omniglot() -> PublishedDataset {
                 archive("images_background", 0x68d2_efa1_b917_8cc5_6df9_314c_21c6_e718),
                 archive("images_evaluation", 0x6b91_aef0_f799_c5bb_55b9_4e3f_2dae_c811),
             ],
-            // Files of some hundred bytes, each of which takes a block.
+            // Files of a few hundred bytes, each of which takes up a block.
             on_disk: 180_000_000,
             limits: Limits { bytes: 128 << 20, entries: 60_000 },
-            holds: ["images_background", "images_evaluation"].map(Into::into).into(),
+            required_paths: ["images_background", "images_evaluation"].map(Into::into).into(),
         },
     }
 }
@@ -114,15 +118,16 @@ fn cifar_fs() -> PublishedDataset {
         source: "folders",
         page: "https://www.cs.toronto.edu/~kriz/cifar.html",
         terms: "none stated; its authors ask to cite Krizhevsky, 2009",
-        holds: (100, 60_000),
+        classes: 100,
+        images: 60_000,
         repository: None,
         package: Package {
             folder: "cifar-fs".into(),
             archives: vec![Archive { remote, format: Format::TarGz, strip }],
-            // What is unpacked, and a block or two for each of the images made of it.
+            // The unpacked archive, and a block for each of the images made from it.
             on_disk: 184_440_000 + 60_000 * 4_096,
             limits: Limits { bytes: 200_000_000, entries: 100 },
-            holds: ["train", "val", "test"].map(Into::into).into(),
+            required_paths: ["train", "val", "test"].map(Into::into).into(),
         },
     }
 }
@@ -136,14 +141,15 @@ fn mini_imagenet() -> PublishedDataset {
         page: "https://huggingface.co/datasets/timm/mini-imagenet",
         terms: "ImageNet's: for non-commercial research and education \
                 (https://image-net.org/download); the photographs belong to those who took them",
-        holds: (100, 60_000),
+        classes: 100,
+        images: 60_000,
         repository: Some("timm/mini-imagenet"),
         package: Package {
             folder: "mini-imagenet".into(),
             archives: Vec::new(),
             on_disk: 7_700_000_000,
             limits: Limits { bytes: 16_000_000_000, entries: 1_000 },
-            holds: ["train", "val", "test"].map(Into::into).into(),
+            required_paths: ["train", "val", "test"].map(Into::into).into(),
         },
     }
 }

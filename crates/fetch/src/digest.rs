@@ -12,71 +12,110 @@ use sha2::Sha256;
 
 use crate::Error;
 
-/// The digest that a file must have: whichever kind its publisher prints.
+/// The expected digest of a file, by whichever algorithm its publisher uses.
 ///
-/// MD5 finds every accident, but not an attack: two files of one MD5 can be made. It is
-/// taken because it is all that the older datasets publish.
+/// MD5 detects every accident, but not an attack: two files of the same MD5 can be made. It is
+/// accepted because the older datasets publish nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Digest {
-    /// 16 bytes of MD5.
+    /// MD5, 16 bytes.
     Md5([u8; 16]),
-    /// 32 bytes of SHA-256.
+    /// SHA-256, 32 bytes.
     Sha256([u8; 32]),
-    /// 20 bytes of SHA-1 over `blob LENGTH`, a zero, and the content: git's name of a file.
+    /// Git's name of a file's content, 20 bytes: the SHA-1 of `blob LENGTH`, a zero byte and the
+    /// content.
     Git([u8; 20]),
 }
 
+/// How a [`Digest`] is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DigestAlgorithm {
+    /// MD5.
+    Md5,
+    /// SHA-256.
+    Sha256,
+    /// SHA-1 as git computes it; see [`Digest::Git`].
+    Git,
+}
+
 impl Digest {
-    /// The digest of bytes, of the same kind as this one.
-    pub fn same_kind_of(&self, bytes: &[u8]) -> Self {
+    /// Returns the algorithm by which this digest was computed.
+    pub fn algorithm(&self) -> DigestAlgorithm {
         match self {
-            Self::Md5(_) => Self::Md5(Md5::digest(bytes).into()),
-            Self::Sha256(_) => Self::Sha256(Sha256::digest(bytes).into()),
-            Self::Git(_) => {
-                Self::Git(git(bytes.len() as u64).chain_update(bytes).finalize().into())
-            }
+            Self::Md5(_) => DigestAlgorithm::Md5,
+            Self::Sha256(_) => DigestAlgorithm::Sha256,
+            Self::Git(_) => DigestAlgorithm::Git,
         }
     }
+}
 
-    /// The digest of a file, of the same kind as this one; `progress` hears how many bytes
-    /// were read.
+impl DigestAlgorithm {
+    /// Computes the digest of bytes.
+    pub fn digest(self, bytes: &[u8]) -> Digest {
+        let mut hasher = Hasher::new(self, bytes.len() as u64);
+        hasher.update(bytes);
+        hasher.finish()
+    }
+
+    /// Computes the digest of a file; `progress` receives the number of bytes read so far.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn same_kind_of_file(
-        &self,
-        path: &Path,
-        mut progress: impl FnMut(u64),
-    ) -> Result<Self, Error> {
+    pub fn digest_file(self, path: &Path, mut progress: impl FnMut(u64)) -> Result<Digest, Error> {
         let mut file = File::open(path).map_err(Error::io("open", path))?;
-        let mut buffer = vec![0; 256 << 10];
         let length = file.metadata().map_err(Error::io("read", path))?.len();
-        let (mut md5, mut sha256, mut git) = (Md5::new(), Sha256::new(), git(length));
+        let mut hasher = Hasher::new(self, length);
+        let mut buffer = vec![0; 256 << 10];
         let mut done = 0;
         loop {
             let count = match file.read(&mut buffer) {
-                Ok(0) => break,
+                Ok(0) => return Ok(hasher.finish()),
                 Ok(count) => count,
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(e) => return Err(Error::io("read", path)(e)),
             };
-            match self {
-                Self::Md5(_) => md5.update(&buffer[..count]),
-                Self::Sha256(_) => sha256.update(&buffer[..count]),
-                Self::Git(_) => git.update(&buffer[..count]),
-            }
+            hasher.update(&buffer[..count]);
             done += count as u64;
             progress(done);
         }
-        Ok(match self {
-            Self::Md5(_) => Self::Md5(md5.finalize().into()),
-            Self::Sha256(_) => Self::Sha256(sha256.finalize().into()),
-            Self::Git(_) => Self::Git(git.finalize().into()),
-        })
     }
 }
 
-/// As `md5:97ec…` or `sha256:…`.
+/// The state of a computation.
+enum Hasher {
+    Md5(Md5),
+    Sha256(Sha256),
+    Git(Sha1),
+}
+
+impl Hasher {
+    /// Starts the digest of `length` bytes.
+    fn new(algorithm: DigestAlgorithm, length: u64) -> Self {
+        match algorithm {
+            DigestAlgorithm::Md5 => Self::Md5(Md5::new()),
+            DigestAlgorithm::Sha256 => Self::Sha256(Sha256::new()),
+            DigestAlgorithm::Git => Self::Git(Sha1::new().chain_update(format!("blob {length}\0"))),
+        }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Md5(hasher) => hasher.update(bytes),
+            Self::Sha256(hasher) => hasher.update(bytes),
+            Self::Git(hasher) => hasher.update(bytes),
+        }
+    }
+
+    fn finish(self) -> Digest {
+        match self {
+            Self::Md5(hasher) => Digest::Md5(hasher.finalize().into()),
+            Self::Sha256(hasher) => Digest::Sha256(hasher.finalize().into()),
+            Self::Git(hasher) => Digest::Git(hasher.finalize().into()),
+        }
+    }
+}
+
+/// Formats as `md5:97ec…`, `sha256:…` or `git:…`.
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, bytes): (_, &[u8]) = match self {
@@ -89,8 +128,8 @@ impl fmt::Display for Digest {
     }
 }
 
-/// Takes 32 hexadecimal digits (MD5), 40 (git's SHA-1) or 64 (SHA-256), with or without `md5:`,
-/// `git:` or `sha256:`.
+/// Parses 32 hexadecimal digits (MD5), 40 (git's SHA-1) or 64 (SHA-256), with or without `md5:`,
+/// `git:` or `sha256:`; fails with [`Error::InvalidDigest`].
 impl FromStr for Digest {
     type Err = Error;
 
@@ -114,12 +153,8 @@ impl FromStr for Digest {
         if let (Ok(git), "" | "git") = (<[u8; 20]>::try_from(&*bytes), kind) {
             return Ok(Self::Git(git));
         }
-        Err(Error::NoDigest { text: text.to_owned() })
+        Err(Error::InvalidDigest { text: text.to_owned() })
     }
-}
-
-fn git(length: u64) -> Sha1 {
-    Sha1::new().chain_update(format!("blob {length}\0"))
 }
 
 fn hex(digit: u8) -> Option<u8> {
@@ -141,14 +176,15 @@ mod tests {
         // As `printf abc | git hash-object --stdin` prints it.
         let git: Digest = "f2ba8f84ab5c1bce84a7b441cb1959cfc7093b7f".parse().unwrap();
         for digest in [md5, sha, git] {
-            assert_eq!(digest.same_kind_of(b"abc"), digest);
-            assert_eq!(digest.same_kind_of_file(file.path(), |_| {}).unwrap(), digest);
+            let algorithm = digest.algorithm();
+            assert_eq!(algorithm.digest(b"abc"), digest);
+            assert_eq!(algorithm.digest_file(file.path(), |_| {}).unwrap(), digest);
             assert_eq!(digest.to_string().parse::<Digest>().unwrap(), digest);
         }
     }
 
     #[test]
-    fn what_is_no_digest_is_refused_by_name() {
+    fn texts_that_are_no_digests_are_named_in_the_error() {
         for text in ["", "abc", "sha1:00", "md5:", &"g".repeat(32), &"é".repeat(16), "sha256:00"] {
             let error = text.parse::<Digest>().unwrap_err().to_string();
             assert!(error.contains(&format!("`{text}`")), "{error}");

@@ -1,4 +1,4 @@
-//! A file from the first mirror that gives it whole and unchanged.
+//! Downloads from the first mirror that delivers a file complete and unchanged.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -6,46 +6,48 @@ use std::time::Duration;
 use crate::attempt::{Fault, attempt};
 use crate::client::Client;
 use crate::part::Part;
-use crate::{Digest, Error, Event, Listener, Pace, Proxies, Remote, Roots, Token};
+use crate::{
+    Digest, Error, Event, Listener, Proxies, Remote, RetryPolicy, RootCertificates, Token,
+};
 
 /// Downloads files; see the [crate's front page](crate).
 #[derive(Clone, Debug, Default)]
 pub struct Downloader {
-    /// How often to try and how long to wait.
-    pub pace: Pace,
-    /// Which proxies to ask.
+    /// How often to retry, and how long to wait.
+    pub retry_policy: RetryPolicy,
+    /// Proxies.
     pub proxies: Proxies,
-    /// Whose certificates to trust.
-    pub roots: Roots,
-    /// Refuses to ask any server: only what is there already is taken.
+    /// Trusted root certificates.
+    pub roots: RootCertificates,
+    /// Sends no requests: only files that are on disk are accepted.
     pub offline: bool,
-    /// What one server wants to be shown.
+    /// Access token for one server.
     pub token: Option<Token>,
 }
 
 impl Downloader {
-    /// As the environment says: `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`,
-    /// `SSL_CERT_FILE`, and `FEWSHOT_OFFLINE`, which is off where it is empty or `0`.
+    /// Reads the environment: `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`,
+    /// `SSL_CERT_FILE`, and `FEWSHOT_OFFLINE`, which is off if it is empty or `0`.
     ///
     /// # Errors
-    /// [`Error::Proxy`], [`Error::Roots`].
+    /// [`Error::Proxy`], [`Error::RootCertificates`].
     pub fn from_environment() -> Result<Self, Error> {
         let offline = std::env::var_os("FEWSHOT_OFFLINE");
         Ok(Self {
-            pace: Pace::default(),
+            retry_policy: RetryPolicy::default(),
             proxies: Proxies::from_environment()?,
-            roots: Roots::from_environment()?,
+            roots: RootCertificates::from_environment()?,
             offline: offline.is_some_and(|value| !value.is_empty() && value != "0"),
             token: None,
         })
     }
 
-    /// Puts the file into the folder, and gives its path. A file that is there already is
-    /// verified and taken. What a broken or killed call left in `NAME.part` is gone on from.
+    /// Downloads a file into a folder and returns its path. A file that is there already is
+    /// verified and kept. Resumes from the `NAME.part` of an earlier call.
     ///
     /// # Errors
-    /// [`Error::WrongDigest`] where another file lies in its place, [`Error::Offline`],
-    /// [`Error::Busy`], [`Error::Unavailable`] where every mirror failed, [`Error::Io`].
+    /// [`Error::WrongDigest`] if another file has its name, [`Error::Offline`], [`Error::Busy`],
+    /// [`Error::Unavailable`] if every mirror failed, [`Error::Io`].
     pub fn fetch(
         &self,
         remote: &Remote,
@@ -54,7 +56,7 @@ impl Downloader {
     ) -> Result<PathBuf, Error> {
         let target = folder.join(&remote.name);
         if target.exists() {
-            return match digest(remote, &target, listener)? {
+            return match digest_file(remote, &target, listener)? {
                 got if got == remote.digest => Ok(target),
                 got => Err(Error::WrongDigest { path: target, expected: remote.digest, got }),
             };
@@ -64,10 +66,10 @@ impl Downloader {
             return Err(Error::Offline { name: remote.name.clone(), url });
         }
         let mut part = Part::open(&target)?;
-        let client = Client::of(self);
-        let mut tried = Vec::new();
+        let client = Client::new(self);
+        let mut failures = Vec::new();
         for url in &remote.mirrors {
-            match self.ask_mirror(&client, remote, url, &mut part, listener) {
+            match self.try_mirror(&client, remote, url, &mut part, listener) {
                 Ok(()) => {
                     part.finish(&target)?;
                     return Ok(target);
@@ -76,18 +78,18 @@ impl Downloader {
                     part.close();
                     return Err(error);
                 }
-                Err(Fault::Mirror(why) | Fault::Again { why, .. }) => {
+                Err(Fault::NextMirror(why) | Fault::Retry { why, .. }) => {
                     listener(Event::GivenUp { url, why: &why });
-                    tried.push((url.clone(), why));
+                    failures.push((url.clone(), why));
                 }
             }
         }
         part.close();
-        Err(Error::Unavailable { name: remote.name.clone(), tried })
+        Err(Error::Unavailable { name: remote.name.clone(), failures })
     }
 
-    /// Tries one mirror for as long as it gets on.
-    fn ask_mirror(
+    /// Tries one mirror as long as it makes progress.
+    fn try_mirror(
         &self,
         client: &Client,
         remote: &Remote,
@@ -96,50 +98,50 @@ impl Downloader {
         listener: Listener<'_>,
     ) -> Result<(), Fault> {
         let mut failures = 0;
-        // Only what was never reached before counts as getting on: otherwise a server that
-        // always breaks off at the same byte, or makes us start over, would be asked for ever.
+        // Only bytes beyond the farthest one so far count as progress: otherwise a server that
+        // always breaks off at the same byte, or makes us start over, would be tried for ever.
         let step = (remote.size.limit() / 100).clamp(1, 1 << 20);
-        let mut reached = part.len();
-        let mut began_with_a_part = part.len() > 0;
+        let mut farthest = part.len();
+        let mut started_from_part = part.len() > 0;
         loop {
             let fault = match attempt(client, remote, url, part, listener) {
-                Ok(()) => match digest(remote, part.path(), listener)? {
+                Ok(()) => match digest_file(remote, part.path(), listener)? {
                     got if got == remote.digest => return Ok(()),
                     got => {
                         let expected = remote.digest;
                         part.discard()?;
                         let why = format!("its digest is {got}, expected is {expected}");
-                        // The part may have been of another version: once more, from nothing.
-                        if !std::mem::take(&mut began_with_a_part) {
-                            return Err(Fault::Mirror(why));
+                        // The part may have been of another version: once more, from byte 0.
+                        if !std::mem::take(&mut started_from_part) {
+                            return Err(Fault::NextMirror(why));
                         }
-                        Fault::Again { why, wait: None }
+                        Fault::Retry { why, wait: None }
                     }
                 },
                 Err(fault) => fault,
             };
-            let Fault::Again { why, wait } = fault else { return Err(fault) };
-            if part.len() >= reached.saturating_add(step) {
-                (reached, failures) = (part.len(), 0);
+            let Fault::Retry { why, wait } = fault else { return Err(fault) };
+            if part.len() >= farthest.saturating_add(step) {
+                (farthest, failures) = (part.len(), 0);
             }
             failures += 1;
             self.wait(failures, why, wait, listener)?;
         }
     }
 
-    /// Asks for something small until it is there, or as often as the pace has it.
-    pub(crate) fn retry<T>(
+    /// Repeats a small request until it succeeds or the attempts of the policy are used up.
+    pub(crate) fn with_retries<T>(
         &self,
         name: &str,
         url: &str,
         listener: Listener<'_>,
-        mut ask: impl FnMut(Listener<'_>) -> Result<T, Fault>,
+        mut request: impl FnMut(Listener<'_>) -> Result<T, Fault>,
     ) -> Result<T, Error> {
         let mut failures = 0;
         loop {
-            let fault = match ask(listener) {
-                Ok(done) => return Ok(done),
-                Err(Fault::Again { why, wait }) => {
+            let fault = match request(listener) {
+                Ok(value) => return Ok(value),
+                Err(Fault::Retry { why, wait }) => {
                     failures += 1;
                     match self.wait(failures, why, wait, listener) {
                         Ok(()) => continue,
@@ -150,15 +152,15 @@ impl Downloader {
             };
             return Err(match fault {
                 Fault::Fatal(error) => error,
-                Fault::Mirror(why) | Fault::Again { why, .. } => {
-                    let (name, tried) = (name.to_owned(), vec![(url.to_owned(), why)]);
-                    Error::Unavailable { name, tried }
+                Fault::NextMirror(why) | Fault::Retry { why, .. } => {
+                    Error::Unavailable { name: name.into(), failures: vec![(url.into(), why)] }
                 }
             });
         }
     }
 
-    /// Waits for the next try after so many failures, if there is to be one.
+    /// Waits before the next attempt, unless there have been too many failures in a row or the
+    /// server asks for too long a wait.
     fn wait(
         &self,
         failures: u32,
@@ -166,28 +168,29 @@ impl Downloader {
         wait: Option<Duration>,
         listener: Listener<'_>,
     ) -> Result<(), Fault> {
-        if failures >= self.pace.tries {
+        let policy = &self.retry_policy;
+        if failures >= policy.max_attempts {
             let why = format!("{why} (after {failures} tries that brought nothing new)");
-            return Err(Fault::Mirror(why));
+            return Err(Fault::NextMirror(why));
         }
-        let wait = wait.unwrap_or_else(|| self.pace.wait(failures));
-        if wait > self.pace.longest_wait {
+        let wait = wait.unwrap_or_else(|| policy.backoff(failures));
+        if wait > policy.max_wait {
             let why = format!("{why} and asks for a wait of {} s", wait.as_secs());
-            return Err(Fault::Mirror(why));
+            return Err(Fault::NextMirror(why));
         }
         listener(Event::Waiting { wait, why: &why });
-        self.pace.sleep(wait);
+        policy.sleep(wait);
         Ok(())
     }
 }
 
-/// The digest of a file, of the kind that was published.
-pub(crate) fn digest(
+/// Computes the digest of a file by the algorithm of the published one.
+pub(crate) fn digest_file(
     remote: &Remote,
     path: &Path,
     listener: Listener<'_>,
 ) -> Result<Digest, Error> {
     let total = path.metadata().map_err(Error::io("read", path))?.len();
-    let mut verifying = |done| listener(Event::Verifying { done, total });
-    remote.digest.same_kind_of_file(path, &mut verifying)
+    let mut progress = |done| listener(Event::Verifying { done, total });
+    remote.digest.algorithm().digest_file(path, &mut progress)
 }

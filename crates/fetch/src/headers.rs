@@ -1,24 +1,24 @@
-//! What a server's headers say.
+//! Parsers of response headers.
 
 use std::time::{Duration, SystemTime};
 
 use ureq::http::{HeaderMap, header};
 
-/// `Content-Range: bytes FIRST-LAST/TOTAL` of a part, or `bytes */TOTAL` of a refusal.
+/// `Content-Range`: `bytes FIRST-LAST/TOTAL` with status 206, `bytes */TOTAL` with status 416.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ContentRange {
-    /// First and last byte that follow.
+    /// Offsets of the first and the last byte of the body.
     pub(crate) bytes: Option<(u64, u64)>,
-    /// Size of the whole file, where the server knows it.
+    /// Size of the whole file in bytes, where the server knows it.
     pub(crate) total: Option<u64>,
 }
 
-/// A header's value, where there is one and it is text.
+/// Returns the value of a header, if it is present and visible ASCII.
 pub(crate) fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// Nothing where the value contradicts itself.
+/// Parses `Content-Range`; `None` if it is malformed or contradicts itself.
 pub(crate) fn content_range(value: &str) -> Option<ContentRange> {
     let (bytes, total) = value.trim().strip_prefix("bytes ")?.trim().split_once('/')?;
     let total = match total {
@@ -39,12 +39,12 @@ pub(crate) fn content_range(value: &str) -> Option<ContentRange> {
     Some(ContentRange { bytes, total })
 }
 
-/// Rust's own parser also takes a sign.
+/// Parses a decimal number without a sign, which Rust's own parser accepts.
 fn digits(text: &str) -> Option<u64> {
     text.bytes().all(|digit| digit.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-/// How long `Retry-After` asks to wait: seconds, or until a date.
+/// Parses `Retry-After`, a number of seconds or a date, as the time to wait.
 pub(crate) fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     if let Some(seconds) = digits(value.trim()) {
         return Some(Duration::from_secs(seconds));
@@ -53,7 +53,7 @@ pub(crate) fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     Some(date.duration_since(now).unwrap_or_default())
 }
 
-/// What tells this version of the file from others, for `If-Range`: a strong `ETag`, else
+/// Returns what identifies this version of the file in `If-Range`: a strong `ETag`, else
 /// `Last-Modified`.
 pub(crate) fn validator(headers: &HeaderMap) -> Option<&str> {
     text(headers, header::ETAG)

@@ -1,78 +1,74 @@
-//! From published archives to a folder that is whole or not there.
+//! Installation: from published archives to a folder that is complete or does not exist.
 
-use std::mem::discriminant;
 use std::path::{Path, PathBuf};
 
-use crate::download::digest;
+use crate::download::digest_file;
 use crate::{
     Archive, Digest, Downloader, Error, Listener, Lock, Package, Staging, Unpacked, require_space,
     unpack,
 };
 
-/// How a [`Package`] gets into a folder.
+/// Installs [`Package`]s.
 #[derive(Clone, Debug, Default)]
 pub struct Installer {
-    /// Gets what is not there.
+    /// Downloads archives that are not on disk.
     pub downloader: Downloader,
-    /// Archives on disk that are taken instead of downloads; told apart by their digests.
-    pub from: Vec<PathBuf>,
-    /// Keeps downloaded archives beside the folder that is made of them.
+    /// Archives on disk to use instead of downloads, recognized by their digests.
+    pub local_archives: Vec<PathBuf>,
+    /// Keeps downloaded archives beside the installed folder.
     pub keep_archives: bool,
-    /// Begins even where the disk seems too small.
+    /// Starts even if too little space is free on the disk.
     pub ignore_space: bool,
 }
 
-/// Makes of the unpacked archives, in the first folder, what is wanted, in the second, which
-/// is empty; or says what is wrong with them.
-pub type Make<'a> = &'a mut dyn FnMut(&Path, &Path, Listener<'_>) -> Result<(), String>;
+/// Converts the unpacked archives in the first folder into the wanted content of the second,
+/// which is empty; an error says what is wrong with the archives.
+pub type Convert<'a> = &'a mut dyn FnMut(&Path, &Path, Listener<'_>) -> Result<(), String>;
 
-/// What [`Installer::install`] did.
+/// Result of [`Installer::install`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Installed {
-    /// The folder was there, and was left alone.
+    /// The folder existed and was left alone.
     Already(PathBuf),
-    /// The folder is there now.
+    /// The folder was installed from the archives.
     New(PathBuf, Unpacked),
 }
 
-/// How far a [`Package`] has got.
+/// Progress of a [`Package`]'s installation, as found on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readiness {
-    /// The folder is there and holds what it should.
+    /// The folder exists and has all required paths.
     Ready,
-    /// Something lies there that lacks what it should hold.
+    /// The folder exists but lacks a required path.
     Incomplete,
-    /// So many bytes of its archives have arrived.
+    /// Number of bytes of its archives on disk.
     Downloading(u64),
-    /// There is nothing.
+    /// Neither the folder nor any part of an archive exists.
     Absent,
 }
 
 impl Package {
-    /// How far the package has got in a folder of datasets. Looks only at names.
+    /// Returns how far the installation in a folder of datasets has got. Checks only which files
+    /// exist, not their content.
     pub fn readiness(&self, data: &Path) -> Readiness {
         let folder = data.join(&self.folder);
         if folder.exists() {
-            let lacks = self.missing(&folder).is_some();
-            return if lacks { Readiness::Incomplete } else { Readiness::Ready };
+            let is_incomplete = self.missing_path(&folder).is_some();
+            return if is_incomplete { Readiness::Incomplete } else { Readiness::Ready };
         }
-        let arrived = self.archives.iter().map(|archive| archive.arrived(data)).sum();
-        if arrived > 0 { Readiness::Downloading(arrived) } else { Readiness::Absent }
+        let bytes = self.archives.iter().map(|archive| archive.bytes_on_disk(data)).sum();
+        if bytes > 0 { Readiness::Downloading(bytes) } else { Readiness::Absent }
     }
 
-    fn missing(&self, folder: &Path) -> Option<&str> {
-        self.holds.iter().find(|held| !folder.join(held).exists()).map(|held| &**held)
-    }
-
-    fn incomplete(&self, path: &Path, missing: &str, remedy: &'static str) -> Error {
-        let (path, what) = (path.to_owned(), self.folder.clone());
-        Error::Incomplete { path, what, missing: missing.to_owned(), remedy }
+    /// Returns the first required path that a folder lacks.
+    fn missing_path(&self, folder: &Path) -> Option<String> {
+        self.required_paths.iter().find(|path| !folder.join(path).exists()).cloned()
     }
 }
 
 impl Archive {
-    /// Bytes of it that are in a folder, as a whole or as a part.
-    fn arrived(&self, data: &Path) -> u64 {
+    /// Returns the size of the complete or partial download in a folder.
+    fn bytes_on_disk(&self, data: &Path) -> u64 {
         let part = format!("{}.part", self.remote.name);
         let size = |name: &str| data.join(name).metadata().map(|meta| meta.len());
         size(&self.remote.name).or_else(|_| size(&part)).unwrap_or(0)
@@ -80,57 +76,58 @@ impl Archive {
 }
 
 impl Installer {
-    /// Puts the package below `data`. A folder that is there and whole is left alone; one
-    /// that is new appears under its name only when all of it is there, so that a kill
-    /// leaves archives, or parts of them, that the next call goes on from.
+    /// Installs a package below `data`. An existing folder that is complete is left alone. A new
+    /// one appears under its name only when it is complete: if the process is killed, the next
+    /// call resumes from the archives, or parts of them, that are on disk.
     ///
     /// # Errors
     /// Those of [`Downloader::fetch`] and [`unpack`](crate::unpack()), [`Error::Space`],
-    /// [`Error::NotWanted`], [`Error::Incomplete`].
+    /// [`Error::UnknownArchive`], [`Error::Incomplete`], [`Error::MissingContent`].
     pub fn install(
         &self,
         package: &Package,
         data: &Path,
         listener: Listener<'_>,
     ) -> Result<Installed, Error> {
-        self.install_made(package, data, None, listener)
+        self.install_converted(package, data, None, listener)
     }
 
-    /// As [`Self::install`], but the folder is what `make` makes of the unpacked archives.
+    /// Like [`Self::install`], but the folder is what `convert` makes from the unpacked archives.
     ///
     /// # Errors
-    /// Those of [`Self::install`], and [`Error::Making`].
-    pub fn install_made(
+    /// Those of [`Self::install`], and [`Error::Conversion`].
+    pub fn install_converted(
         &self,
         package: &Package,
         data: &Path,
-        make: Option<Make<'_>>,
+        convert: Option<Convert<'_>>,
         listener: Listener<'_>,
     ) -> Result<Installed, Error> {
         let target = data.join(&package.folder);
         if target.symlink_metadata().is_ok() {
-            return match package.missing(&target) {
+            return match package.missing_path(&target) {
                 None => Ok(Installed::Already(target)),
                 Some(missing) => {
-                    Err(package.incomplete(&target, missing, "move it away and call again"))
+                    let package = package.folder.clone();
+                    Err(Error::Incomplete { path: target, package, missing })
                 }
             };
         }
-        let given = self.given(package, listener)?;
+        let local = self.match_local_archives(package, listener)?;
         std::fs::create_dir_all(data).map_err(Error::io("create", data))?;
-        let _lock = Lock::on(data.join(format!(".{}.lock", package.folder)))?;
+        let _lock = Lock::acquire(data.join(format!(".{}.lock", package.folder)))?;
         if !self.ignore_space {
-            let needed = package.on_disk + still_to_come(package, &given, data);
+            let needed = package.on_disk + bytes_to_download(package, &local, data);
             require_space(data, needed)?;
         }
         let mut archives = Vec::new();
-        for (archive, given) in package.archives.iter().zip(given) {
-            let ours = given.is_none() && !data.join(&archive.remote.name).exists();
-            let path = match given {
+        for (archive, local) in package.archives.iter().zip(local) {
+            let is_downloaded = local.is_none() && !data.join(&archive.remote.name).exists();
+            let path = match local {
                 Some(path) => path,
                 None => self.downloader.fetch(&archive.remote, data, listener)?,
             };
-            archives.push((archive, path, ours));
+            archives.push((archive, path, is_downloaded));
         }
         let mut staging = Staging::new(data.join(format!(".{}.unpacking", package.folder)))?;
         let mut unpacked = Unpacked::default();
@@ -140,61 +137,62 @@ impl Installer {
             unpacked.files += one.files;
             unpacked.bytes += one.bytes;
         }
-        if let Some(make) = make {
-            let made = Staging::new(data.join(format!(".{}.making", package.folder)))?;
-            make(staging.path(), made.path(), listener)
-                .map_err(|reason| Error::Making { path: target.clone(), reason })?;
-            staging = made;
+        if let Some(convert) = convert {
+            let converted = Staging::new(data.join(format!(".{}.making", package.folder)))?;
+            convert(staging.path(), converted.path(), listener)
+                .map_err(|reason| Error::Conversion { path: target.clone(), reason })?;
+            staging = converted;
         }
-        if let Some(missing) = package.missing(staging.path()) {
-            let remedy = "the archives are not the expected ones";
-            return Err(package.incomplete(staging.path(), missing, remedy));
+        if let Some(missing) = package.missing_path(staging.path()) {
+            return Err(Error::MissingContent { package: package.folder.clone(), missing });
         }
-        staging.become_folder(&target)?;
-        // What somebody else put there is theirs to delete.
-        for (_, path, _) in archives.iter().filter(|(_, _, ours)| *ours && !self.keep_archives) {
-            std::fs::remove_file(path).map_err(Error::io("delete", path))?;
+        staging.persist(&target)?;
+        // Archives that were on disk before are not ours to delete.
+        if !self.keep_archives {
+            for (_, path, _) in archives.iter().filter(|(_, _, is_downloaded)| *is_downloaded) {
+                std::fs::remove_file(path).map_err(Error::io("delete", path))?;
+            }
         }
         Ok(Installed::New(target, unpacked))
     }
 
-    /// For each archive the given file of its digest, if any.
-    fn given(
+    /// Returns for each archive of the package the local one of the same digest, if any.
+    fn match_local_archives(
         &self,
         package: &Package,
         listener: Listener<'_>,
     ) -> Result<Vec<Option<PathBuf>>, Error> {
-        let mut given = vec![None; package.archives.len()];
-        for path in &self.from {
-            let mut fits = false;
-            let mut seen: Option<Digest> = None;
-            for (archive, given) in package.archives.iter().zip(&mut given) {
-                // Computed once where all archives have the same kind of digest.
-                let got = match seen {
-                    Some(got) if discriminant(&got) == discriminant(&archive.remote.digest) => got,
-                    _ => digest(&archive.remote, path, listener)?,
+        let mut matched = vec![None; package.archives.len()];
+        for path in &self.local_archives {
+            let mut is_known = false;
+            let mut last: Option<Digest> = None;
+            for (archive, matched) in package.archives.iter().zip(&mut matched) {
+                let expected = archive.remote.digest;
+                // Computed once if all archives have digests of the same algorithm.
+                let got = match last {
+                    Some(got) if got.algorithm() == expected.algorithm() => got,
+                    _ => digest_file(&archive.remote, path, listener)?,
                 };
-                seen = Some(got);
-                if got == archive.remote.digest {
-                    (*given, fits) = (Some(path.clone()), true);
+                last = Some(got);
+                if got == expected {
+                    (*matched, is_known) = (Some(path.clone()), true);
                     break;
                 }
             }
-            if let (false, Some(got)) = (fits, seen) {
-                let named = |a: &Archive| format!("{} with {}", a.remote.name, a.remote.digest);
-                let wanted: Vec<_> = package.archives.iter().map(named).collect();
-                let wanted = wanted.join(" or ");
-                return Err(Error::NotWanted { path: path.clone(), got, wanted });
+            if let (false, Some(got)) = (is_known, last) {
+                let remotes = package.archives.iter().map(|archive| &archive.remote);
+                let expected = remotes.map(|remote| (remote.name.clone(), remote.digest)).collect();
+                return Err(Error::UnknownArchive { path: path.clone(), got, expected });
             }
         }
-        Ok(given)
+        Ok(matched)
     }
 }
 
-/// Bytes that are still to be downloaded.
-fn still_to_come(package: &Package, given: &[Option<PathBuf>], data: &Path) -> u64 {
-    let missing = package.archives.iter().zip(given).filter(|(_, given)| given.is_none());
-    missing
-        .map(|(archive, _)| archive.remote.size.limit().saturating_sub(archive.arrived(data)))
+/// Returns an upper bound on the bytes that are still to be downloaded.
+fn bytes_to_download(package: &Package, local: &[Option<PathBuf>], data: &Path) -> u64 {
+    let absent = package.archives.iter().zip(local).filter(|(_, local)| local.is_none());
+    absent
+        .map(|(archive, _)| archive.remote.size.limit().saturating_sub(archive.bytes_on_disk(data)))
         .sum()
 }

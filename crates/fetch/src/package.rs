@@ -1,27 +1,29 @@
+//! What to install: a folder and its archives.
+
 use crate::{Format, Limits, Remote};
 
-/// A folder, made of one or more published archives.
+/// A folder that is made from one or more published archives.
 #[derive(Clone, Debug)]
 pub struct Package {
-    /// What the folder is called.
+    /// Name of the folder.
     pub folder: String,
-    /// The archives, unpacked one over the other: a file may be in one of them only.
+    /// Archives, unpacked into the same folder: no two of them may have the same file.
     pub archives: Vec<Archive>,
-    /// Bytes that the unpacked folder takes on disk, roughly.
+    /// Approximate size of the unpacked folder on disk, in bytes.
     pub on_disk: u64,
-    /// The most that each archive may hold.
+    /// Limits on the contents of each archive.
     pub limits: Limits,
-    /// Paths below the folder that a complete one has.
-    pub holds: Vec<String>,
+    /// Paths relative to the folder that a complete one has.
+    pub required_paths: Vec<String>,
 }
 
 /// An archive of a [`Package`].
 #[derive(Clone, Debug)]
 pub struct Archive {
-    /// The file.
+    /// Published file.
     pub remote: Remote,
-    /// How it is packed.
+    /// Archive format.
     pub format: Format,
-    /// The first component of its names that is left out.
+    /// First path component that is removed from the names of its entries.
     pub strip: Option<String>,
 }

@@ -1,33 +1,34 @@
-//! The proxies that the environment names.
+//! HTTP proxies from the environment.
 
 use ureq::ProxyProtocol::{Http, Https};
 use ureq::http::Uri;
 
 use crate::Error;
 
-/// Which proxy to ask for which address, as `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and
-/// `NO_PROXY` say, in capitals or not.
+/// Proxies for each scheme, from `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, in upper
+/// or lower case.
 #[derive(Clone, Debug, Default)]
 pub struct Proxies {
-    /// The variable, the proxy.
+    /// For `http`: the variable's name, and the proxy.
     http: Option<(String, ureq::Proxy)>,
     https: Option<(String, ureq::Proxy)>,
+    /// Hosts that are contacted directly.
     direct: Vec<String>,
 }
 
 impl Proxies {
-    /// As the environment of this process says.
+    /// Reads the environment of this process.
     ///
     /// # Errors
-    /// [`Error::Proxy`] for a value that is no address.
+    /// As [`Self::from_variables`].
     pub fn from_environment() -> Result<Self, Error> {
         Self::from_variables(|name| std::env::var(name).ok())
     }
 
-    /// As variables say that come from elsewhere.
+    /// Reads variables by a lookup function.
     ///
     /// # Errors
-    /// [`Error::Proxy`] for a value that is no address.
+    /// [`Error::Proxy`] for a value that is not the address of an http proxy.
     pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let first = |names: &[&str]| {
             let mut set = names.iter().flat_map(|name| [name.to_string(), name.to_lowercase()]);
@@ -60,13 +61,13 @@ impl Proxies {
         })
     }
 
-    /// The proxy for an address, if it has one, and the variable that names it.
-    pub(crate) fn of(&self, uri: &Uri) -> Option<&(String, ureq::Proxy)> {
+    /// Returns the proxy for an address, if any, and the variable that names it.
+    pub(crate) fn proxy_for(&self, uri: &Uri) -> Option<&(String, ureq::Proxy)> {
         let proxy = if uri.scheme_str() == Some("https") { &self.https } else { &self.http };
         proxy.as_ref().filter(|_| !self.is_direct(uri))
     }
 
-    /// A host of `NO_PROXY` stands for what lies below it, too, and may have a port.
+    /// Whether `NO_PROXY` lists the host, with or without its port, or a domain above it.
     fn is_direct(&self, uri: &Uri) -> bool {
         let host = uri.host().unwrap_or_default().to_ascii_lowercase();
         let port = uri.port_u16().map(|port| format!("{host}:{port}"));
@@ -98,22 +99,22 @@ mod tests {
             ("NO_PROXY", "localhost, .inner.example,b.example:8080"),
         ])
         .unwrap();
-        let of = |address: &str| {
-            all.of(&address.parse().unwrap()).map(|(_, proxy)| proxy.host().to_owned())
+        let host_of_proxy = |address: &str| {
+            all.proxy_for(&address.parse().unwrap()).map(|(_, proxy)| proxy.host().to_owned())
         };
-        assert_eq!(of("http://a.example/"), Some("plain".into()));
-        assert_eq!(of("https://a.example/"), Some("secret".into()));
+        assert_eq!(host_of_proxy("http://a.example/"), Some("plain".into()));
+        assert_eq!(host_of_proxy("https://a.example/"), Some("secret".into()));
         for direct in ["http://localhost:5/", "https://x.inner.example/", "http://b.example:8080/"]
         {
-            assert_eq!(of(direct), None, "{direct}");
+            assert_eq!(host_of_proxy(direct), None, "{direct}");
         }
         for proxied in ["http://notinner.example/", "http://b.example/"] {
-            assert!(of(proxied).is_some(), "{proxied}");
+            assert!(host_of_proxy(proxied).is_some(), "{proxied}");
         }
         let rest = proxies(&[("all_proxy", "all:3"), ("NO_PROXY", "")]).unwrap();
-        assert!(rest.of(&"https://a.example/".parse().unwrap()).is_some());
+        assert!(rest.proxy_for(&"https://a.example/".parse().unwrap()).is_some());
         let none = proxies(&[("HTTP_PROXY", "all:3"), ("no_proxy", "*")]).unwrap();
-        assert!(none.of(&"http://a.example/".parse().unwrap()).is_none());
+        assert!(none.proxy_for(&"http://a.example/".parse().unwrap()).is_none());
     }
 
     #[test]

@@ -1,36 +1,40 @@
+//! Published files, and the events of a download.
+
+use std::time::Duration;
+
 use crate::Digest;
 
-/// A published file: what it is called, where it can be had, and how it is known.
+/// A published file: its name on disk, where to download it from, and how to verify it.
 #[derive(Clone, Debug)]
 pub struct Remote {
-    /// The name that it gets on disk. No path: it may not lead elsewhere.
+    /// File name on disk: a single path component.
     pub name: String,
-    /// Addresses, asked in this order.
+    /// Addresses (`http` or `https`), tried in this order.
     pub mirrors: Vec<String>,
-    /// How large it is.
+    /// Expected size.
     pub size: Size,
-    /// What it must hash to.
+    /// Expected digest.
     pub digest: Digest,
 }
 
 /// What is known of a file's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
-    /// So many bytes: anything else is another file.
+    /// Exact number of bytes: a file of any other size is not the published one.
     Exactly(u64),
-    /// No more than so many bytes: the disk is not filled by whatever a server sends.
+    /// Upper bound in bytes, which keeps a server from filling the disk.
     AtMost(u64),
 }
 
 impl Size {
-    /// The most bytes that there may be.
+    /// Returns the largest number of bytes that is accepted.
     pub fn limit(self) -> u64 {
         match self {
             Self::Exactly(bytes) | Self::AtMost(bytes) => bytes,
         }
     }
 
-    /// The size, where it is known.
+    /// Returns the exact size, where it is known.
     pub fn known(self) -> Option<u64> {
         match self {
             Self::Exactly(bytes) => Some(bytes),
@@ -38,8 +42,8 @@ impl Size {
         }
     }
 
-    /// Why a file of so many bytes is not the one that is wanted.
-    pub(crate) fn objection(self, announced: u64) -> Option<String> {
+    /// Returns why a file of the announced size cannot be the published one.
+    pub(crate) fn mismatch(self, announced: u64) -> Option<String> {
         match self {
             Self::Exactly(bytes) if announced != bytes => Some(format!(
                 "the server has a file of {announced} bytes, the published one has {bytes}"
@@ -52,66 +56,66 @@ impl Size {
     }
 }
 
-/// What a download is doing, for whoever shows it.
+/// Progress of a download or installation.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// A mirror is asked, from a byte on.
+    /// A request is sent to a mirror.
     Asking {
-        /// Its address.
+        /// Address of the mirror.
         url: &'a str,
-        /// Bytes that are there already.
+        /// Offset of the first byte requested: earlier ones are on disk.
         from: u64,
     },
-    /// So many bytes have arrived.
+    /// Bytes have arrived.
     Arrived {
         /// Bytes on disk, those of earlier calls included.
         done: u64,
-        /// Bytes in all, where the size is known.
+        /// Size of the file in bytes, where it is known.
         total: Option<u64>,
     },
-    /// A try failed; the next one follows after a wait.
+    /// An attempt failed; the next one follows after a wait.
     Waiting {
-        /// The wait.
-        wait: std::time::Duration,
-        /// What happened.
+        /// Time until the next attempt.
+        wait: Duration,
+        /// Why the attempt failed.
         why: &'a str,
     },
-    /// A mirror was given up; the next one is asked.
+    /// A mirror was given up; the next one is tried.
     GivenUp {
-        /// Its address.
+        /// Address of the mirror.
         url: &'a str,
-        /// What happened.
+        /// Why it was given up.
         why: &'a str,
     },
-    /// The digest is computed.
+    /// The digest is being computed.
     Verifying {
-        /// Bytes read.
+        /// Bytes read so far.
         done: u64,
-        /// Bytes in all.
+        /// Size of the file in bytes.
         total: u64,
     },
-    /// An archive is unpacked.
+    /// An archive is being unpacked.
     Unpacking {
-        /// Bytes of the archive that were read.
+        /// Bytes of the archive read so far.
         done: u64,
-        /// Bytes of the archive.
+        /// Size of the archive in bytes.
         total: u64,
     },
-    /// The folder is made of what was unpacked.
-    Making {
-        /// Files made.
+    /// The unpacked files are being converted into the wanted folder.
+    Converting {
+        /// Files written so far.
         done: u64,
-        /// Files in all.
+        /// Number of files to write.
         total: u64,
     },
 }
 
-/// Who hears what a download is doing. `&mut |_| {}` for nobody.
+/// Callback for the events of a download; `&mut |_| {}` ignores them.
 pub type Listener<'a> = &'a mut dyn FnMut(Event<'_>);
 
-/// A number of bytes for people: `1.15 GB`.
-pub fn bytes(count: u64) -> String {
+/// Formats a number of bytes for people, with decimal prefixes: `1.15 GB`.
+pub fn format_bytes(count: u64) -> String {
     match count {
         0..1_000 => format!("{count} bytes"),
         1_000..1_000_000 => format!("{:.1} kB", count as f64 / 1e3),

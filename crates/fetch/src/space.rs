@@ -1,23 +1,24 @@
-//! Room on the disk.
+//! Free disk space.
 
 use std::path::Path;
 
 use crate::Error;
 
-/// Bytes that are free for this user where the folder lies or will lie.
+/// Returns the bytes that are free for this user on the file system of a folder, which need not
+/// exist yet.
 ///
 /// # Errors
 /// [`Error::Io`].
 pub fn free_space(folder: &Path) -> Result<u64, Error> {
-    let there = folder.ancestors().find(|above| above.exists());
-    let there = there.filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs4::available_space(there).map_err(Error::io("measure the free space of", there))
+    let existing = folder.ancestors().find(|ancestor| ancestor.exists());
+    let existing = existing.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs4::available_space(existing).map_err(Error::io("measure the free space of", existing))
 }
 
-/// Refuses to begin what would not fit: so many bytes in a folder that lies or will lie there.
+/// Checks that `needed` bytes fit into a folder, which need not exist yet.
 ///
 /// # Errors
-/// [`Error::Space`] where fewer bytes are free, [`Error::Io`].
+/// [`Error::Space`] if fewer bytes are free, [`Error::Io`].
 pub fn require_space(folder: &Path, needed: u64) -> Result<(), Error> {
     check(folder, needed, free_space(folder)?)
 }
@@ -38,13 +39,13 @@ mod tests {
         let folder = Path::new("/data");
         check(folder, 10, 10).unwrap();
         let error = check(folder, 2_400_000_000, 999).unwrap_err().to_string();
-        for part in ["/data", "2.40 GB are needed", "999 bytes are free", "--yes"] {
+        for part in ["/data", "2.40 GB are needed", "999 bytes are free", "make room"] {
             assert!(error.contains(part), "{error}");
         }
     }
 
     #[test]
-    fn room_is_measured_where_a_folder_will_lie() {
+    fn space_is_measured_where_a_folder_will_be() {
         let folder = tempfile::tempdir().unwrap();
         let free = free_space(&folder.path().join("not/yet/there")).unwrap();
         assert!(free > 0);

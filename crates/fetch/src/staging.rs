@@ -1,19 +1,19 @@
-//! Folders that are whole or not there.
+//! Folders that appear under their names only when they are complete.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use crate::Error;
 
-/// A folder that vanishes unless it becomes the one that it is to be.
+/// A temporary folder, deleted on drop unless it was [persisted](Self::persist).
 #[derive(Debug)]
 pub struct Staging {
     path: PathBuf,
 }
 
 impl Staging {
-    /// Makes it, empty: what lies there is deleted. Whoever calls holds a [`Lock`], so that
-    /// it is what a killed process left.
+    /// Creates the folder, empty. Whatever has this path is deleted: the caller holds a
+    /// [`Lock`], so that it can only be what a killed process left behind.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -27,28 +27,28 @@ impl Staging {
         Ok(Self { path })
     }
 
-    /// Where it is for now.
+    /// Returns its temporary path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Gives it the name that it is to have.
+    /// Renames the folder to its final path, on the same file system.
     ///
     /// # Errors
-    /// [`Error::Io`], in particular where something of this name is there.
-    pub fn become_folder(self, target: &Path) -> Result<(), Error> {
+    /// [`Error::Io`], in particular if a file or a folder with content has this path.
+    pub fn persist(self, target: &Path) -> Result<(), Error> {
         std::fs::rename(&self.path, target).map_err(Error::io("write", target))
     }
 }
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        // Gone already where it became the folder; otherwise the next call deletes it.
+        // Does not exist if it was persisted; if this fails, the next call deletes it.
         let _ = std::fs::remove_dir_all(&self.path);
     }
 }
 
-/// Keeps a second process from making the same, as long as it lives.
+/// A lock file that keeps other processes from doing the same work, released on drop.
 #[derive(Debug)]
 pub struct Lock {
     path: PathBuf,
@@ -56,15 +56,15 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Locks a file, which is made for it and deleted afterwards.
+    /// Creates and locks a file, which is deleted on drop.
     ///
     /// # Errors
-    /// [`Error::Busy`] where another process has the lock, [`Error::Io`].
-    pub fn on(path: PathBuf) -> Result<Self, Error> {
+    /// [`Error::Busy`] if another process holds the lock, [`Error::Io`].
+    pub fn acquire(path: PathBuf) -> Result<Self, Error> {
         let file = File::create(&path).map_err(Error::io("write", &path))?;
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => Err(Error::Busy { path }),
-            // Some network disks have no locks: going on is better than never.
+            // Some network file systems have no locks: better to go on than to refuse.
             _ => Ok(Self { path, _file: file }),
         }
     }
@@ -72,7 +72,7 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // An empty hidden file: nothing is lost if it stays.
+        // An empty hidden file: it does no harm if it stays.
         let _ = std::fs::remove_file(&self.path);
     }
 }

@@ -1,4 +1,4 @@
-//! Who may see what is not for everybody.
+//! Access tokens.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use ureq::http::{HeaderValue, Uri};
 
 use crate::{Error, address};
 
-/// A token that one server is shown, and no other: not those that it redirects to.
+/// A bearer token that is sent to one server only, never to those it redirects to.
 #[derive(Clone)]
 pub struct Token {
     server: Uri,
@@ -14,24 +14,24 @@ pub struct Token {
 }
 
 impl Token {
-    /// A token for the server of an address.
+    /// Makes a token for the server of an address.
     ///
     /// # Errors
-    /// [`Error::HubSetting`] for an address that is none, or a token that no header can hold.
+    /// [`Error::HubSetting`] for an invalid address, or a token that cannot be sent in a header.
     pub fn new(server: &str, token: &str) -> Result<Self, Error> {
         let server = address::parse(server)
             .map_err(|reason| Error::HubSetting { variable: "HF_ENDPOINT", reason })?;
         let is_plain = token.bytes().all(|byte| byte.is_ascii_graphic());
         let header = HeaderValue::from_str(&format!("Bearer {token}")).ok();
         let mut header = header.filter(|_| is_plain && !token.is_empty()).ok_or_else(|| {
-            let reason = "it holds blanks or other characters that no token has".to_owned();
-            Error::HubSetting { variable: "HF_TOKEN", reason }
+            let reason = "it is empty, or has blanks or other characters that no token has";
+            Error::HubSetting { variable: "HF_TOKEN", reason: reason.to_owned() }
         })?;
         header.set_sensitive(true);
         Ok(Self { server, header })
     }
 
-    /// Same scheme, same host, same port.
+    /// Whether an address has the same scheme, host and port.
     pub(crate) fn is_for(&self, uri: &Uri) -> bool {
         (uri.scheme(), uri.authority()) == (self.server.scheme(), self.server.authority())
     }
@@ -41,7 +41,7 @@ impl Token {
     }
 }
 
-/// Does not show it.
+/// Leaves out the token itself.
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Token for {}", self.server)

@@ -1,4 +1,4 @@
-//! Archives that would get out of their folder, or fill the disk.
+//! Archives that try to write outside their folder or to fill the disk.
 
 #[path = "common/archives.rs"]
 mod archives;
@@ -16,7 +16,7 @@ use zip::write::SimpleFileOptions;
 
 const LIMITS: Limits = Limits { bytes: 1_000, entries: 10 };
 
-/// Unpacks into `out` of a folder, which must stay all that is there.
+/// Unpacks into the subfolder `out`, and checks that nothing is written beside it.
 fn unpacked(
     bytes: &[u8],
     format: Format,
@@ -52,7 +52,7 @@ fn tar_of(entries: &[(&[u8], EntryType, &[u8])]) -> Vec<u8> {
 }
 
 #[test]
-fn good_archives_are_unpacked() {
+fn valid_archives_are_unpacked() {
     let entries =
         [("top/", None), ("top/a/b.txt", Some(&b"bee"[..])), ("top/a/", None), ("c", Some(b""))];
     for (bytes, format) in [(tar_gz(&entries), Format::TarGz), (zip(&entries), Format::Zip)] {
@@ -127,11 +127,11 @@ fn names_that_are_there_twice_are_refused() {
         let error = refused(&tar_of(&entries), Format::TarGz);
         assert!(error.contains(why), "{entries:?}: {error}");
     }
-    // What is stripped may make them one.
+    // Stripping may make two names equal.
     let twice = tar_of(&[file(b"top/a"), file(b"a")]);
     let error = unpacked(&twice, Format::TarGz, Some("top")).1.unwrap_err().to_string();
     assert!(error.contains("there twice"), "{error}");
-    // The zip crate writes no duplicates: the second name is changed in what it wrote.
+    // The zip crate writes no duplicates, so the second name is changed in its output.
     let mut bytes = zip(&[("aa", Some(b"x")), ("ab", Some(b"y"))]);
     for at in 0..bytes.len() - 1 {
         if &bytes[at..at + 2] == b"ab" {
@@ -165,7 +165,7 @@ fn archives_that_hold_too_much_are_refused() {
 #[test]
 fn a_zip_that_lies_about_sizes_is_refused() {
     let good = zip(&[("a", Some(&[7; 400]))]);
-    // The sizes stand as little-endian numbers, in both headers.
+    // Both headers have the sizes as little-endian numbers.
     let mut bytes = good.clone();
     let declared = 400u32.to_le_bytes();
     for at in 0..bytes.len() - 4 {

@@ -1,4 +1,4 @@
-//! A hub that misbehaves, and the cache that is kept of it.
+//! A hub that misbehaves, and the cache of its files.
 
 mod common;
 #[path = "common/hub.rs"]
@@ -8,7 +8,7 @@ use std::path::Path;
 
 use common::{Answer, Bench, Request, Server, answer, content, status};
 use fake::{COMMIT, SHA256, hub};
-use fewshot_fetch::{Cached, Error, Hub, HubFile};
+use fewshot_fetch::{CachedFile, Error, Hub, HubFile};
 
 const ADDRESS: &str = "hf://o/r/sub/best.safetensors";
 
@@ -18,7 +18,7 @@ struct Case {
 }
 
 impl Case {
-    /// A hub that breaks off each tenth of the file.
+    /// Starts a hub that breaks off after each tenth of the file.
     fn new(first: impl FnMut(&Request) -> Option<Answer> + Send + 'static) -> Self {
         let files = vec![("sub/best.safetensors".to_owned(), content())];
         Self { bench: Bench::new(), server: hub("o/r", files, 10_000, first) }
@@ -31,7 +31,7 @@ impl Case {
         Hub::new(&self.server.url("/"), home, token.map(Into::into), downloader).unwrap()
     }
 
-    fn get(&self, address: &str, token: Option<&str>) -> Result<Cached, Error> {
+    fn get(&self, address: &str, token: Option<&str>) -> Result<CachedFile, Error> {
         let file: HubFile = address.parse().unwrap();
         self.hub(token, false).get(&file, &mut |_| {})
     }
@@ -51,21 +51,21 @@ fn a_file_comes_in_pieces_into_the_cache_that_all_clients_share() {
     assert!(std::fs::read(&cached.path).unwrap() == content(), "another content");
     assert_eq!(cached.file.to_string(), format!("{ADDRESS}@{COMMIT}"));
     let log = case.server.log();
-    // The list; ten times the redirect and a tenth of the file.
+    // The list; then, ten times, the redirect and a tenth of the file.
     assert_eq!(log.len(), 1 + 2 * 10, "{log:?}");
     assert!(log[1].contains(&format!("/o/r/resolve/{COMMIT}/sub/best.safetensors")), "{log:?}");
 
     let folder = case.bench.folder.path().join("hub/models--o--r");
     let snapshot = folder.join(format!("snapshots/{COMMIT}/sub/best.safetensors"));
     assert_eq!(cached.path, snapshot);
-    let sha = SHA256.same_kind_of(&content()).to_string().replace("sha256:", "");
+    let sha = SHA256.digest(&content()).to_string().replace("sha256:", "");
     #[cfg(unix)]
     assert_eq!(std::fs::read_link(&snapshot).unwrap(), Path::new("../../../blobs").join(&sha));
     assert_eq!(std::fs::read_to_string(folder.join("refs/main")).unwrap(), COMMIT);
     let blobs: Vec<_> = std::fs::read_dir(folder.join("blobs")).unwrap().collect();
     assert_eq!(blobs.len(), 1, "{blobs:?}");
 
-    // Once there, nobody is asked, by main or by the commit, on the network or off it.
+    // Once it is cached, no request is sent, neither for `main` nor for the commit.
     for address in [ADDRESS.to_owned(), format!("{ADDRESS}@{COMMIT}")] {
         let file: HubFile = address.parse().unwrap();
         for offline in [false, true] {
@@ -87,7 +87,7 @@ fn a_file_comes_in_pieces_into_the_cache_that_all_clients_share() {
 
 #[test]
 fn the_token_is_shown_to_the_hub_alone() {
-    // 401 without the token; what the redirect leads to must not see it.
+    // 401 without the token; the target of the redirect must not see it.
     let elsewhere = Server::start(|request| match request.header("authorization") {
         None => common::ranged(&content(), request, usize::MAX, &[]),
         Some(_) => status("400 Bad Request", &[]),
@@ -123,7 +123,7 @@ fn the_token_of_the_home_folder_is_taken() {
 }
 
 #[test]
-fn a_busy_hub_is_asked_again_as_it_wishes() {
+fn a_busy_hub_is_asked_again_after_the_wait_it_asks_for() {
     let case = Case::new(|request| match request.number {
         0 => Some(status("429 Too Many Requests", &["Retry-After: 17"])),
         1 | 3 => Some(status("503 Service Unavailable", &[])),
@@ -138,7 +138,7 @@ fn a_busy_hub_is_asked_again_as_it_wishes() {
 }
 
 #[test]
-fn another_content_than_the_listed_one_never_gets_into_the_cache() {
+fn content_other_than_the_listed_one_never_gets_into_the_cache() {
     let case = Case::new(|request| {
         let wrong = vec![7; content().len()];
         request.path().starts_with("/cdn/").then(|| common::whole(&wrong, usize::MAX, &[]))
@@ -149,7 +149,7 @@ fn another_content_than_the_listed_one_never_gets_into_the_cache() {
 }
 
 #[test]
-fn what_is_no_hub_is_told_apart() {
+fn servers_that_are_no_hub_are_recognized() {
     let page = b"<html>Welcome to the hotel's network</html>";
     let case = Case::new(|_| Some(answer("200 OK", &["Content-Length: 43"], page)));
     case.refused(None, &["does not answer as the hub does", "blobs=true"]);

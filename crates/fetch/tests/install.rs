@@ -22,7 +22,7 @@ fn zip_bytes() -> Vec<u8> {
 }
 
 fn archive(name: &str, url: String, bytes: &[u8], format: Format) -> Archive {
-    let digest = MD5.same_kind_of(bytes);
+    let digest = MD5.digest(bytes);
     let size = Size::Exactly(bytes.len() as u64);
     let remote = Remote { name: name.into(), mirrors: vec![url], size, digest };
     Archive { remote, format, strip: Some("top".into()) }
@@ -37,7 +37,7 @@ fn package(server: &Server) -> Package {
         ],
         on_disk: 1_000,
         limits: Limits { bytes: 1_000, entries: 10 },
-        holds: vec!["list.txt".into(), "more".into()],
+        required_paths: vec!["list.txt".into(), "more".into()],
     }
 }
 
@@ -83,13 +83,13 @@ fn archives_become_a_folder_and_a_finished_folder_is_left_alone() {
 }
 
 #[test]
-fn archives_are_kept_where_that_is_wanted_or_they_are_not_ours() {
+fn archives_are_kept_on_request_or_if_they_were_on_disk_before() {
     let (server, bench) = (good_server(), Bench::new());
     let keep = Installer { keep_archives: true, ..Installer::default() };
     install(&bench, &keep, &package(&server)).unwrap();
     assert_eq!(bench.files(), ["a.tgz", "b.zip", "letters"]);
 
-    // What lies there is verified, not downloaded, and not deleted.
+    // An archive on disk is verified, not downloaded, and not deleted.
     let bench = Bench::new();
     fs::write(bench.folder.path().join("b.zip"), zip_bytes()).unwrap();
     assert_eq!(
@@ -102,10 +102,10 @@ fn archives_are_kept_where_that_is_wanted_or_they_are_not_ours() {
 }
 
 #[test]
-fn a_kill_at_any_time_leaves_what_the_next_call_goes_on_from() {
+fn a_kill_at_any_time_leaves_what_the_next_call_resumes_from() {
     let (server, bench) = (good_server(), Bench::new());
     let data = bench.folder.path();
-    // While unpacking, after one archive and a half.
+    // What a kill during unpacking leaves, with one archive and a half.
     fs::write(data.join("a.tgz"), tar_bytes()).unwrap();
     fs::write(data.join("b.zip.part"), &zip_bytes()[..100]).unwrap();
     fs::create_dir_all(data.join(".letters.unpacking/images/a.png")).unwrap();
@@ -125,21 +125,21 @@ fn given_archives_are_told_apart_by_their_digests() {
     fs::write(path("first"), zip_bytes()).unwrap();
     fs::write(path("second"), tar_bytes()).unwrap();
     fs::write(path("other"), "other").unwrap();
-    let mut installer = Installer { from: vec![path("other")], ..Installer::default() };
+    let mut installer = Installer { local_archives: vec![path("other")], ..Installer::default() };
     let error = install(&bench, &installer, &package(&server)).unwrap_err().to_string();
-    let got = MD5.same_kind_of(b"other").to_string();
+    let got = MD5.digest(b"other").to_string();
     for part in ["other", &got, "a.tgz with md5:", " or b.zip with md5:"] {
         assert!(error.contains(part), "{error}");
     }
-    installer.from = vec![path("none")];
+    installer.local_archives = vec![path("none")];
     let error = install(&bench, &installer, &package(&server)).unwrap_err().to_string();
     assert!(error.contains("none"), "{error}");
 
     // One is given, the other would have to be downloaded.
-    installer.from = vec![path("first")];
+    installer.local_archives = vec![path("first")];
     let error = install(&bench, &installer, &package(&server)).unwrap_err().to_string();
     assert!(error.contains("a.tgz could not be downloaded") && error.contains("404"), "{error}");
-    installer.from = vec![path("first"), path("second")];
+    installer.local_archives = vec![path("first"), path("second")];
     install(&bench, &installer, &package(&server)).unwrap();
     assert_eq!(bench.files(), ["letters"]);
     assert!(path("first").exists() && path("second").exists());
@@ -165,14 +165,14 @@ fn a_hostile_archive_leaves_nothing_though_its_digest_is_right() {
 fn an_archive_that_lacks_what_it_should_hold_becomes_no_folder() {
     let (server, bench) = (good_server(), Bench::new());
     let mut package = package(&server);
-    package.holds.push("images/c.png".into());
+    package.required_paths.push("images/c.png".into());
     let error = install(&bench, &Installer::default(), &package).unwrap_err().to_string();
     assert!(error.contains("has no images/c.png"), "{error}");
     assert_eq!(bench.files(), ["a.tgz", "b.zip"]);
 }
 
 #[test]
-fn a_disk_that_is_too_small_is_told_before_anybody_is_asked() {
+fn too_little_space_is_an_error_before_any_request() {
     let (server, bench) = (good_server(), Bench::new());
     let mut package = package(&server);
     package.on_disk = 1 << 60;

@@ -1,4 +1,4 @@
-//! A process that is killed in the middle of a download, for real.
+//! A process that is really killed in the middle of a download.
 
 mod common;
 
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use common::{Bench, Server, content, ranged, remote};
 use fewshot_fetch::Downloader;
 
-/// Tells the child what to do: the folder, and the address.
+/// Environment variable that gives the child its folder and address.
 const CHILD: &str = "FEWSHOT_FETCH_TEST_CHILD";
 
-/// What the child does; as a test of its own it does nothing.
+/// The child process; run as a test of its own it does nothing.
 #[test]
 fn child() {
     let Ok(task) = std::env::var(CHILD) else { return };
@@ -21,13 +21,13 @@ fn child() {
 }
 
 #[test]
-fn a_killed_process_leaves_a_part_that_the_next_one_goes_on_from() {
+fn a_killed_process_leaves_a_part_that_the_next_one_resumes_from() {
     let body = content();
     let sent = body.clone();
     let server = Server::start(move |request| {
         let mut reply = ranged(&sent, request, usize::MAX, &["ETag: \"1\""]);
         if request.number < 3 {
-            // Far beyond what the test takes, so that the child is in the middle of it.
+            // Far longer than the test takes, so that the child is killed in the middle.
             reply.silence = Some((20_000, Duration::from_secs(30)));
         }
         reply
@@ -45,7 +45,7 @@ fn a_killed_process_leaves_a_part_that_the_next_one_goes_on_from() {
         while arrived() < round * 19_000 && began.elapsed() < Duration::from_secs(20) {
             std::thread::sleep(Duration::from_millis(5));
         }
-        // SIGKILL: nothing is tidied up.
+        // SIGKILL: the child cannot clean up.
         child.kill().unwrap();
         child.wait().unwrap();
         assert!((round * 19_000..100_000).contains(&arrived()), "{round}: {}", arrived());

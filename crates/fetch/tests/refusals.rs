@@ -1,11 +1,11 @@
-//! What servers send that is not taken.
+//! Responses of servers that are refused.
 
 mod common;
 
 use common::{Bench, Server, answer, content, ranged, remote, status, whole};
-use fewshot_fetch::{Downloader, Error, Pace, Proxies, Size};
+use fewshot_fetch::{Downloader, Error, Proxies, RetryPolicy, Size};
 
-/// The only mirror answers so; gives the error, and how often it was asked.
+/// Downloads from a single mirror, which must fail; returns the error and the number of requests.
 fn refused(
     size: Size,
     handler: impl FnMut(&common::Request) -> common::Answer + Send + 'static,
@@ -17,7 +17,7 @@ fn refused(
     assert!(matches!(error, Error::Unavailable { .. }), "{error}");
     assert!(!bench.folder.path().join("file.bin").exists());
     let error = error.to_string();
-    for part in [&*server.url("/file"), "file.bin", "--from"] {
+    for part in [&*server.url("/file"), "file.bin", "try again later"] {
         assert!(error.contains(part), "{error}");
     }
     (error, server.log().len())
@@ -27,7 +27,7 @@ const EXACT: Size = Size::Exactly(100_000);
 const BOUND: Size = Size::AtMost(120_000);
 
 #[test]
-fn a_length_that_is_a_lie_is_found_out() {
+fn wrong_lengths_are_noticed() {
     // More is announced than the published file has, or than comes at all.
     let (error, asked) = refused(EXACT, |_| {
         answer("200 OK", &["Content-Length: 100001"], &[content(), vec![0]].concat())
@@ -70,13 +70,13 @@ fn a_wrong_digest_leaves_nothing_and_the_next_mirror_is_asked() {
     bench.check(done, &body);
     assert_eq!((wrong.log().len(), gone.log().len(), right.log().len()), (1, 1, 1));
 
-    // Where there is no other mirror, both digests are told and nothing is left.
+    // Without another mirror, the error has both digests, and nothing is left on disk.
     let mut bench = Bench::new();
     let error = bench.fetch(&remote(&body, &[wrong.url("/a"), gone.url("/b")])).unwrap_err();
     let error = error.to_string();
-    let got = common::MD5.same_kind_of(&[9; 100_000]);
+    let got = common::MD5.digest(&[9; 100_000]);
     for part in [
-        format!("its digest is {got}, expected is {}", common::MD5.same_kind_of(&body)),
+        format!("its digest is {got}, expected is {}", common::MD5.digest(&body)),
         "the server answers 404".into(),
     ] {
         assert!(error.contains(&part), "{error}");
@@ -85,7 +85,7 @@ fn a_wrong_digest_leaves_nothing_and_the_next_mirror_is_asked() {
 }
 
 #[test]
-fn a_mirror_goes_on_from_what_another_sent() {
+fn a_mirror_resumes_from_what_another_sent() {
     let body = content();
     let sent = body.clone();
     let first = Server::start(move |request| match request.number {
@@ -117,7 +117,7 @@ fn statuses_that_are_final_are_not_tried_again() {
 }
 
 #[test]
-fn a_wait_beyond_the_longest_is_not_waited() {
+fn a_mirror_that_asks_for_too_long_a_wait_is_given_up() {
     let (error, asked) =
         refused(EXACT, |_| status("429 Too Many Requests", &["Retry-After: 86400"]));
     assert!(error.contains("answers 429 and asks for a wait of 86400 s"), "{error}");
@@ -125,8 +125,8 @@ fn a_wait_beyond_the_longest_is_not_waited() {
 }
 
 #[test]
-fn answers_that_nobody_asked_for_are_refused() {
-    // 416 to a whole file, 206 to a whole file, and for ever.
+fn responses_that_do_not_match_the_request_are_refused() {
+    // 416 and 206 to a request for the whole file, every time.
     let (error, asked) = refused(EXACT, |_| status("416 Range Not Satisfiable", &[]));
     assert!(error.contains("starting over"), "{error}");
     assert_eq!(asked, 6);
@@ -137,10 +137,10 @@ fn answers_that_nobody_asked_for_are_refused() {
     assert_eq!(asked, 6);
     let (error, _) = refused(EXACT, |_| whole(&content(), 1_000, &["Content-Encoding: zstd"]));
     assert!(error.contains("compressed form"), "{error}");
-    // The one form that is read through: what is not of it is found out.
+    // The one encoding that is decoded: content that is not in it is noticed.
     let (error, _) = refused(EXACT, |_| whole(&content(), 1_000, &["Content-Encoding: gzip"]));
     assert!(error.contains("gzip"), "{error}");
-    // A server that alternates between half a file and 416 is not asked for ever.
+    // A server that alternates between half a file and 416 is given up.
     let (_, asked) = refused(EXACT, |request| match request.from() {
         None => whole(&content(), 50_000, &[]),
         Some(_) => status("416 Range Not Satisfiable", &[]),
@@ -167,7 +167,7 @@ fn redirects_are_followed_within_reason() {
     let mut bench = Bench::new();
     let done = bench.fetch(&remote(&body, &[server.url("/file")]));
     bench.check(done, &body);
-    // Asked anew on resuming: where it leads may hold for a while only.
+    // The redirect is requested again on resuming: its target may have expired.
     let log = server.log();
     assert_eq!((log.len(), &*log[7]), (8, "GET /end HTTP/1.1 bytes=60000-"));
 
@@ -197,13 +197,13 @@ fn a_server_that_is_not_there_is_given_up() {
 }
 
 #[test]
-fn nothing_is_asked_offline_and_what_lies_there_is_verified() {
+fn offline_no_request_is_sent_and_files_on_disk_are_verified() {
     let body = content();
     let server = Server::start(|_| status("404 Not Found", &[]));
     let (mut bench, wanted) = (Bench::new(), remote(&body, &[server.url("/file")]));
     bench.downloader.offline = true;
     let error = bench.fetch(&wanted).unwrap_err().to_string();
-    for part in ["file.bin", "FEWSHOT_OFFLINE", "--from", &server.url("/file")] {
+    for part in ["file.bin", "FEWSHOT_OFFLINE", "turned off", &server.url("/file")] {
         assert!(error.contains(part), "{error}");
     }
     let file = bench.folder.path().join("file.bin");
@@ -226,7 +226,7 @@ fn two_processes_do_not_write_into_each_other() {
 }
 
 #[test]
-fn a_proxy_is_asked_where_one_is_set() {
+fn a_proxy_is_used_if_one_is_set() {
     let body = content();
     let sent = body.clone();
     let server = Server::start(move |request| ranged(&sent, request, usize::MAX, &[]));
@@ -241,7 +241,7 @@ fn a_proxy_is_asked_where_one_is_set() {
         let mut bench = Bench::new();
         bench.downloader = Downloader {
             proxies: proxies.unwrap(),
-            pace: Pace::default().sleeping_by(|_| {}),
+            retry_policy: RetryPolicy::default().with_sleep(|_| {}),
             ..Downloader::default()
         };
         let asked = proxy.log().len();

@@ -1,4 +1,4 @@
-//! Downloads that break, and go on.
+//! Downloads that break and are resumed.
 
 mod common;
 
@@ -38,7 +38,7 @@ fn a_connection_that_breaks_at_every_tenth_is_resumed_each_time() {
         assert_eq!(log.len(), 10, "{log:?}");
         assert_eq!(log[1], "GET /file HTTP/1.1 bytes=10000-");
         if size.known().is_some() {
-            // Each try got on, so that each wait was the first.
+            // Each attempt made progress, so each wait was the shortest.
             assert_eq!(bench.waited(), [1; 9]);
         }
     }
@@ -77,7 +77,7 @@ fn what_a_killed_process_left_is_gone_on_from() {
     let body = content();
     let sent = body.clone();
     let server = Server::start(move |request| ranged(&sent, request, usize::MAX, &[]));
-    // A kill leaves the part, with or without the note of where it is from.
+    // A kill leaves the part, with or without the file that says where it came from.
     for note in [None, Some(format!("{}\n\"v1\"\n", server.url("/file"))), Some("\0\n".into())] {
         let (mut bench, wanted) = (Bench::new(), remote(&body, &[server.url("/file")]));
         std::fs::write(bench.part(), &body[..61_234]).unwrap();
@@ -90,14 +90,14 @@ fn what_a_killed_process_left_is_gone_on_from() {
     }
     let requests = server.log().len();
 
-    // Killed between the last byte and the new name: nobody is asked.
+    // Killed between the last byte and the renaming: no request is sent.
     let (mut bench, wanted) = (Bench::new(), remote(&body, &[server.url("/file")]));
     std::fs::write(bench.part(), &body).unwrap();
     let done = bench.fetch(&wanted);
     bench.check(done, &body);
     assert_eq!(server.log().len(), requests);
 
-    // The same where only the server knows the size: it answers 416.
+    // The same if only the server knows the size: it answers 416.
     let (mut bench, mut wanted) = (Bench::new(), remote(&body, &[server.url("/file")]));
     wanted.size = Size::AtMost(1 << 20);
     std::fs::write(bench.part(), &body).unwrap();
@@ -144,14 +144,14 @@ fn a_server_that_ignores_ranges_and_always_breaks_off_is_given_up() {
     assert!(error.contains("the connection broke after 50000 bytes of 100000"), "{error}");
     assert!(error.contains("6 tries that brought nothing new"), "{error}");
     assert_eq!((server.log().len(), bench.waited()), (6, vec![1, 2, 4, 8, 16]));
-    // What has arrived is kept.
+    // The bytes that have arrived are kept.
     assert_eq!(bench.files(), ["file.bin.part", "file.bin.part.from"]);
 }
 
 #[test]
 fn another_version_on_resuming_is_noticed() {
     let body = content();
-    // By its tag: the server answers If-Range with the whole new file.
+    // By its ETag: the server answers If-Range with the whole new file.
     let sent = body.clone();
     let server = Server::start(move |request| match request.header("if-range") {
         None => whole(&vec![1; 100_000], 40_000, &["ETag: \"old\""]),
@@ -165,7 +165,7 @@ fn another_version_on_resuming_is_noticed() {
     bench.check(done, &body);
     assert_eq!(server.log().len(), 2);
 
-    // By its digest, where the server knows no tags and an earlier call left the old part.
+    // By its digest, if the server sends no ETag and an earlier call left the old part.
     let sent = body.clone();
     let server = Server::start(move |request| ranged(&sent, request, usize::MAX, &[]));
     let (mut bench, wanted) = (Bench::new(), remote(&body, &[server.url("/file")]));

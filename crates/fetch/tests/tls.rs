@@ -1,4 +1,4 @@
-//! Over TLS, by an authority that exists for the length of a test.
+//! Downloads over TLS, with certificate authorities made for each test.
 
 mod common;
 
@@ -7,7 +7,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 
 use common::{Answer, Bench, Request, Server, content, ranged, remote, status, whole};
-use fewshot_fetch::{Error, Proxies, Roots};
+use fewshot_fetch::{Error, Proxies, RootCertificates};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -22,10 +22,10 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(parameters, key).unwrap())
     }
 
-    fn roots(&self) -> Roots {
+    fn roots(&self) -> RootCertificates {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), self.0.pem()).unwrap();
-        Roots::from_pem(file.path()).unwrap()
+        RootCertificates::from_pem(file.path()).unwrap()
     }
 
     fn server(&self, host: &str) -> Arc<ServerConfig> {
@@ -42,7 +42,7 @@ impl Authority {
     }
 }
 
-/// Answers so many connections over TLS; gives the port.
+/// Answers a number of connections over TLS; returns the port.
 fn serve(
     config: Arc<ServerConfig>,
     connections: usize,
@@ -53,7 +53,7 @@ fn serve(
     std::thread::spawn(move || {
         for (number, stream) in listener.incoming().take(connections).enumerate() {
             let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
-            // A client that does not trust us goes away.
+            // A client that does not trust the certificate closes the connection.
             let _ = answer(StreamOwned::new(connection, stream.unwrap()), number, &handler);
         }
     });
@@ -114,10 +114,10 @@ fn servers_that_nobody_vouches_for_are_refused_at_once() {
         assert!(bench.waited().is_empty(), "{:?}", bench.events);
         assert!(bench.events[1].starts_with("given up: "), "{:?}", bench.events);
     }
-    // A server that does not speak TLS closes the connection, which may be an accident.
+    // A server without TLS closes the connection, which could be transient.
     let error = Bench::new().fetch(&remote(&body, &[url(plain.port)])).unwrap_err().to_string();
     assert!(error.contains("6 tries"), "{error}");
-    // The built-in authorities do not vouch for it either.
+    // The built-in authorities have not signed its certificate either.
     let port = serve(authority.server("127.0.0.1"), 9, served());
     let error = Bench::new().fetch(&remote(&body, &[url(port)])).unwrap_err().to_string();
     assert!(error.contains("invalid peer certificate"), "{error}");
@@ -182,10 +182,11 @@ fn a_file_without_certificates_is_refused_by_name() {
     let file = tempfile::NamedTempFile::new().unwrap();
     for content in ["", "none", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"] {
         std::fs::write(file.path(), content).unwrap();
-        let error = Roots::from_pem(file.path()).unwrap_err();
-        assert!(matches!(error, Error::Roots { .. }), "{error}");
+        let error = RootCertificates::from_pem(file.path()).unwrap_err();
+        assert!(matches!(error, Error::RootCertificates { .. }), "{error}");
         assert!(error.to_string().contains("SSL_CERT_FILE"), "{error}");
     }
-    let error = Roots::from_pem(std::path::Path::new("no/such.pem")).unwrap_err().to_string();
+    let error =
+        RootCertificates::from_pem(std::path::Path::new("no/such.pem")).unwrap_err().to_string();
     assert!(error.contains("no/such.pem"), "{error}");
 }

@@ -129,7 +129,7 @@ pub fn publish(arguments: &Publish) -> Result<String, Error> {
     Ok(format!(
         "{}: epoch {epoch}, {}, {figures}{private}\nread README.md there before you upload it",
         out.display(),
-        fewshot_fetch::bytes(bytes)
+        fewshot_fetch::format_bytes(bytes)
     ))
 }
 

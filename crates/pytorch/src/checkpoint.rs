@@ -1,49 +1,54 @@
+//! Files of `torch.save` and `pickle.dump`.
+
 use std::fmt;
 use std::path::Path;
 
 use crate::torch::{self, Content};
 use crate::{Error, PickleValue};
 
-/// A file of `torch.save` or of `pickle.dump`, whole in memory.
+/// A file written by `torch.save` or `pickle.dump`, held in memory.
 pub struct Checkpoint {
     bytes: Vec<u8>,
     content: Content,
 }
 
 impl Checkpoint {
-    /// Reads a file of either format; its name does not count.
+    /// Reads a file of either format, whatever its name.
     ///
     /// # Errors
-    /// [`Error::File`] with the path, of which the source says what is wrong.
+    /// [`Error::File`] with the path; its source has the reason, as of [`Self::from_bytes`].
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let read = std::fs::read(path).map_err(Error::Io).and_then(Self::from_bytes);
         read.map_err(|e| Error::File { path: path.to_owned(), source: Box::new(e) })
     }
 
-    /// Takes the content of a file.
+    /// Reads the content of a file.
     ///
     /// # Errors
-    /// Bytes that are not a checkpoint, end too early or name what may not be constructed.
+    /// [`Error::NotACheckpoint`], [`Error::Truncated`], [`Error::RefusedGlobal`] for a class or
+    /// function that is not allowed, [`Error::Pickle`], [`Error::Archive`] or [`Error::Storage`]
+    /// for malformed content.
     pub fn from_bytes(bytes: impl Into<Vec<u8>>) -> Result<Self, Error> {
         let bytes = bytes.into();
         let content = torch::parse(&bytes)?;
         Ok(Self { bytes, content })
     }
 
-    /// Takes the content of a file of `pickle.dump`, of which numpy's arrays are the bulk: it
-    /// may have at most 16 MiB beside strings of 4 KiB and more, which stay where they are in
-    /// the file. Bytes that long that Python 3 wrote in protocol 2 are had in arrays only.
+    /// Reads the content of a file of `pickle.dump` that consists mostly of numpy arrays: besides
+    /// strings of 4 KiB and more, which are not copied, it may have at most 16 MiB. Bytes of that
+    /// length that Python 3 wrote in protocol 2 are accessible as elements of arrays only.
     ///
     /// # Errors
-    /// Bytes that are not a pickle, end too early or name what may not be constructed.
+    /// [`Error::Truncated`], [`Error::RefusedGlobal`], [`Error::Pickle`]; [`Error::Storage`] if it
+    /// has tensors.
     pub fn from_pickle(bytes: impl Into<Vec<u8>>) -> Result<Self, Error> {
         let bytes = bytes.into();
         let content = torch::parse_pickle(&bytes)?;
         Ok(Self { bytes, content })
     }
 
-    /// The object that was saved.
+    /// Returns the object that was saved.
     pub fn root(&self) -> PickleValue<'_> {
         PickleValue::new(self, self.content.root, "the checkpoint")
     }

@@ -1,16 +1,18 @@
+//! Errors of reading checkpoints.
+
 use std::io;
 use std::path::PathBuf;
 
-/// Why a checkpoint, or something in it, could not be had.
+/// Why a checkpoint, or a value in it, could not be read.
 ///
 /// Offsets are in bytes from the start of the file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The operating system refused.
+    /// An operation of the operating system failed.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// A file could not be read; the source says why.
+    /// A file could not be read; the source has the reason.
     #[error("{}: {source}", path.display())]
     File {
         /// The file.
@@ -18,26 +20,26 @@ pub enum Error {
         /// What is wrong with it.
         source: Box<Error>,
     },
-    /// The content is not of `torch.save`.
+    /// The content was not written by `torch.save`.
     #[error(
         "not a PyTorch checkpoint: {found}; expected a file of `torch.save`, either a zip \
          archive (PyTorch 1.6 and later) or a legacy sequence of pickles"
     )]
     NotACheckpoint {
-        /// What it is instead.
+        /// What was found instead.
         found: String,
     },
-    /// The file ends too early.
+    /// The file ends before its content does.
     #[error("truncated: {needed} bytes expected at byte {offset}, {left} are left; fetch it again")]
     Truncated {
-        /// Where the bytes should be.
+        /// Offset at which bytes were expected.
         offset: usize,
-        /// How many should be there.
+        /// Number of bytes expected.
         needed: u64,
-        /// How many are.
+        /// Number of bytes that the file has from there on.
         left: usize,
     },
-    /// The pickle names a class or function that is not on the list.
+    /// The pickle names a class or function that is not allowed.
     #[error(
         "refuses to construct `{name}` (byte {offset}): a checkpoint may hold tensors, arrays, \
          numbers, strings, lists, tuples and dicts only"
@@ -45,13 +47,13 @@ pub enum Error {
     RefusedGlobal {
         /// `module.name`.
         name: String,
-        /// Where the opcode is.
+        /// Offset of the opcode.
         offset: usize,
     },
-    /// The pickle is malformed, or misuses what it may construct.
+    /// The pickle is malformed, or misuses what it is allowed to construct.
     #[error("malformed pickle at byte {offset}: {reason}")]
     Pickle {
-        /// Where the opcode is.
+        /// Offset of the opcode.
         offset: usize,
         /// What was found and what was expected.
         reason: String,
@@ -68,10 +70,10 @@ pub enum Error {
         /// What was found and what was expected.
         reason: String,
     },
-    /// A tensor reaches outside its storage, or is otherwise impossible.
+    /// A tensor or array is invalid, for example because it reaches outside its storage.
     #[error("tensor `{name}`: {reason}")]
     Tensor {
-        /// Its key.
+        /// Key of the tensor.
         name: String,
         /// What was found and what was expected.
         reason: String,
@@ -79,21 +81,21 @@ pub enum Error {
     /// A dict has no such key.
     #[error("`{name}` has no entry `{key}`; it has {keys}")]
     NoEntry {
-        /// The key of the dict itself.
+        /// Key of the dict itself.
         name: String,
-        /// The key asked for.
+        /// Key that was looked up.
         key: String,
-        /// The keys that are there.
+        /// Keys that the dict has, the first few of them.
         keys: String,
     },
-    /// A value is of another type.
+    /// A value has another type than the one asked for.
     #[error("`{name}` is {found}; expected {expected}")]
     Type {
-        /// Its key.
+        /// Key of the value.
         name: String,
-        /// What it is.
+        /// Its type.
         found: &'static str,
-        /// What was asked for.
+        /// The type asked for.
         expected: &'static str,
     },
 }
@@ -108,12 +110,12 @@ impl Error {
     }
 }
 
-/// Text of a file, made fit for a message: no control characters, and not long.
-pub(crate) fn quote(text: &str) -> String {
-    const LONGEST: usize = 100;
-    let mut quoted: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
-    if text.chars().nth(LONGEST).is_some() {
-        quoted.push('…');
+/// Returns the start of a text for a message: at most 100 characters, control characters escaped.
+pub(crate) fn excerpt(text: &str) -> String {
+    const MAX_CHARS: usize = 100;
+    let mut excerpt: String = text.chars().take(MAX_CHARS).flat_map(char::escape_debug).collect();
+    if text.chars().nth(MAX_CHARS).is_some() {
+        excerpt.push('…');
     }
-    quoted
+    excerpt
 }

@@ -1,9 +1,9 @@
 //! PyTorch checkpoints, read without executing anything.
 //!
-//! A file of `torch.save` is a pickle: a program that builds objects, and that may call
-//! whatever function it names. This crate runs that program on a machine which can build
-//! nothing but tensors, numpy's arrays, numbers, strings, bytes, booleans, `None`, lists, tuples
-//! and dicts. Every other class or function is refused by its name.
+//! A file of `torch.save` is a pickle: a program that builds objects and may call any function
+//! that it names. This crate runs that program on a machine that can build nothing but tensors,
+//! numpy arrays, numbers, strings, bytes, booleans, `None`, lists, tuples and dicts. Any other
+//! class or function is refused, with its name in the error.
 //!
 //! ```
 //! use fewshot_pytorch::Checkpoint;
@@ -20,22 +20,23 @@
 //! # }
 //! ```
 //!
-//! Both formats are taken, told apart by their content: the *zip* archive that PyTorch writes
-//! since 1.6, and the *legacy* sequence of pickles before it. candle's own reader knows the
-//! zip format only, keeps calls to any function as plain objects, and copies and drops nested
-//! objects recursively; generic pickle crates know neither of PyTorch's storages nor how much
-//! of a hostile file to believe.
+//! Both formats are read, recognized by their content: the *zip* archive that PyTorch has written
+//! since version 1.6, and the *legacy* sequence of pickles before it. candle's own reader supports
+//! the zip format only, keeps calls to any function as plain objects, and copies and drops nested
+//! objects recursively. Generic pickle crates support neither PyTorch's storages nor limits for
+//! hostile files.
 //!
-//! A pickle of numpy's arrays alone, as datasets are passed around, is read in the same way by
+//! A plain pickle of numpy arrays, a common form of datasets, is read in the same way by
 //! [`Checkpoint::from_pickle`].
 //!
 //! # Limits
 //!
-//! Reading takes memory in proportion to the file, however its objects refer to each other.
-//! Tensors are made only when asked for. As a tensor may claim many elements of few bytes (an
-//! expanded one has stride 0), the tensors of one call may take 8 times the size of the file
-//! or 16 MiB, whichever is more, counting 1 KiB for each of them beside its elements.
+//! Reading takes memory in proportion to the size of the file, however its objects refer to each
+//! other. Tensors are built only when asked for. Since a tensor may have many elements of few bytes
+//! (an expanded one has stride 0), the tensors of one call may take 8 times the size of the file
+//! or 16 MiB, whichever is more, counting 1 KiB for each of them in addition to its elements.
 
+#![forbid(unsafe_code)]
 #![forbid(unsafe_code)]
 
 mod array;

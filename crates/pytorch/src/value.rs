@@ -1,15 +1,17 @@
+//! Values of a checkpoint, and their conversions.
+
 use std::collections::BTreeMap;
 use std::fmt;
 
 use candle_core::Tensor;
 
-use crate::error::quote;
+use crate::error::excerpt;
 use crate::pickle::{Id, Node};
-use crate::tensor::Materialiser;
-use crate::torch::{Object, Place};
+use crate::tensor::Materializer;
+use crate::torch::{Object, StringEncoding};
 use crate::{Array, Checkpoint, Error};
 
-/// A value of a [`Checkpoint`]: a light handle, which remembers its key for messages.
+/// A value of a [`Checkpoint`]: a small handle that holds its key for messages.
 #[derive(Clone, Copy)]
 pub struct PickleValue<'a> {
     checkpoint: &'a Checkpoint,
@@ -34,31 +36,34 @@ impl<'a> PickleValue<'a> {
         self.checkpoint.content().arena.get(self.id)
     }
 
-    /// What this is, in words: `a dict`, `an integer`, `a tensor`, …
+    /// Returns the type for messages: `a dict`, `an integer`, `a tensor`, …
     pub fn kind(&self) -> &'static str {
         match self.node() {
             Node::Object(Object::Tensor { .. }) => "a tensor",
             Node::Object(Object::Storage { .. }) => "a storage",
-            Node::Object(Object::NewArray | Object::Array { .. }) => "a numpy array",
-            Node::Object(Object::InPlace { place: Place::Bytes | Place::Latin1, .. }) => "bytes",
-            Node::Object(Object::InPlace { .. }) => "a string",
-            Node::Object(Object::Global(_) | Object::Scalar(_)) => "a class or function",
+            Node::Object(Object::UninitializedArray | Object::Array { .. }) => "a numpy array",
+            Node::Object(Object::StringInFile {
+                encoding: StringEncoding::Binary | StringEncoding::Latin1,
+                ..
+            }) => "bytes",
+            Node::Object(Object::StringInFile { .. }) => "a string",
+            Node::Object(Object::Global(_) | Object::Dtype(_)) => "a class or function",
             plain => plain.kind(),
         }
     }
 
-    /// A string that stays in its place.
-    fn in_place(&self) -> Option<(&'a [u8], Place)> {
+    /// Returns the bytes and encoding of a string that was not copied.
+    fn string_in_file(&self) -> Option<(&'a [u8], StringEncoding)> {
         match *self.node() {
-            Node::Object(Object::InPlace { start, len, place }) => {
-                Some((&self.checkpoint.bytes()[start..start + len], place))
+            Node::Object(Object::StringInFile { start, len, encoding }) => {
+                Some((&self.checkpoint.bytes()[start..start + len], encoding))
             }
             _ => None,
         }
     }
 
     pub(crate) fn mismatch(&self, expected: &'static str) -> Error {
-        Error::Type { name: quote(self.name), found: self.kind(), expected }
+        Error::Type { name: excerpt(self.name), found: self.kind(), expected }
     }
 
     /// Whether this is Python's `None`.
@@ -66,7 +71,7 @@ impl<'a> PickleValue<'a> {
         matches!(self.node(), Node::None)
     }
 
-    /// As a boolean.
+    /// Returns a boolean.
     ///
     /// # Errors
     /// [`Error::Type`] if it is something else.
@@ -77,7 +82,7 @@ impl<'a> PickleValue<'a> {
         }
     }
 
-    /// As an integer.
+    /// Returns an integer.
     ///
     /// # Errors
     /// [`Error::Type`] if it is something else or has more than 64 bits.
@@ -89,7 +94,7 @@ impl<'a> PickleValue<'a> {
         }
     }
 
-    /// As a number; an integer is one.
+    /// Returns a number; integers are converted.
     ///
     /// # Errors
     /// [`Error::Type`] if it is something else.
@@ -101,36 +106,38 @@ impl<'a> PickleValue<'a> {
         }
     }
 
-    /// As a string.
+    /// Returns a string.
     ///
     /// # Errors
     /// [`Error::Type`] if it is something else.
     pub fn as_str(&self) -> Result<&'a str, Error> {
         match self.node() {
             Node::Text(text) => Ok(text),
-            _ => match self.in_place() {
-                Some((bytes, Place::String | Place::Text)) => std::str::from_utf8(bytes).ok(),
+            _ => match self.string_in_file() {
+                Some((bytes, StringEncoding::Python2 | StringEncoding::Utf8)) => {
+                    std::str::from_utf8(bytes).ok()
+                }
                 _ => None,
             }
             .ok_or_else(|| self.mismatch("a string")),
         }
     }
 
-    /// As bytes.
+    /// Returns bytes.
     ///
     /// # Errors
     /// [`Error::Type`] if it is something else.
     pub fn as_bytes(&self) -> Result<&'a [u8], Error> {
         match self.node() {
             Node::Bytes(bytes) => Ok(bytes),
-            _ => match self.in_place() {
-                Some((bytes, Place::String | Place::Bytes)) => Ok(bytes),
+            _ => match self.string_in_file() {
+                Some((bytes, StringEncoding::Python2 | StringEncoding::Binary)) => Ok(bytes),
                 _ => Err(self.mismatch("bytes")),
             },
         }
     }
 
-    /// The items of a list or tuple.
+    /// Returns the items of a list or tuple.
     ///
     /// # Errors
     /// [`Error::Type`] if it is something else.
@@ -140,12 +147,12 @@ impl<'a> PickleValue<'a> {
             Node::Tuple(items) => items,
             _ => return Err(self.mismatch("a list or tuple")),
         };
-        let whole = *self;
-        Ok(items.iter().map(move |id| PickleValue { id: *id, ..whole }))
+        let parent = *self;
+        Ok(items.iter().map(move |id| PickleValue { id: *id, ..parent }))
     }
 
-    /// The keys and values of a dict, as they were written; of two equal keys the later one
-    /// counts.
+    /// Returns the keys and values of a dict in the order in which they were written. A key may
+    /// occur twice: then the later value is the one that counts.
     ///
     /// # Errors
     /// [`Error::Type`] if it is something else.
@@ -154,76 +161,76 @@ impl<'a> PickleValue<'a> {
     ) -> Result<impl ExactSizeIterator<Item = (PickleValue<'a>, PickleValue<'a>)> + use<'a>, Error>
     {
         let Node::Dict(entries) = self.node() else { return Err(self.mismatch("a dict")) };
-        let whole = *self;
+        let parent = *self;
         let arena = &self.checkpoint.content().arena;
         Ok(entries.iter().map(move |(key, value)| {
-            let name = arena.text(*key).unwrap_or(whole.name);
-            (PickleValue { id: *key, ..whole }, PickleValue { id: *value, name, ..whole })
+            let name = arena.text(*key).unwrap_or(parent.name);
+            (PickleValue { id: *key, ..parent }, PickleValue { id: *value, name, ..parent })
         }))
     }
 
-    /// The entry of a dict under a string.
+    /// Returns the value of a dict under a string.
     ///
     /// # Errors
-    /// [`Error::Type`] if this is no dict, [`Error::NoEntry`] if it has no such key.
+    /// [`Error::Type`] if this is not a dict, [`Error::NoEntry`] if it has no such key.
     pub fn get(&self, key: &str) -> Result<PickleValue<'a>, Error> {
         let entries = self.entries()?;
         let arena = &self.checkpoint.content().arena;
         if let Some((name, id)) = arena.entry(self.id, key) {
             return Ok(PickleValue { id, name: arena.text(name).unwrap_or(self.name), ..*self });
         }
-        const SHOWN: usize = 8;
+        const MAX_KEYS: usize = 8;
         let count = entries.len();
         let mut keys: Vec<_> = entries
-            .take(SHOWN)
+            .take(MAX_KEYS)
             .map(|(key, _)| match key.as_str() {
-                Ok(key) => format!("`{}`", quote(key)),
+                Ok(key) => format!("`{}`", excerpt(key)),
                 Err(_) => key.kind().to_owned(),
             })
             .collect();
-        if count > SHOWN {
+        if count > MAX_KEYS {
             keys.push("…".into());
         }
         let keys = if keys.is_empty() { "none".to_owned() } else { keys.join(", ") };
-        Err(Error::NoEntry { name: quote(self.name), key: quote(key), keys })
+        Err(Error::NoEntry { name: excerpt(self.name), key: excerpt(key), keys })
     }
 
-    /// As a tensor: contiguous, on the CPU. It is of the type that it was saved with, but for
-    /// `int8`, which becomes `i64`, and `bool`, which becomes `u8`.
+    /// Returns a tensor: contiguous, on the CPU, of the type that it was saved with, except that
+    /// `int8` becomes `i64` and `bool` becomes `u8`.
     ///
     /// # Errors
     /// [`Error::Type`] if it is something else, [`Error::Tensor`] if it reaches outside its
     /// storage or is too large for the file ([limits](crate#limits)).
     pub fn tensor(&self) -> Result<Tensor, Error> {
-        Materialiser::new(self.checkpoint).tensor(self)
+        Materializer::new(self.checkpoint).tensor(self)
     }
 
-    /// As a dict of tensors, which a module's state is: every entry has to be one. Each is as
-    /// [`Self::tensor`] has it, and those that view the same elements share their memory.
+    /// Returns a dict of tensors, such as the state of a module. Each is as [`Self::tensor`]
+    /// returns it, and those that view the same elements share their memory.
     ///
     /// # Errors
-    /// As of [`Self::tensor`], by the name of the entry, and [`Error::Type`] if this is no dict
-    /// or has a key that is no string.
+    /// Those of [`Self::tensor`] for any entry, and [`Error::Type`] if this is not a dict or has a
+    /// key that is not a string.
     pub fn tensors(&self) -> Result<BTreeMap<String, Tensor>, Error> {
-        let mut materialiser = Materialiser::new(self.checkpoint);
+        let mut materializer = Materializer::new(self.checkpoint);
         let mut tensors = BTreeMap::new();
         for (key, value) in self.entries()? {
-            tensors.insert(key.as_str()?.to_owned(), materialiser.tensor(&value)?);
+            tensors.insert(key.as_str()?.to_owned(), materializer.tensor(&value)?);
         }
         Ok(tensors)
     }
 
-    /// As an array of numpy.
+    /// Returns a numpy array.
     ///
     /// # Errors
-    /// [`Error::Type`] if it is something else, [`Error::Tensor`] if its shape is not that of
-    /// its elements.
+    /// [`Error::Type`] if it is something else, [`Error::Tensor`] if its shape does not match the
+    /// number of its bytes.
     pub fn array(&self) -> Result<Array<'a>, Error> {
-        Array::of(self)
+        Array::new(self)
     }
 
-    /// The description of a tensor, and its name.
-    pub(crate) fn object(&self) -> Result<(Object, &'a str), Error> {
+    /// Returns the description of a tensor, and its key.
+    pub(crate) fn tensor_object(&self) -> Result<(Object, &'a str), Error> {
         match self.node() {
             Node::Object(object @ Object::Tensor { .. }) => Ok((*object, self.name)),
             _ => Err(self.mismatch("a tensor")),

@@ -1,5 +1,5 @@
-//! Whatever stands in a file, reading it neither panics nor takes more memory than its size
-//! and the documented limit allow.
+//! Reading any file neither panics nor takes more memory than its size and the documented limit
+//! allow.
 
 mod common;
 
@@ -17,11 +17,11 @@ thread_local! {
     static PEAK: Cell<isize> = const { Cell::new(0) };
 }
 
-/// Counts what each thread holds: tests run side by side.
+/// Counts the bytes that each thread has allocated, as tests run in parallel.
 struct Counting;
 
 fn count(change: isize) {
-    // A thread that ends has no counters any more.
+    // A thread that is ending has no counters any more.
     let _ = HELD.try_with(|held| {
         held.set(held.get() + change);
         let _ = PEAK.try_with(|peak| peak.set(peak.get().max(held.get())));
@@ -42,13 +42,13 @@ unsafe impl GlobalAlloc for Counting {
         unsafe { System.dealloc(pointer, layout) }
     }
 
-    // The default `realloc` allocates, copies and frees, which is what it may have to do.
+    // The default `realloc` allocates, copies and frees: the worst case of a real one.
 }
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The most memory that this thread held in between, beyond what it holds now.
+/// Returns the peak memory of this thread during `work`, in addition to what it holds before.
 fn peak<T>(work: impl FnOnce() -> T) -> usize {
     let before = HELD.get();
     PEAK.set(before);
@@ -60,7 +60,7 @@ fn reading_limit(bytes: &[u8]) -> usize {
     (64 << 10) + 64 * bytes.len()
 }
 
-/// Reads a file, and asks it for everything.
+/// Reads a file and all of its values, within the limits.
 fn assert_bounded(bytes: &[u8]) {
     let reading = peak(|| Checkpoint::from_bytes(bytes));
     assert!(reading <= reading_limit(bytes), "{reading} bytes for a file of {}", bytes.len());
@@ -71,7 +71,7 @@ fn assert_bounded(bytes: &[u8]) {
     assert!(of_arrays <= limit, "{of_arrays} bytes for a pickle of {}", bytes.len());
 }
 
-/// The elements of an array are not copied, whichever way they are written.
+/// The elements of an array are not copied, in any of their encodings.
 #[test]
 fn arrays_stay_in_the_file() {
     const LEN: usize = 1 << 20;
@@ -95,14 +95,14 @@ fn arrays_stay_in_the_file() {
         let mut read = Vec::new();
         std::io::Read::read_to_end(&mut array.reader(), &mut read).unwrap();
         assert!(read == bytes);
-        // The file itself, which is handed over, is counted, and hardly anything else.
+        // The copy of the file that is passed in counts, and hardly anything else may.
         let taken = peak(|| exercise_pickle(&file));
         assert!(taken < file.len() + (128 << 10), "{taken} bytes for {}", file.len());
     }
 }
 
 #[test]
-fn opcodes_that_make_much_of_little() {
+fn opcodes_that_build_much_from_few_bytes() {
     const MANY: usize = 50_000;
     let repeated = |start: &[u8], repeated: &[u8]| [start, &repeated.repeat(MANY)].concat();
     let long_text = text(&"a".repeat(MANY));
@@ -124,7 +124,7 @@ fn opcodes_that_make_much_of_little() {
         repeated(b"}", b"NNs"),
         repeated(b"N", b"0N"),
         repeated(b"ccollections\nOrderedDict\nq\0", b"h\0)R"),
-        // A text that is encoded again and again.
+        // A text that is encoded many times.
         [
             &b"c_codecs\nencode\nq\0"[..],
             &long_text,
@@ -149,8 +149,8 @@ fn opcodes_that_make_much_of_little() {
 }
 
 #[test]
-fn tensors_that_make_much_of_little() {
-    // The same tensor, and ever new ones, of as many dimensions as there may be.
+fn tensors_that_claim_much_from_few_bytes() {
+    // Many tensors of the same view, of the highest rank that is accepted.
     let start = [
         &storage("k", 1)[..],
         b"q\0",
@@ -176,11 +176,11 @@ fn tensors_that_make_much_of_little() {
     assert_bounded(&zipped(&object, &storages));
 }
 
-/// The zip crate reserves room for as many entries as are declared, 65535 at most in the end
-/// record of a small archive: 12 MB for this one of 70 KB, were its end not checked first.
+/// The zip crate reserves memory for as many entries as are declared, at most 65535 in the end
+/// record of a small archive: 12 MB for this one of 70 KB, if its end were not checked first.
 #[test]
 fn archives_that_declare_many_entries() {
-    // More bytes than there may be entries, or the crate does not believe their number.
+    // More bytes than entries are declared: otherwise the crate refuses their number.
     let filling = vec![0; 70_000];
     let sound = zip_of(&[("a/filling", &filling)], zip::CompressionMethod::Stored);
     let end = sound.len() - 22;
@@ -192,7 +192,7 @@ fn archives_that_declare_many_entries() {
     declared[end + 12..end + 16].copy_from_slice(&(1u32 << 30).to_le_bytes());
     assert_bounded(&declared);
 
-    // The same with the end record of a large archive before one that says to look there.
+    // The same with a zip64 end record, to which the end record refers.
     let (count, size) = ((list as u64 - 1).to_le_bytes(), (1u64 << 40).to_le_bytes());
     let start = (list as u64).to_le_bytes();
     let (at, version) = (end as u64, [45, 0, 45, 0]);
@@ -208,7 +208,7 @@ const OPCODES: &[u8] = b"().012FGIJKLMNQRTUVXabcdeghjlpqrstu}]BC\
     \x80\x81\x85\x86\x87\x88\x89\x8a\x8b\x8c\x8d\x8e\x93\x94\x95\
     \0\x01\x02\x03\x04\xff\n";
 
-/// An opcode, or something that a checkpoint is made of.
+/// An opcode, or a larger piece of a checkpoint.
 fn piece() -> impl Strategy<Value = Vec<u8>> {
     let number = prop_oneof![Just(0i128), Just(-1), Just(1 << 62), 0..4i128];
     let numbers = prop::collection::vec(number.clone(), 0..4);
@@ -239,7 +239,7 @@ static FILES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
         .collect()
 });
 
-/// A file, and where it is damaged, as shares of its length.
+/// A file with some of its bytes replaced, at fractions of its length.
 fn damaged(edits: impl Strategy<Value = (f64, u8)>) -> impl Strategy<Value = Vec<u8>> {
     (0..FILES.len(), prop::collection::vec(edits, 1..8)).prop_map(|(file, edits)| {
         let mut bytes = FILES[file].clone();

@@ -1,4 +1,4 @@
-//! Files that PyTorch wrote; `fixtures/make_fixtures.py` has the values.
+//! Files that PyTorch wrote; `fixtures/make_fixtures.py` shows their values.
 
 mod common;
 
@@ -106,7 +106,7 @@ fn every_type_and_view() {
     }
 }
 
-/// The zip crate by itself misreads these.
+/// The zip crate misreads these by default.
 #[test]
 fn an_archive_whose_name_has_21_characters() {
     let name = "tensors_protocol4_zip";
@@ -148,7 +148,7 @@ fn every_plain_value() {
 }
 
 #[test]
-fn the_same_elements_are_made_once() {
+fn tensors_of_the_same_elements_share_memory() {
     let [checkpoint, _] = both("tensors");
     let all = checkpoint.root().tensors().unwrap();
     let address = |name: &str| {

@@ -1,4 +1,4 @@
-//! Files made to do harm, or merely broken ones.
+//! Malicious and broken files.
 
 mod common;
 
@@ -7,14 +7,14 @@ use common::*;
 use fewshot_pytorch::{Checkpoint, Error};
 use zip::CompressionMethod::{Deflated, Stored};
 
-/// Both formats of a file with one storage, `k`, of three floats.
+/// Makes files of both formats with one storage, `k`, of three floats.
 fn with_storage(object: &[u8]) -> [Checkpoint; 2] {
     let data = [1f32, 2.0, 3.0].map(f32::to_le_bytes).concat();
     let files = [legacy(object, &[("k", 3, &data)]), zipped(object, &[("k", &data)])];
     files.map(|file| Checkpoint::from_bytes(file).unwrap())
 }
 
-/// Why a tensor of the three floats cannot be had.
+/// Returns the error message of a tensor that is a view of the three floats.
 fn tensor_refusal(offset: i128, size: &[i128], stride: &[i128]) -> String {
     let object = dict(&[("t", tensor(storage("k", 3), offset, size, stride))]);
     let [a, b] = with_storage(&object).map(|checkpoint| {
@@ -39,7 +39,7 @@ fn other_globals_are_refused_by_name() {
     assert_contains(&refusal(&zipped(&run, &[])), "refuses to construct `os.system`");
     let by_stack = [&text("builtins")[..], &text("eval"), b"\x93"].concat();
     assert_contains(&refusal_of(&by_stack), "`builtins.eval`");
-    // What is nested in an allowed module or class is something else.
+    // Names nested in an allowed module or class are not allowed.
     for (module, name) in [
         ("torch", "nn.Linear"),
         ("torch", "FloatStorage.__reduce__"),
@@ -172,7 +172,7 @@ fn deep_nesting_does_not_overflow_the_stack() {
 }
 
 #[test]
-fn lengths_are_not_believed() {
+fn impossible_lengths_are_errors() {
     let far = u64::MAX.to_le_bytes();
     for object in [
         [b"\x8d", &far[..]].concat(),
@@ -186,7 +186,7 @@ fn lengths_are_not_believed() {
     ] {
         let error = Checkpoint::from_bytes(legacy(&object, &[])).unwrap_err();
         assert!(matches!(error, Error::Truncated { .. }), "{error}");
-        // The pickle in an archive ends before the archive does.
+        // In an archive, the pickle must not be read beyond its entry.
         let error = Checkpoint::from_bytes(zipped(&object, &[])).unwrap_err();
         assert!(matches!(error, Error::Truncated { .. }), "{error}");
     }
@@ -256,7 +256,7 @@ fn shapes_are_tuples_of_integers() {
 }
 
 #[test]
-fn storages_are_what_they_are_said_to_be() {
+fn storages_match_their_declarations() {
     let one = tensor(storage("k", 3), 0, &[3], &[1]);
     let data = [0; 12];
     for (declared, part) in [
@@ -312,7 +312,7 @@ fn parts_of_storages() {
 }
 
 #[test]
-fn what_is_not_a_checkpoint_is_told_what_is() {
+fn files_that_are_no_checkpoints_get_an_explanation() {
     for (bytes, part) in [
         (&b""[..], "it is empty"),
         (b"\x1f\x8b\x08", "it starts with `\\x1f\\x8b\\x08`"),
@@ -358,10 +358,10 @@ fn archives_are_as_pytorch_writes_them() {
     assert_contains(&refusal(&damaged), "entry `a/data.pkl`: ");
 }
 
-/// Places of the fields of the list of entries and of the end record, each set to the largest
-/// value that it can have.
+/// Sets each field of the list of entries and of the end record to its largest value, and to half
+/// of that.
 #[test]
-fn sizes_in_archives_are_not_believed() {
+fn wrong_sizes_in_archives_are_errors() {
     let sound = zipped(&tensor(storage("k", 1), 0, &[1], &[1]), &[("k", &[0; 4])]);
     exercise(&sound).unwrap();
     let list = sound.windows(4).position(|bytes| bytes == b"PK\x01\x02").unwrap();

@@ -182,7 +182,7 @@ fn announce(budget: &Budget, trainings: &[Training]) -> Result<String, String> {
     }
     let time =
         if is_known { format!("about {}", duration(seconds)) } else { "unknown time".into() };
-    lines.push(format!("in all {time}, {} of disk", fewshot_fetch::bytes(bytes)));
+    lines.push(format!("in all {time}, {} of disk", fewshot_fetch::format_bytes(bytes)));
     Ok(lines.join("\n"))
 }
 

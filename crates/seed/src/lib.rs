@@ -24,10 +24,10 @@ use rand::SeedableRng;
 
 pub use rand_chacha::ChaCha8Rng;
 
-/// The random stream of one purpose at one position.
+/// Returns the random stream of a purpose at a position.
 ///
 /// ChaCha8 gives the same numbers on every platform and in every version of its crate.
-/// Streams whose seed, purpose or position differ are independent.
+/// Streams with different seeds, purposes or positions are independent.
 pub fn stream(seed: u64, purpose: &str, position: &[u64]) -> ChaCha8Rng {
     let mut key = Key::new(seed);
     key.absorb(purpose.len() as u64);
@@ -41,7 +41,7 @@ pub fn stream(seed: u64, purpose: &str, position: &[u64]) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(bytes)
 }
 
-/// A running hash whose step is the finaliser of SplitMix64, a bijection of the state.
+/// A running hash. Each step is the finaliser of SplitMix64, a bijection of the state.
 struct Key(u64);
 
 impl Key {
@@ -51,6 +51,7 @@ impl Key {
         key
     }
 
+    /// Mixes a word into the state.
     fn absorb(&mut self, word: u64) {
         let mut z = (self.0.rotate_left(5) ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -66,7 +67,7 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn every_part_of_the_name_counts() {
+    fn every_part_of_the_name_changes_the_stream() {
         let mut seen = HashSet::new();
         for seed in 0..4 {
             for purpose in ["", "a", "b", "ab"] {

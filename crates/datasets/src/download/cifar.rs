@@ -68,7 +68,7 @@ pub fn make(unpacked: &Path, out: &Path, listener: Listener<'_>) -> Result<(), S
             let path = folder.join(format!("{part}_{number:05}.png"));
             picture(&record[2..]).save(&path).map_err(|e| format!("{}: {e}", path.display()))?;
             done += 1;
-            listener(Event::Making { done, total });
+            listener(Event::Converting { done, total });
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use fewshot_fetch::{PublishedDataset, Readiness, bytes, datasets};
+use fewshot_fetch::{PublishedDataset, Readiness, datasets, format_bytes};
 use serde_json::{Value, json};
 
 use crate::data_folder::data_folder;
@@ -69,8 +69,8 @@ fn row(dataset: &PublishedDataset, data: &Path) -> Value {
         "about": dataset.about,
         "page": dataset.page,
         "terms": dataset.terms,
-        "classes": dataset.holds.0,
-        "images": dataset.holds.1,
+        "classes": dataset.classes,
+        "images": dataset.images,
         "archives": archives.collect::<Vec<_>>(),
         "repository": dataset.repository,
         "bytes_on_disk": dataset.package.on_disk,
@@ -91,17 +91,17 @@ fn paragraph(dataset: &PublishedDataset, data: &Path) -> String {
         }
         ("downloading", arrived) => format!(
             "{} have arrived in {}; go on: cargo xtask download-{}",
-            bytes(arrived),
+            format_bytes(arrived),
             data.display(),
             dataset.name
         ),
         _ => format!("not in {}; cargo xtask download-{}", data.display(), dataset.name),
     };
-    let (classes, images) = dataset.holds;
-    let disk = bytes(dataset.package.on_disk);
+    let (classes, images) = (dataset.classes, dataset.images);
+    let disk = format_bytes(dataset.package.on_disk);
     let archives = dataset.package.archives.iter().map(|archive| {
         let remote = &archive.remote;
-        let size = remote.size.known().map_or("size not published".to_owned(), bytes);
+        let size = remote.size.known().map_or("size not published".to_owned(), format_bytes);
         let hosts: Vec<_> = remote.mirrors.iter().map(|mirror| host(mirror)).collect();
         format!("\n  from   {} ({size}) at {}", remote.name, hosts.join(", then "))
     });

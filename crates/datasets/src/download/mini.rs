@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use fewshot_data::mini_imagenet;
 use fewshot_fetch::{
-    Archive, Digest, Error, Event, Format, Hub, Listed, Listener, Listing, PublishedDataset,
-    Remote, Size,
+    Archive, DigestAlgorithm, Error, Event, Format, Hub, ListedFile, Listener, Listing,
+    PublishedDataset, Remote, Size,
 };
 
 use crate::shards::{Labelled, ParquetShard};
@@ -44,7 +44,7 @@ pub fn list_shards(
             add(dataset, remotes.collect::<Result<_, _>>()?);
             return Ok(Some("the hub was not asked for the shards' digests".into()));
         }
-        Err(e) => return Err(e.to_string()),
+        Err(e) => return Err(super::advise(&e)),
     };
     add(dataset, remotes);
     Ok(None)
@@ -56,7 +56,7 @@ fn add(dataset: &mut PublishedDataset, remotes: Vec<Remote>) {
 }
 
 fn shards(listing: &Listing, repository: &str, hub: &Hub) -> Result<Vec<Remote>, String> {
-    let is_ours = |file: &&Listed| {
+    let is_ours = |file: &&ListedFile| {
         let path = &file.path;
         SPLITS.iter().any(|split| path.starts_with(split)) && path.ends_with(".parquet")
     };
@@ -69,7 +69,7 @@ fn shards(listing: &Listing, repository: &str, hub: &Hub) -> Result<Vec<Remote>,
     if bytes > MAX_BYTES {
         return Err(format!("{repository} has shards of {bytes} bytes, at most {MAX_BYTES} fit"));
     }
-    let name = |file: &Listed| {
+    let name = |file: &ListedFile| {
         format!("mini-imagenet-{}", file.path.rsplit('/').next().unwrap_or_default())
     };
     let remote = |file| hub.dataset_file(repository, &listing.commit, file, name(file));
@@ -118,9 +118,8 @@ fn recall(path: &Path) -> Result<Vec<Remote>, String> {
 /// Describes a shard of which nothing but this file is known.
 fn of_file(path: &Path, listener: Listener<'_>) -> Result<Remote, String> {
     let total = path.metadata().map_err(|e| format!("{}: {e}", path.display()))?.len();
-    let sha256 = Digest::Sha256([0; 32]);
-    let digest = sha256
-        .same_kind_of_file(path, |done| listener(Event::Verifying { done, total }))
+    let digest = DigestAlgorithm::Sha256
+        .digest_file(path, |done| listener(Event::Verifying { done, total }))
         .map_err(|e| e.to_string())?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     Ok(Remote { name, mirrors: Vec::new(), size: Size::Exactly(total), digest })
@@ -178,7 +177,7 @@ pub fn make(
         let write = &mut |row: Labelled<'_>| {
             writer.write(&shard.names()[row.label], number, row)?;
             done += 1;
-            listener(Event::Making { done, total });
+            listener(Event::Converting { done, total });
             Ok(())
         };
         shard.for_each(write).map_err(|e| e.to_string())?;

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use fewshot_data::{SourceKind, SourceSpec, Split};
 use fewshot_fetch::{
-    Downloader, Hub, Installed, Installer, Listener, PublishedDataset, Readiness, bytes, datasets,
+    Downloader, Error, Hub, Installed, Installer, Listener, PublishedDataset, Readiness, datasets,
+    format_bytes,
 };
 
 use crate::bar::Bar;
@@ -116,12 +117,12 @@ impl Download {
         downloader.offline |= self.offline;
         let installer = Installer {
             downloader,
-            from: self.from.clone(),
+            local_archives: self.from.clone(),
             keep_archives: self.keep_archives,
             ignore_space: self.yes,
         };
         let mut bar = Bar::new(dataset.name);
-        let images_per_class = dataset.holds.1 / dataset.holds.0.max(1);
+        let images_per_class = dataset.images / dataset.classes.max(1);
         let mut make =
             |unpacked: &Path, out: &Path, listener: Listener<'_>| match dataset.repository {
                 Some(_) => mini::make(unpacked, out, images_per_class, listener),
@@ -131,14 +132,15 @@ impl Download {
         let make = is_made.then_some(&mut make as _);
         let listener = &mut |event: fewshot_fetch::Event<'_>| bar.show(event);
         let installed = installer
-            .install_made(&dataset.package, data, make, listener)
-            .map_err(|e| e.to_string())?;
+            .install_converted(&dataset.package, data, make, listener)
+            .map_err(|e| advise(&e))?;
         drop(bar);
         let (folder, done) = match &installed {
             Installed::Already(folder) => (folder, "is there already".to_owned()),
-            Installed::New(folder, unpacked) => {
-                (folder, format!("unpacked {} files, {}", unpacked.files, bytes(unpacked.bytes)))
-            }
+            Installed::New(folder, unpacked) => (
+                folder,
+                format!("unpacked {} files, {}", unpacked.files, format_bytes(unpacked.bytes)),
+            ),
         };
         let (classes, images) = opened(&dataset, folder)?;
         Ok(format!(
@@ -171,6 +173,20 @@ impl Download {
     }
 }
 
+/// Formats an error of a download or installation, and says which options help.
+pub fn advise(error: &Error) -> String {
+    let advice = match error {
+        Error::Offline { .. } => {
+            ": drop --offline and unset FEWSHOT_OFFLINE, or fetch it elsewhere and give the file \
+             by --from"
+        }
+        Error::Unavailable { .. } => ", or fetch it by other means and give the file by --from",
+        Error::Space { .. } => ", choose another folder by --data, or go on regardless with --yes",
+        _ => "",
+    };
+    format!("{error}{advice}")
+}
+
 /// Opens the dataset as a training would, and checks that it is complete. Returns the numbers of
 /// classes and images.
 fn opened(dataset: &PublishedDataset, folder: &Path) -> Result<(usize, usize), String> {
@@ -180,8 +196,9 @@ fn opened(dataset: &PublishedDataset, folder: &Path) -> Result<(usize, usize), S
     spec.allow_partial = true;
     let all = spec.open(Split::All).map_err(|e| e.to_string())?;
     let found = (all.class_count(), all.len());
-    if found != dataset.holds {
-        let ((classes, images), (all_classes, all_images)) = (found, dataset.holds);
+    let expected = (dataset.classes, dataset.images);
+    if found != expected {
+        let ((classes, images), (all_classes, all_images)) = (found, expected);
         return Err(format!(
             "{}: it has {classes} classes and {images} images, but {} has {all_classes} and \
              {all_images}: move it away and call again",

@@ -6,7 +6,7 @@ mod archives;
 pub(super) mod common;
 
 use common::{MD5, Server, ranged, status};
-use fewshot_fetch::{Pace, Size};
+use fewshot_fetch::{RetryPolicy, Size};
 use image::RgbImage;
 
 use super::*;
@@ -32,7 +32,7 @@ pub(super) fn arguments() -> Download {
 /// A dataset of the table, made small: a server that breaks off has its archives.
 fn small(name: &str, archives: Vec<Vec<u8>>, holds: (usize, usize)) -> (Server, PublishedDataset) {
     let mut dataset = datasets().into_iter().find(|dataset| dataset.name == name).unwrap();
-    dataset.holds = holds;
+    (dataset.classes, dataset.images) = holds;
     dataset.package.on_disk = 1 << 20;
     let sent = archives.clone();
     let server = Server::start(move |request| {
@@ -44,14 +44,14 @@ fn small(name: &str, archives: Vec<Vec<u8>>, holds: (usize, usize)) -> (Server, 
     for (number, bytes) in archives.iter().enumerate() {
         let remote = &mut dataset.package.archives[number].remote;
         remote.mirrors = vec![server.url(&format!("/{number}"))];
-        remote.digest = MD5.same_kind_of(bytes);
+        remote.digest = MD5.digest(bytes);
         remote.size = Size::AtMost(1 << 20);
     }
     (server, dataset)
 }
 
 fn downloader() -> Downloader {
-    Downloader { pace: Pace::default().sleeping_by(|_| {}), ..Downloader::default() }
+    Downloader { retry_policy: RetryPolicy::default().with_sleep(|_| {}), ..Downloader::default() }
 }
 
 fn cub() -> (Server, PublishedDataset) {

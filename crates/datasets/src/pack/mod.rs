@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use fewshot_data::{Dataset, SourceKind, SourceSpec};
-use fewshot_fetch::{Lock, Staging, bytes, free_space};
+use fewshot_fetch::{Lock, Staging, format_bytes, free_space};
 use split::Packed;
 
 use crate::data_folder::data_folder;
@@ -118,7 +118,7 @@ impl Pack {
         }
         drop(counter);
         packed.check_broken(self.skip_broken)?;
-        staging.become_folder(out).map_err(|e| e.to_string())?;
+        staging.persist(out).map_err(|e| e.to_string())?;
         drop(lock);
         Ok(packed.summary(out, started.elapsed()))
     }
@@ -142,7 +142,7 @@ fn stage(out: &Path) -> Result<(Lock, Staging), String> {
     if let Some(parent) = out.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(|e| format!("{}: {e}", parent.display()))?;
     }
-    let lock = Lock::on(hidden("lock")).map_err(|e| e.to_string())?;
+    let lock = Lock::acquire(hidden("lock")).map_err(|e| e.to_string())?;
     let staging = Staging::new(hidden("packing")).map_err(|e| e.to_string())?;
     Ok((lock, staging))
 }
@@ -164,8 +164,8 @@ fn check_space<'a>(
     Err(format!(
         "{}: up to {} are needed, {} are free; make room or name another place by --out",
         out.display(),
-        bytes(needed),
-        bytes(free)
+        format_bytes(needed),
+        format_bytes(free)
     ))
 }
 

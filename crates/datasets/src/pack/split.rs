@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use fewshot_data::{Error, PackInfo, PackWriter, SourceKind, SplitSurvey, check_image};
-use fewshot_fetch::bytes;
+use fewshot_fetch::format_bytes;
 use rayon::prelude::*;
 
 use super::shrink;
@@ -35,8 +35,8 @@ impl Packed {
         let mut text = format!(
             "{}: {images} images, {} of {}, in {:.1} s ({speed:.0} images/s)",
             out.display(),
-            bytes(self.written),
-            bytes(self.read),
+            format_bytes(self.written),
+            format_bytes(self.read),
             took.as_secs_f64(),
         );
         for (split, classes, images) in &self.splits {

@@ -18,6 +18,7 @@ use missing::Missing;
 
 use crate::bar::Bar;
 use crate::data_folder::{data_folder, root_hint};
+use crate::download::advise;
 
 const FOLDER: &str = "mini-imagenet";
 
@@ -84,17 +85,17 @@ impl Prepare {
         let input = Input::find(&self.from)?;
         self.check_whole(&input)?;
         std::fs::create_dir_all(data).map_err(|e| format!("{}: {e}", data.display()))?;
-        let _lock = Lock::on(data.join(format!(".{FOLDER}.lock"))).map_err(text)?;
+        let _lock = Lock::acquire(data.join(format!(".{FOLDER}.lock"))).map_err(text)?;
         if is_there(target) {
             // Another process held the lock in the meantime.
             return Ok(false);
         }
         if !self.yes {
-            require_space(data, input.on_disk).map_err(text)?;
+            require_space(data, input.on_disk).map_err(|e| advise(&e))?;
         }
         let staging = Staging::new(data.join(format!(".{FOLDER}.making"))).map_err(text)?;
         Writer::new(staging.path(), &input).write()?;
-        staging.become_folder(target).map_err(text)?;
+        staging.persist(target).map_err(text)?;
         Ok(true)
     }
 
@@ -232,7 +233,7 @@ impl<'a> Writer<'a> {
         let written = File::create_new(path).and_then(|mut file| file.write_all(bytes));
         written.map_err(|e| format!("{}: {e}", path.display()))?;
         self.done += 1;
-        self.bar.show(Event::Making { done: self.done, total: self.total });
+        self.bar.show(Event::Converting { done: self.done, total: self.total });
         Ok(())
     }
 }

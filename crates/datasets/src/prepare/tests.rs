@@ -294,7 +294,7 @@ fn contradictions_are_refused() {
 fn what_is_there_is_left_alone_and_a_second_process_kept_out() {
     let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     write(folder.path(), &wanted());
-    let lock = Lock::on(data.path().join(".mini-imagenet.lock")).unwrap();
+    let lock = Lock::acquire(data.path().join(".mini-imagenet.lock")).unwrap();
     let error = prepare(&[folder.path()], data.path(), true).unwrap_err();
     assert!(error.contains("another process"), "{error}");
     drop(lock);

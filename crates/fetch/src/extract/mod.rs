@@ -1,51 +1,52 @@
-//! Archives to folders, such that nothing gets out of the folder.
+//! Extraction of archives that cannot write outside their folder.
 
 mod name;
-mod sink;
 mod tar;
+mod writer;
 mod zip;
 
+use std::fs::File;
 use std::path::Path;
 
-use self::sink::Sink;
-use crate::{Error, Listener};
+use self::writer::EntryWriter;
+use crate::{Error, Event, Listener};
 
-/// How an archive is packed.
+/// Format of an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// A tar, compressed by gzip.
+    /// A tar archive, compressed by gzip.
     TarGz,
-    /// A zip, stored or deflated.
+    /// A zip archive, its entries stored or deflated.
     Zip,
-    /// Not packed: the file itself, for a [`Make`](crate::Make) that reads it.
+    /// A single file that is not packed, for a [`Convert`](crate::Convert) to read.
     Plain,
 }
 
-/// The most that an archive may hold: more is an attack on the disk.
+/// Limits on the content of an archive, so that none fills the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of all its files together.
     pub bytes: u64,
-    /// Files and folders.
+    /// Number of files and folders.
     pub entries: u64,
 }
 
-/// What was unpacked.
+/// Totals of an extraction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unpacked {
-    /// Files.
+    /// Number of files.
     pub files: u64,
-    /// Their bytes.
+    /// Bytes of all files together.
     pub bytes: u64,
 }
 
-/// Unpacks an archive into a folder, which exists. A name that begins with the component
-/// `strip` loses it.
+/// Unpacks an archive into an existing folder. The first component of an entry's name is
+/// removed if it is `strip`.
 ///
-/// Taken are files and folders whose names lead below the folder on any system. Refused are
-/// absolute paths, `..`, links of either kind, devices, names that are there twice, that
-/// are not UTF-8 or too long, and whatever exceeds the limits. What was unpacked before the
-/// refusal stays: give an empty folder, and delete it then.
+/// Accepts files and folders whose names stay below the folder on any operating system. Refuses
+/// absolute paths, `..`, symbolic and hard links, devices, names that occur twice, that are not
+/// UTF-8 or too long, and whatever exceeds the limits. What was unpacked before the refusal
+/// stays: give an empty folder, and delete it on an error.
 ///
 /// # Errors
 /// [`Error::Entry`], [`Error::Limit`], [`Error::Archive`], [`Error::Io`].
@@ -57,38 +58,29 @@ pub fn unpack(
     limits: Limits,
     listener: Listener<'_>,
 ) -> Result<Unpacked, Error> {
-    let mut sink = Sink::new(archive, folder, strip, limits);
-    match format {
-        Format::TarGz => tar::unpack(archive, &mut sink, listener)?,
-        Format::Zip => zip::unpack(archive, &mut sink, listener)?,
-        Format::Plain => return plain(archive, folder),
+    if format == Format::Plain {
+        return link_or_copy(archive, folder);
     }
-    Ok(sink.unpacked())
+    let file = File::open(archive).map_err(Error::io("open", archive))?;
+    let total = file.metadata().map_err(Error::io("read", archive))?.len();
+    let mut writer = EntryWriter::new(archive, folder, strip, limits);
+    let mut progress = |done: u64| listener(Event::Unpacking { done: done.min(total), total });
+    match format {
+        Format::Zip => zip::unpack(file, &mut writer, &mut progress)?,
+        _ => tar::unpack(file, &mut writer, &mut progress)?,
+    }
+    progress(total);
+    Ok(writer.unpacked())
 }
 
-/// Gives the file a second name in the folder, or copies it where the disk has no such names.
-fn plain(file: &Path, folder: &Path) -> Result<Unpacked, Error> {
+/// Links the file into the folder, or copies it where the file system has no hard links.
+fn link_or_copy(file: &Path, folder: &Path) -> Result<Unpacked, Error> {
     let name = folder.join(file.file_name().unwrap_or_default());
-    // The path itself may be a link, of which a second name would be another link.
-    let whole = file.canonicalize().map_err(Error::io("open", file))?;
-    let linked = std::fs::hard_link(&whole, &name);
-    linked
-        .or_else(|_| std::fs::copy(&whole, &name).map(drop))
+    // The path may be a symbolic link, and a hard link to that would be another symbolic link.
+    let original = file.canonicalize().map_err(Error::io("open", file))?;
+    std::fs::hard_link(&original, &name)
+        .or_else(|_| std::fs::copy(&original, &name).map(drop))
         .map_err(Error::io("write", &name))?;
     let bytes = name.metadata().map_err(Error::io("read", &name))?.len();
     Ok(Unpacked { files: 1, bytes })
-}
-
-/// A fault of the archive's content, as opposed to one of the disk.
-fn is_content_fault(e: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
-    matches!(e.kind(), InvalidData | InvalidInput | Other | UnexpectedEof)
-}
-
-fn unreadable(archive: &Path, e: std::io::Error) -> Error {
-    if is_content_fault(&e) {
-        Error::Archive { archive: archive.to_owned(), reason: e.to_string() }
-    } else {
-        Error::io("read", archive)(e)
-    }
 }

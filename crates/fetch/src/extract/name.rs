@@ -1,19 +1,23 @@
-//! Which names of an archive's entries are taken.
+//! Which entry names are accepted.
 
-/// Bytes of a whole name: file systems end at 4096, some tools at 1024.
-const MOST_BYTES: usize = 1024;
-/// Bytes of a component, as on every common file system.
-const MOST_COMPONENT_BYTES: usize = 255;
-/// Names that are devices on Windows, with whatever extension.
+/// Longest name in bytes: file systems allow up to 4096, some tools up to 1024.
+const MAX_BYTES: usize = 1024;
+/// Longest path component in bytes, as on every common file system.
+const MAX_COMPONENT_BYTES: usize = 255;
+/// Names of devices on Windows, with any extension.
 const DEVICES: [&str; 4] = ["con", "prn", "aux", "nul"];
 
-/// An entry's name as components below the folder; none for the folder itself.
+/// Splits a name into the components of a path below the folder; there are none for the folder
+/// itself.
+///
+/// # Errors
+/// Why the name is refused.
 pub(super) fn components(name: &[u8]) -> Result<Vec<&str>, &'static str> {
     let name = std::str::from_utf8(name).map_err(|_| "its name is not UTF-8")?;
     if name.is_empty() {
         return Err("it has no name");
     }
-    if name.len() > MOST_BYTES {
+    if name.len() > MAX_BYTES {
         return Err("its name is longer than 1024 bytes");
     }
     if name.starts_with('/') {
@@ -22,7 +26,7 @@ pub(super) fn components(name: &[u8]) -> Result<Vec<&str>, &'static str> {
     if name.chars().any(char::is_control) {
         return Err("a control character in its name is refused");
     }
-    // Windows takes both as separators: `c:\x` is absolute there, `a\..\..\b` leads out.
+    // Separators on Windows: `c:\x` is absolute there, `a\..\..\b` leads out.
     if name.contains(['\\', ':']) {
         return Err("a backslash or colon in its name is refused");
     }
@@ -34,10 +38,10 @@ fn component(part: &str) -> Result<(), &'static str> {
     if part == ".." {
         return Err("a path with `..` is refused");
     }
-    if part.len() > MOST_COMPONENT_BYTES {
+    if part.len() > MAX_COMPONENT_BYTES {
         return Err("a component of its name is longer than 255 bytes");
     }
-    // Windows drops them, so that two names would be one.
+    // Windows drops them, so that two names would be the same.
     if part.ends_with(['.', ' ']) {
         return Err("a name that ends in a dot or blank is refused");
     }
@@ -58,7 +62,7 @@ mod tests {
     use std::path::{Component, Path};
 
     #[test]
-    fn ordinary_names_are_taken() {
+    fn ordinary_names_are_accepted() {
         for (name, expected) in [
             ("a/b c/0001_é.jpg", &["a", "b c", "0001_é.jpg"][..]),
             ("./a//b/", &["a", "b"]),
@@ -72,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_could_lead_elsewhere_are_refused() {
+    fn names_that_could_lead_out_of_the_folder_are_refused() {
         for name in [
             "",
             "/etc/passwd",
@@ -101,7 +105,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_taken_stays_below_the_folder(
+        fn accepted_names_stay_below_the_folder(
             name in proptest::collection::vec("[./\\\\:a-cA-C0 \0~\u{80}-\u{90}]{0,3}", 0..9)
         ) {
             if let Ok(parts) = components(name.concat().as_bytes()) {
@@ -114,7 +118,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_a_name_or_refused(name in proptest::collection::vec(any::<u8>(), 0..40)) {
+        fn any_bytes_are_accepted_or_refused(name in proptest::collection::vec(any::<u8>(), 0..40)) {
             let _ = components(&name);
         }
     }

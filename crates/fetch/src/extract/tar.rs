@@ -1,61 +1,57 @@
+//! Entries of `.tar.gz` archives.
+
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::path::Path;
 use std::rc::Rc;
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::sink::Sink;
-use super::unreadable;
-use crate::{Error, Event, Listener};
+use super::writer::{EntryKind, EntryWriter};
+use crate::Error;
 
-/// Bytes between the contents of two files: headers, and names that are longer than those.
-/// The tar crate keeps these names in memory, however long they are.
-const MOST_BETWEEN: u64 = 1 << 20;
+/// Most bytes between the contents of two files: headers, and names that do not fit into them.
+/// The tar crate keeps such names in memory, however long they are.
+const MAX_BYTES_BETWEEN: u64 = 1 << 20;
 
+/// Writes every entry; `progress` receives the number of compressed bytes read.
 pub(super) fn unpack(
-    path: &Path,
-    sink: &mut Sink<'_>,
-    listener: Listener<'_>,
+    file: File,
+    writer: &mut EntryWriter<'_>,
+    progress: &mut dyn FnMut(u64),
 ) -> Result<(), Error> {
-    let file = File::open(path).map_err(Error::io("open", path))?;
-    let total = file.metadata().map_err(Error::io("read", path))?.len();
-    let (read, allowance) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(MOST_BETWEEN)));
+    let (read, allowance) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(MAX_BYTES_BETWEEN)));
     let compressed = Counting { reader: file, count: Rc::clone(&read) };
     let inflated = Bounded {
         reader: MultiGzDecoder::new(BufReader::with_capacity(64 << 10, compressed)),
         allowance: Rc::clone(&allowance),
     };
     let mut archive = tar::Archive::new(inflated);
-    let fault = |e| unreadable(path, e);
-    for entry in archive.entries().map_err(fault)? {
-        let entry = entry.map_err(fault)?;
+    for entry in archive.entries().map_err(|e| writer.unreadable(e))? {
+        let entry = entry.map_err(|e| writer.unreadable(e))?;
         let name = entry.path_bytes().into_owned();
         let (kind, size) = (entry.header().entry_type(), entry.size());
-        if kind.is_pax_global_extensions() {
+        let kind = if kind.is_pax_global_extensions() {
             continue;
         } else if kind.is_dir() {
-            sink.folder(&name)?;
+            EntryKind::Folder
         } else if kind.is_file() || kind.is_contiguous() {
-            allowance.set(size.saturating_add(MOST_BETWEEN));
-            sink.file(&name, size, entry)?;
+            allowance.set(size.saturating_add(MAX_BYTES_BETWEEN));
+            EntryKind::File { size }
         } else {
-            let reason = "a link, a device or the like is refused";
-            return Err(sink.refusal(&name, reason));
-        }
-        allowance.set(MOST_BETWEEN);
-        listener(Event::Unpacking { done: read.get(), total });
+            EntryKind::Other
+        };
+        writer.write(&name, kind, entry)?;
+        allowance.set(MAX_BYTES_BETWEEN);
+        progress(read.get());
     }
-    // To the end, for only there gzip's checksum stands, and where it is missing the
-    // archive is cut off.
-    allowance.set(MOST_BETWEEN);
-    io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(fault)?;
-    listener(Event::Unpacking { done: total, total });
+    // Read to the end, where gzip has its checksum: without it the archive is truncated.
+    allowance.set(MAX_BYTES_BETWEEN);
+    io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(|e| writer.unreadable(e))?;
     Ok(())
 }
 
-/// Counts what is read.
+/// Counts the bytes read.
 struct Counting {
     reader: File,
     count: Rc<Cell<u64>>,
@@ -69,7 +65,7 @@ impl Read for Counting {
     }
 }
 
-/// Gives no more than is allowed.
+/// Fails once more bytes have been read than the allowance, which its owner may renew.
 struct Bounded<R> {
     reader: R,
     allowance: Rc<Cell<u64>>,

@@ -1,14 +1,15 @@
-//! `hf://OWNER/REPOSITORY/FILE@REVISION`.
+//! Addresses of files on the hub: `hf://OWNER/REPOSITORY/FILE@REVISION`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::Error;
 
-/// A file in a repository of models.
+/// A file in a model repository of the Hugging Face hub.
 ///
-/// Written `hf://OWNER/REPOSITORY/FILE` with `@REVISION` behind it, or behind the repository as
-/// `huggingface_hub` has it: a branch, a tag, `refs/pr/1`, or a commit; `main` without.
+/// Written `hf://OWNER/REPOSITORY/FILE` with `@REVISION` after it, or after the repository as
+/// `huggingface_hub` has it. The revision is a branch, a tag, `refs/pr/1`, or a commit, and `main`
+/// by default.
 ///
 /// ```
 /// let file: fewshot_fetch::HubFile = "hf://someone/model/sub/best.safetensors@v1".parse()?;
@@ -24,27 +25,27 @@ pub struct HubFile {
 }
 
 impl HubFile {
-    /// What addresses of the hub begin with.
+    /// Scheme of these addresses.
     pub const SCHEME: &'static str = "hf://";
 
-    /// `OWNER/REPOSITORY`.
+    /// Returns the repository as `OWNER/REPOSITORY`.
     pub fn repository(&self) -> &str {
         &self.repository
     }
 
-    /// The file's path in the repository.
+    /// Returns the path in the repository.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// The revision as it was given.
+    /// Returns the revision as it was given.
     pub fn revision(&self) -> &str {
         &self.revision
     }
 
-    /// The same file of one commit.
-    pub fn at(&self, commit: &str) -> Self {
-        Self { revision: commit.to_owned(), ..self.clone() }
+    /// Returns the same file at another revision.
+    pub fn at(&self, revision: &str) -> Self {
+        Self { revision: revision.to_owned(), ..self.clone() }
     }
 }
 
@@ -55,27 +56,29 @@ impl fmt::Display for HubFile {
     }
 }
 
+/// Fails with [`Error::HubAddress`].
 impl FromStr for HubFile {
     type Err = Error;
 
     fn from_str(address: &str) -> Result<Self, Error> {
-        read(address).map_err(|reason| Error::HubAddress { address: address.to_owned(), reason })
+        parse(address).map_err(|reason| Error::HubAddress { address: address.to_owned(), reason })
     }
 }
 
-fn read(address: &str) -> Result<HubFile, String> {
+fn parse(address: &str) -> Result<HubFile, String> {
     let rest = address.strip_prefix(HubFile::SCHEME).ok_or("it does not begin with hf://")?;
     let mut parts = rest.splitn(3, '/');
     let (owner, name) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     if matches!(owner, "datasets" | "spaces") {
         return Err(format!("`{owner}` hold no checkpoints"));
     }
-    let (name, early) = split_revision(name);
-    let (path, late) = split_revision(parts.next().unwrap_or_default());
-    if early.is_some() && late.is_some() {
+    let (name, after_repository) = split_revision(name);
+    let (path, after_file) = split_revision(parts.next().unwrap_or_default());
+    if after_repository.is_some() && after_file.is_some() {
         return Err("it has two revisions".into());
     }
-    let revision = early.or(late).unwrap_or("main").replace("%2F", "/").replace("%2f", "/");
+    let revision = after_repository.or(after_file).unwrap_or("main");
+    let revision = revision.replace("%2F", "/").replace("%2f", "/");
     check_name(owner).map_err(|why| format!("the owner `{owner}` {why}"))?;
     check_name(name).map_err(|why| format!("the repository `{name}` {why}"))?;
     check_path(path).map_err(|why| format!("the file `{path}` {why}"))?;
@@ -87,17 +90,24 @@ fn split_revision(text: &str) -> (&str, Option<&str>) {
     text.split_once('@').map_or((text, None), |(before, revision)| (before, Some(revision)))
 }
 
-/// The hub's own rule for names.
+/// Checks the name of an owner or repository by the hub's own rule.
+///
+/// # Errors
+/// What is wrong with it, as a predicate.
 fn check_name(name: &str) -> Result<(), &'static str> {
     check_path(name)?;
-    // Two hyphens stand for a slash in the names of the cache's folders.
+    // Two hyphens stand for a slash in folder names of the cache.
     if name.contains("--") || name.contains("..") || name.len() > 96 {
         return Err("is no name of the hub");
     }
     Ok(())
 }
 
-/// What becomes part of an address and of a path on disk, and leads to nowhere else in either.
+/// Checks a text that becomes part of an address and of a path on disk: it may lead nowhere else
+/// in either.
+///
+/// # Errors
+/// What is wrong with it, as a predicate.
 pub(super) fn check_path(path: &str) -> Result<(), &'static str> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-+=,~/".contains(&byte);
     if path.is_empty() {
@@ -118,7 +128,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn revisions_stand_behind_the_file_or_the_repository() {
+    fn revisions_follow_the_file_or_the_repository() {
         for (address, path, revision) in [
             ("hf://o/r/f.safetensors", "f.safetensors", "main"),
             ("hf://o/r/f.safetensors@v1.0", "f.safetensors", "v1.0"),
@@ -133,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused_by_name() {
+    fn invalid_addresses_are_named_in_the_error() {
         for (address, part) in [
             ("hf:/o/r/f", "does not begin with"),
             ("hf://", "the owner `` is empty"),
@@ -158,7 +168,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_taken_stays_below_its_folder(address in "hf://[a-z.@/%2F\\\\-]{0,30}") {
+        fn accepted_paths_stay_below_their_folder(address in "hf://[a-z.@/%2F\\\\-]{0,30}") {
             if let Ok(file) = address.parse::<HubFile>() {
                 for part in [file.path(), file.revision(), file.repository()] {
                     let mut parts = std::path::Path::new(part).components();

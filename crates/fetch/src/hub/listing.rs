@@ -1,30 +1,31 @@
-//! What a repository holds, as the hub tells it.
+//! Lists of a repository's files, as the hub answers them.
 
 use serde::Deserialize;
 
 use super::file::check_path;
 use crate::{Digest, Remote, Size};
 
-/// The files of a repository at a commit.
+/// Files of a repository at a commit.
 #[derive(Clone, Debug)]
 pub struct Listing {
-    /// The commit, in hexadecimal digits.
+    /// Commit: 40 hexadecimal digits.
     pub commit: String,
-    /// Its files.
-    pub files: Vec<Listed>,
+    /// Files, in the hub's order.
+    pub files: Vec<ListedFile>,
 }
 
 /// A file of a [`Listing`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// Its path in the repository.
+pub struct ListedFile {
+    /// Path in the repository.
     pub path: String,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// What it must hash to: SHA-256 where it is stored as a large file, else git's SHA-1.
+    /// Expected digest: SHA-256 for large files (git LFS), git's SHA-1 otherwise.
     pub digest: Digest,
 }
 
+/// Answer of the hub to `/api/{models,datasets}/REPOSITORY/revision/REVISION?blobs=true`.
 #[derive(Deserialize)]
 struct Info {
     sha: String,
@@ -48,42 +49,46 @@ struct Lfs {
 }
 
 impl Listing {
-    /// Reads what the hub answers to `?blobs=true`. Files whose names could lead elsewhere, or
-    /// of which neither size nor digest is told, are left out.
+    /// Parses the hub's answer to `?blobs=true`. Files whose paths could lead out of a folder, or
+    /// without size or digest, are left out.
+    ///
+    /// # Errors
+    /// What is wrong with the answer.
     pub(super) fn from_json(json: &[u8]) -> Result<Self, String> {
         let info: Info = serde_json::from_slice(json).map_err(|e| e.to_string())?;
         if info.sha.len() != 40 || !info.sha.bytes().all(|digit| digit.is_ascii_hexdigit()) {
             return Err(format!("`{}` is no commit", info.sha));
         }
-        let files = info.siblings.into_iter().filter_map(Sibling::listed).collect();
+        let files = info.siblings.into_iter().filter_map(Sibling::into_listed).collect();
         Ok(Self { commit: info.sha, files })
     }
 
-    /// The file of this path.
-    pub fn file(&self, path: &str) -> Option<&Listed> {
+    /// Returns the file of a path, if it is listed.
+    pub fn file(&self, path: &str) -> Option<&ListedFile> {
         self.files.iter().find(|file| file.path == path)
     }
 }
 
 impl Sibling {
-    fn listed(self) -> Option<Listed> {
+    /// Returns `None` for a file that is left out.
+    fn into_listed(self) -> Option<ListedFile> {
         check_path(&self.rfilename).ok()?;
         let (size, digest) = match self.lfs {
             Some(Lfs { sha256, size }) => (size, format!("sha256:{sha256}")),
             None => (self.size?, format!("git:{}", self.blob_id?)),
         };
-        Some(Listed { path: self.rfilename, size, digest: digest.parse().ok()? })
+        Some(ListedFile { path: self.rfilename, size, digest: digest.parse().ok()? })
     }
 }
 
-impl Listed {
-    /// The name that its content has in the cache: the digest alone.
-    pub(super) fn blob(&self) -> String {
+impl ListedFile {
+    /// Returns the file name of its content in the cache: the digits of the digest.
+    pub(super) fn blob_name(&self) -> String {
         self.digest.to_string().split(':').next_back().unwrap_or_default().to_owned()
     }
 
-    /// What to download, under a name.
-    pub(super) fn remote(&self, name: String, url: String) -> Remote {
+    /// Returns the file as a download from an address, under a name on disk.
+    pub(super) fn to_remote(&self, name: String, url: String) -> Remote {
         let size = Size::Exactly(self.size);
         Remote { name, mirrors: vec![url], size, digest: self.digest }
     }
@@ -110,8 +115,8 @@ mod tests {
         assert_eq!(listing.commit, sha);
         assert_eq!(listing.files.len(), 2);
         let model = listing.file("m.safetensors").unwrap();
-        assert_eq!((model.size, &*model.blob()), (9, &*sha256));
-        assert_eq!(listing.file("README.md").unwrap().blob(), sha);
+        assert_eq!((model.size, &*model.blob_name()), (9, &*sha256));
+        assert_eq!(listing.file("README.md").unwrap().blob_name(), sha);
         for wrong in ["", "{}", r#"{"sha": "../x"}"#, "[1]", "<html>"] {
             assert!(Listing::from_json(wrong.as_bytes()).is_err(), "{wrong}");
         }

@@ -1,14 +1,14 @@
-//! The Hugging Face hub: its repositories' files, and the cache that all of its clients share.
+//! Files of the Hugging Face hub, and the cache that all of its clients share.
 //!
-//! `hf-hub` knows the addresses, the cache's layout and where the token lies. The bytes come
-//! through this crate's own downloads: `hf-hub` would verify no digest, resume into whatever a
-//! server sends, know no time limits, and trust no certificates but those built in.
+//! The crate `hf-hub` provides the addresses, the layout of the cache and the location of the
+//! token. The downloads are this crate's own: `hf-hub` verifies no digest, appends whatever a
+//! server sends to a partial file, has no time limits, and trusts the built-in certificates only.
 
 mod file;
 mod listing;
 
 pub use file::HubFile;
-pub use listing::{Listed, Listing};
+pub use listing::{ListedFile, Listing};
 
 use std::path::{Path, PathBuf};
 
@@ -16,17 +16,17 @@ use hf_hub::api::sync::{Api, ApiBuilder};
 use hf_hub::{Cache, Repo, RepoType};
 use ureq::http::HeaderName;
 
-use crate::client::{Client, From};
+use crate::attempt::{retry, status_fault};
+use crate::client::{Client, ResumePoint};
 use crate::headers::text;
 use crate::{Downloader, Error, Listener, Remote, Token};
 
-/// Where the hub is, unless `HF_ENDPOINT` says otherwise.
-const ENDPOINT: &str = "https://huggingface.co";
-/// The most bytes that a list of files may have. Those of thousands of files have some hundred
-/// thousand.
-const LONGEST_LISTING: u64 = 32 << 20;
+/// Address of the hub, unless `HF_ENDPOINT` is set.
+const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
+/// Longest list of files in bytes. A list of thousands of files has some hundred thousand bytes.
+const MAX_LISTING_BYTES: u64 = 32 << 20;
 
-/// Asks the hub, and keeps what it gives in the cache of its clients.
+/// Downloads files from the hub into the cache that its clients share.
 #[derive(Clone, Debug)]
 pub struct Hub {
     api: Api,
@@ -35,19 +35,20 @@ pub struct Hub {
     endpoint: String,
 }
 
-/// A file of the hub that lies in the cache.
+/// A file of the hub in the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cached {
-    /// Where.
+pub struct CachedFile {
+    /// Path on disk.
     pub path: PathBuf,
-    /// The same address, at the commit that it is of.
+    /// Its address, with the commit as the revision.
     pub file: HubFile,
 }
 
 impl Hub {
-    /// As the environment says: `HF_ENDPOINT` (the hub), `HF_HOME` (its cache is the folder
-    /// `hub` there; else `~/.cache/huggingface`), `HF_TOKEN` (else the file `token` there),
-    /// `HF_HUB_OFFLINE`, and what [`Downloader::from_environment`] reads.
+    /// Reads the environment: `HF_ENDPOINT` (address of the hub), `HF_HOME` (folder whose `hub` is
+    /// the cache, by default `~/.cache/huggingface`), `HF_TOKEN` (by default the content of the
+    /// file `token` in that folder), `HF_HUB_OFFLINE`, and what
+    /// [`Downloader::from_environment`] reads.
     ///
     /// # Errors
     /// [`Error::HubSetting`] and those of [`Downloader::from_environment`].
@@ -62,15 +63,15 @@ impl Hub {
             let reason = "name a folder for the cache: this user has no home".to_owned();
             Error::HubSetting { variable: "HF_HOME", reason }
         })?;
-        let endpoint = variable("HF_ENDPOINT").unwrap_or(ENDPOINT.into());
+        let endpoint = variable("HF_ENDPOINT").unwrap_or(DEFAULT_ENDPOINT.into());
         Self::new(&endpoint, home, variable("HF_TOKEN"), downloader)
     }
 
-    /// A hub at an address, with a home folder as `HF_HOME` names one. Without a token the one
-    /// of the home's file `token` is taken, where there is one.
+    /// Makes a hub of an address and a home folder as `HF_HOME` names one. Without a token, the
+    /// file `token` in the home folder is read, if it exists.
     ///
     /// # Errors
-    /// [`Error::HubSetting`].
+    /// [`Error::HubSetting`] for an invalid address or token.
     pub fn new(
         endpoint: &str,
         home: PathBuf,
@@ -90,33 +91,34 @@ impl Hub {
         Ok(Self { api, cache, downloader, endpoint })
     }
 
-    /// Whether no server is to be asked.
+    /// Whether requests are turned off.
     pub fn is_offline(&self) -> bool {
         self.downloader.offline
     }
 
-    /// The same, but no server is to be asked.
+    /// Turns requests off.
     pub fn offline(mut self) -> Self {
         self.downloader.offline = true;
         self
     }
 
-    /// Downloads as this hub wants them, with its token.
+    /// Returns the downloader of this hub, which has its token.
     pub fn downloader(&self) -> &Downloader {
         &self.downloader
     }
 
-    /// A file of a model. What the cache has of this revision is taken and nobody is asked, as
-    /// `hf-hub` does it: a branch that has moved on is seen once its folder there is deleted.
+    /// Returns a file of a model, from the cache if it has this revision. Then no request is sent,
+    /// as in `hf-hub`: a branch that has moved on is noticed only after its folder in the cache
+    /// was deleted.
     ///
     /// # Errors
-    /// [`Error::Hub`] where the hub or the cache does not have it or a token is wanted,
-    /// those of [`Downloader::fetch`] otherwise.
-    pub fn get(&self, file: &HubFile, listener: Listener<'_>) -> Result<Cached, Error> {
+    /// [`Error::Hub`] if the hub or the cache does not have the file or a token is needed;
+    /// otherwise those of [`Downloader::fetch`].
+    pub fn get(&self, file: &HubFile, listener: Listener<'_>) -> Result<CachedFile, Error> {
         if let Some(cached) = self.cached(file) {
             return Ok(cached);
         }
-        let fail = |reason| Error::Hub { what: file.to_string(), reason };
+        let fail = |reason| Error::Hub { subject: file.to_string(), reason };
         if self.is_offline() {
             return Err(fail(format!(
                 "not in the cache at {}, and FEWSHOT_OFFLINE or HF_HUB_OFFLINE is set: unset it, \
@@ -125,42 +127,41 @@ impl Hub {
             )));
         }
         let repo = repo(file);
-        let unavailable = |error| match error {
-            // `--from`, which that message names, is for datasets.
-            Error::Unavailable { tried, .. } => fail(format!(
-                "could not be downloaded:{}\ntry again later; what has arrived is kept",
-                tried.iter().map(|(url, why)| format!("\n  {url}: {why}")).collect::<String>()
-            )),
+        // By the file's address rather than its name in the cache.
+        let rename = |error| match error {
+            Error::Unavailable { failures, .. } => {
+                Error::Unavailable { name: file.to_string(), failures }
+            }
             error => error,
         };
-        let listing = self.list(&repo, &file.to_string(), listener).map_err(unavailable)?;
+        let listing = self.list(&repo, &file.to_string(), listener).map_err(rename)?;
         let listed = listing.file(file.path()).ok_or_else(|| {
-            let models = listing.files.iter().map(|file| &*file.path);
-            let models =
-                models.filter(|path| path.ends_with(".safetensors") || path.ends_with(".tar"));
-            let models: Vec<_> = models.take(5).collect();
-            let has = if models.is_empty() { "no checkpoint".into() } else { models.join(", ") };
-            fail(format!("404: there is no such file at commit {}; it has {has}", listing.commit))
+            let paths = listing.files.iter().map(|file| &*file.path);
+            let is_checkpoint =
+                |path: &&str| path.ends_with(".safetensors") || path.ends_with(".tar");
+            let found: Vec<_> = paths.filter(is_checkpoint).take(5).collect();
+            let found = if found.is_empty() { "no checkpoint".into() } else { found.join(", ") };
+            fail(format!("404: there is no such file at commit {}; it has {found}", listing.commit))
         })?;
         let at = file.at(&listing.commit);
         let cache = self.cache.repo(repo.clone());
-        let blob = cache.blob_path(&listed.blob());
+        let blob = cache.blob_path(&listed.blob_name());
         let blobs = blob.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(blobs).map_err(Error::io("create", blobs))?;
         let url = self.api.repo(self::repo(&at)).url(file.path());
-        let remote = listed.remote(listed.blob(), url);
-        self.downloader.fetch(&remote, blobs, listener).map_err(unavailable)?;
+        let remote = listed.to_remote(listed.blob_name(), url);
+        self.downloader.fetch(&remote, blobs, listener).map_err(rename)?;
         let path = cache.pointer_path(&listing.commit).join(file.path());
-        point(&path, &blob, file.path()).map_err(Error::io("write", &path))?;
+        link(&path, &blob, file.path()).map_err(Error::io("write", &path))?;
         cache.create_ref(&listing.commit).map_err(Error::io("write", self.cache.path()))?;
-        Ok(Cached { path, file: at })
+        Ok(CachedFile { path, file: at })
     }
 
-    /// What the cache has of a revision.
-    fn cached(&self, file: &HubFile) -> Option<Cached> {
+    /// Looks the file up in the cache.
+    fn cached(&self, file: &HubFile) -> Option<CachedFile> {
         let cache = self.cache.repo(repo(file));
         let path = cache.get(file.path()).or_else(|| {
-            // Python notes no references for commits.
+            // The Python client writes no references for commits.
             let path = cache.pointer_path(file.revision()).join(file.path());
             path.exists().then_some(path)
         })?;
@@ -169,66 +170,69 @@ impl Hub {
             folder = folder.parent()?;
         }
         let commit = folder.file_name()?.to_str()?;
-        Some(Cached { file: file.at(commit), path })
+        Some(CachedFile { file: file.at(commit), path })
     }
 
-    /// The files of a dataset.
+    /// Returns the files of a dataset's branch `main`.
     ///
     /// # Errors
     /// [`Error::Hub`], [`Error::Unavailable`], [`Error::Offline`].
     pub fn dataset(&self, repository: &str, listener: Listener<'_>) -> Result<Listing, Error> {
-        let what = format!("{}/datasets/{repository}", self.endpoint);
-        self.list(&Repo::dataset(repository.to_owned()), &what, listener)
+        let subject = format!("{}/datasets/{repository}", self.endpoint);
+        self.list(&Repo::dataset(repository.to_owned()), &subject, listener)
     }
 
-    /// A file of a dataset at a listing's commit, as something to download under a name.
+    /// Returns a file of a dataset at a listing's commit as a download, under a name on disk.
     pub fn dataset_file(
         &self,
         repository: &str,
         commit: &str,
-        file: &Listed,
+        file: &ListedFile,
         name: String,
     ) -> Remote {
         let (repository, commit) = (repository.to_owned(), commit.to_owned());
         let repo = Repo::with_revision(repository, RepoType::Dataset, commit);
-        file.remote(name, self.api.repo(repo).url(&file.path))
+        file.to_remote(name, self.api.repo(repo).url(&file.path))
     }
 
-    fn list(&self, repo: &Repo, what: &str, listener: Listener<'_>) -> Result<Listing, Error> {
+    /// Requests the list of a repository's files; `subject` is the name for errors.
+    fn list(&self, repo: &Repo, subject: &str, listener: Listener<'_>) -> Result<Listing, Error> {
         let request = self.api.repo(repo.clone()).info_request();
         let url = request.uri_ref().map(ToString::to_string).unwrap_or_default();
         let url = format!("{url}?blobs=true");
         if self.is_offline() {
             return Err(Error::Offline { name: "the list of files".into(), url });
         }
-        let client = Client::of(&self.downloader);
-        let fail = |reason| Error::Hub { what: what.to_owned(), reason };
-        let json = self.downloader.retry("the list of files", &url, listener, |listener| {
-            listener(crate::Event::Asking { url: &url, from: 0 });
-            let answer = client.get(&url, &From { byte: 0, version: None })?;
-            match answer.status().as_u16() {
-                200 => {
-                    let mut body = answer.into_body();
-                    let bytes = body.with_config().limit(LONGEST_LISTING).read_to_vec();
-                    bytes.map_err(|e| crate::attempt::again(e.to_string()))
+        let client = Client::new(&self.downloader);
+        let fail = |reason| Error::Hub { subject: subject.to_owned(), reason };
+        let json =
+            self.downloader.with_retries("the list of files", &url, listener, |listener| {
+                listener(crate::Event::Asking { url: &url, from: 0 });
+                let response = client.get(&url, &ResumePoint::START)?;
+                match response.status().as_u16() {
+                    200 => {
+                        let mut body = response.into_body();
+                        let bytes = body.with_config().limit(MAX_LISTING_BYTES).read_to_vec();
+                        bytes.map_err(|e| retry(e.to_string()))
+                    }
+                    status @ (401 | 403 | 404) => {
+                        let message = HeaderName::from_static("x-error-message");
+                        let message = text(response.headers(), message);
+                        Err(fail(self.explain_status(status, repo, message)).into())
+                    }
+                    _ => Err(status_fault(&response)),
                 }
-                status @ (401 | 403 | 404) => {
-                    let said = text(answer.headers(), HeaderName::from_static("x-error-message"));
-                    Err(fail(self.advice(status, repo, said)).into())
-                }
-                _ => Err(crate::attempt::refusal(&answer)),
-            }
-        })?;
+            })?;
         Listing::from_json(&json)
             .map_err(|why| fail(format!("{url} does not answer as the hub does: {why}")))
     }
 
-    /// What a refusal means, and what to do.
-    fn advice(&self, status: u16, repo: &Repo, said: Option<&str>) -> String {
-        let said: String = said.unwrap_or_default().chars().take(200).collect();
-        let said = if said.is_empty() { said } else { format!(" ({said})") };
+    /// Explains a status of the hub, and what to do.
+    fn explain_status(&self, status: u16, repo: &Repo, message: Option<&str>) -> String {
+        let message: String = message.unwrap_or_default().chars().take(200).collect();
+        let message = if message.is_empty() { message } else { format!(" ({message})") };
         let page = format!("{}/{}", self.endpoint, repo.url());
-        let shown = match (&self.downloader.token, status) {
+        let advice = match (&self.downloader.token, status) {
             (_, 404) => "no such repository or revision: check its name".to_owned(),
             (None, _) => "no such repository, or one that wants a token: check its name, or set \
                           HF_TOKEN"
@@ -242,7 +246,7 @@ impl Hub {
                  token that may read it"
             ),
         };
-        format!("the hub answers {status}{said}: {shown}")
+        format!("the hub answers {status}{message}: {advice}")
     }
 }
 
@@ -251,24 +255,24 @@ fn repo(file: &HubFile) -> Repo {
     Repo::with_revision(repository, RepoType::Model, revision)
 }
 
-/// Makes the snapshot's file point to its content, as the cache's layout has it.
-fn point(pointer: &Path, blob: &Path, file: &str) -> std::io::Result<()> {
+/// Links a file of a snapshot to its content, by the layout of the cache.
+fn link(pointer: &Path, blob: &Path, file: &str) -> std::io::Result<()> {
     let folder = pointer.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;
     #[cfg(unix)]
-    let made = {
+    let linked = {
         let up = "../".repeat(file.split('/').count() + 1);
         let name = blob.file_name().unwrap_or_default();
         std::os::unix::fs::symlink(Path::new(&up).join("blobs").join(name), pointer)
     };
     #[cfg(not(unix))]
-    let made = {
+    let linked = {
         let _ = file;
         std::fs::hard_link(blob, pointer)
     };
-    match made {
-        // Another process was faster; what has this name is of this content.
+    match linked {
+        // Another process was faster: its link leads to the same content.
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        made => made,
+        linked => linked,
     }
 }

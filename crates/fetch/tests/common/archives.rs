@@ -1,4 +1,4 @@
-//! Archives, good and hostile.
+//! Archives, valid and hostile.
 #![allow(dead_code, missing_docs)]
 
 use std::io::Write;
@@ -8,10 +8,10 @@ use flate2::write::GzEncoder;
 use tar::{EntryType, Header};
 use zip::write::SimpleFileOptions;
 
-/// An entry: its name, and the content of a file, or nothing for a folder.
+/// An entry: its name, and the content of a file, or `None` for a folder.
 pub type Entry<'a> = (&'a str, Option<&'a [u8]>);
 
-/// A tar whose names stand in it as they are given, unlike those of the tar crate.
+/// Makes a tar with names exactly as given, which the tar crate would normalize or refuse.
 pub fn raw_tar(entries: &[(&[u8], EntryType, &[u8])]) -> Vec<u8> {
     let mut tar = Vec::new();
     for (name, kind, content) in entries {

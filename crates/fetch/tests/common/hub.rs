@@ -1,20 +1,20 @@
-//! A server that answers as the Hugging Face hub does: a list of files, and redirects to a
-//! second place from which they come.
+//! A server that answers like the Hugging Face hub: a list of files, and redirects to the address
+//! that has their content.
 #![allow(dead_code, missing_docs)]
 
-use fewshot_fetch::Digest;
+use fewshot_fetch::DigestAlgorithm;
 
 use super::common::{Answer, Request, Server, answer, ranged, status};
 
 pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
-pub const SHA256: Digest = Digest::Sha256([0; 32]);
+pub const SHA256: DigestAlgorithm = DigestAlgorithm::Sha256;
 
-/// The hub's answer to `?blobs=true`.
+/// Returns the hub's answer to `?blobs=true`.
 pub fn listing(files: &[(String, Vec<u8>)]) -> String {
     let siblings: Vec<_> = files
         .iter()
         .map(|(path, bytes)| {
-            let (size, sha) = (bytes.len(), SHA256.same_kind_of(bytes).to_string());
+            let (size, sha) = (bytes.len(), SHA256.digest(bytes).to_string());
             let sha = sha.trim_start_matches("sha256:");
             format!(
                 r#"{{"rfilename": "{path}", "size": {size}, "blobId": "{COMMIT}",
@@ -25,8 +25,8 @@ pub fn listing(files: &[(String, Vec<u8>)]) -> String {
     format!(r#"{{"id": "o/r", "sha": "{COMMIT}", "siblings": [{}]}}"#, siblings.join(","))
 }
 
-/// A hub with one repository, written as in its addresses: `o/r` or `datasets/o/r`. Whatever
-/// `first` answers goes before; files come in pieces of `sent` bytes.
+/// Starts a hub with one repository, named as in its addresses: `o/r` or `datasets/o/r`. An answer
+/// of `first` takes precedence; each response has at most `sent` bytes of a file.
 pub fn hub(
     repository: &str,
     files: Vec<(String, Vec<u8>)>,

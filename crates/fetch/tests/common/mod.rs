@@ -1,4 +1,4 @@
-//! A server that misbehaves as it is told, and what the tests ask of it.
+//! A server that each test programs to misbehave, and helpers for downloads from it.
 #![allow(dead_code, missing_docs)]
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -9,14 +9,14 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use fewshot_fetch::{Digest, Downloader, Error, Event, Pace, Remote, Size};
+use fewshot_fetch::{DigestAlgorithm, Downloader, Error, Event, Remote, RetryPolicy, Size};
 use tempfile::TempDir;
 
-/// Connections that a server takes before it gives up on whoever does not stop asking.
-const MOST_CONNECTIONS: usize = 300;
+/// Connections that a server accepts, so that a client that never stops fails its test.
+const MAX_CONNECTIONS: usize = 300;
 
 pub struct Request {
-    /// Counted from 0.
+    /// Number of requests before this one.
     pub number: usize,
     pub line: String,
     pub headers: Vec<String>,
@@ -30,7 +30,7 @@ impl Request {
         })
     }
 
-    /// The byte from which on a part is asked for.
+    /// Returns the first byte of the requested range.
     pub fn from(&self) -> Option<usize> {
         self.header("range")?.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
     }
@@ -40,10 +40,10 @@ impl Request {
     }
 }
 
-/// The bytes of an answer, sent as they are before the connection is closed.
+/// The bytes of a response, sent as they are before the connection is closed.
 pub struct Answer {
     pub bytes: Vec<u8>,
-    /// Silence after the first so many bytes.
+    /// Number of bytes after which the server pauses, and for how long.
     pub silence: Option<(usize, Duration)>,
 }
 
@@ -54,14 +54,14 @@ pub fn answer(status: &str, headers: &[&str], body: &[u8]) -> Answer {
     Answer { bytes, silence: None }
 }
 
-/// A status without a body.
+/// Makes a response without a body.
 pub fn status(status: &str, headers: &[&str]) -> Answer {
     let mut all = vec!["Content-Length: 0"];
     all.extend(headers);
     answer(status, &all, b"")
 }
 
-/// The whole file, of which only `sent` bytes go out.
+/// Makes a response with the whole file, of which only the first `sent` bytes are sent.
 pub fn whole(body: &[u8], sent: usize, headers: &[&str]) -> Answer {
     let length = format!("Content-Length: {}", body.len());
     let mut all = vec![&*length];
@@ -69,7 +69,7 @@ pub fn whole(body: &[u8], sent: usize, headers: &[&str]) -> Answer {
     answer("200 OK", &all, &body[..sent.min(body.len())])
 }
 
-/// What was asked for, of which only `sent` bytes go out.
+/// Makes a response with the requested range, of which only the first `sent` bytes are sent.
 pub fn ranged(body: &[u8], request: &Request, sent: usize, headers: &[&str]) -> Answer {
     let Some(from) = request.from() else { return whole(body, sent, headers) };
     if from >= body.len() {
@@ -99,7 +99,7 @@ impl Server {
         let (stopped, lines) = (Arc::clone(&stop), Arc::clone(&log));
         let thread = std::thread::spawn(move || {
             let mut number = 0;
-            for stream in listener.incoming().take(MOST_CONNECTIONS) {
+            for stream in listener.incoming().take(MAX_CONNECTIONS) {
                 if stopped.load(Ordering::SeqCst) {
                     return;
                 }
@@ -110,8 +110,8 @@ impl Server {
                     let range = request.header("range").unwrap_or("-").to_owned();
                     lines.lock().unwrap().push(format!("{} {range}", request.line));
                     let reply = handler(&request);
-                    // The other end may be gone; that is its right. Silence is not to keep
-                    // the next connection waiting.
+                    // The client may have closed the connection, which is fine. A pause must not
+                    // delay the next connection.
                     if reply.silence.is_some() {
                         std::thread::spawn(move || send(stream, &reply));
                     } else {
@@ -127,7 +127,7 @@ impl Server {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    /// Request lines with the ranges asked for.
+    /// Returns the request lines, each with the requested range.
     pub fn log(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
     }
@@ -170,23 +170,23 @@ fn send(mut stream: TcpStream, reply: &Answer) -> std::io::Result<()> {
     stream.shutdown(Shutdown::Write)
 }
 
-/// 100,000 bytes that do not repeat within a tenth.
+/// Returns 100,000 bytes in which no tenth equals another.
 pub fn content() -> Vec<u8> {
     (0u32..25_000).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect()
 }
 
-pub const MD5: Digest = Digest::Md5([0; 16]);
+pub const MD5: DigestAlgorithm = DigestAlgorithm::Md5;
 
 pub fn remote(body: &[u8], mirrors: &[String]) -> Remote {
     Remote {
         name: "file.bin".into(),
         mirrors: mirrors.to_vec(),
         size: Size::Exactly(body.len() as u64),
-        digest: MD5.same_kind_of(body),
+        digest: MD5.digest(body),
     }
 }
 
-/// A folder, a downloader that does not sleep, and what it would have waited.
+/// A folder, a downloader that does not sleep, and the waits that it asked for.
 pub struct Bench {
     pub folder: TempDir,
     pub downloader: Downloader,
@@ -198,10 +198,10 @@ impl Bench {
     pub fn new() -> Self {
         let waits = Arc::new(Mutex::new(Vec::new()));
         let slept = Arc::clone(&waits);
-        let mut pace =
-            Pace::default().sleeping_by(move |wait: Duration| slept.lock().unwrap().push(wait));
-        pace.read_timeout = Duration::from_millis(300);
-        let downloader = Downloader { pace, ..Downloader::default() };
+        let mut retry_policy = RetryPolicy::default()
+            .with_sleep(move |wait: Duration| slept.lock().unwrap().push(wait));
+        retry_policy.read_timeout = Duration::from_millis(300);
+        let downloader = Downloader { retry_policy, ..Downloader::default() };
         let folder = tempfile::tempdir().unwrap();
         Self { folder, downloader, waits, events: Vec::new() }
     }
@@ -224,7 +224,7 @@ impl Bench {
         self.folder.path().join("file.bin.part")
     }
 
-    /// Names in the folder.
+    /// Returns the names in the folder.
     pub fn files(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.folder.path()).unwrap();
         let name = |entry: std::io::Result<std::fs::DirEntry>| {
@@ -235,7 +235,7 @@ impl Bench {
         names
     }
 
-    /// The file arrived whole, and nothing lies beside it.
+    /// Checks that the file arrived complete, and that nothing else is in the folder.
     pub fn check(&self, done: Result<PathBuf, Error>, body: &[u8]) {
         let path = done.unwrap_or_else(|e| panic!("{e}\n{:?}", self.events));
         assert!(std::fs::read(path).unwrap() == body, "another content");

@@ -1,8 +1,10 @@
-/// The place of a node in its [`Arena`].
+//! Storage for the values of a pickle.
+
+/// Index of a node in its [`Arena`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Id(u32);
 
-/// A value. Containers refer to their items, so that sharing costs nothing, a cycle is
+/// A value. Containers hold the indices of their items, so that sharing is free, cycles are
 /// harmless and dropping does not recurse.
 #[derive(Debug)]
 pub(crate) enum Node<O> {
@@ -14,13 +16,13 @@ pub(crate) enum Node<O> {
     Bytes(Box<[u8]>),
     List(Vec<Id>),
     Tuple(Box<[Id]>),
-    /// In the order of writing; of two equal keys the later one counts.
+    /// Entries in the order in which they were written; of two equal keys the later one counts.
     Dict(Vec<(Id, Id)>),
     Object(O),
 }
 
 impl<O> Node<O> {
-    /// For messages.
+    /// Returns the type for messages.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::None => "None",
@@ -37,10 +39,11 @@ impl<O> Node<O> {
     }
 }
 
+/// Nodes per chunk of an arena.
 const CHUNK: usize = 256;
 
-/// Every value of a pickle. It grows by chunks: doubling would take thrice the memory while
-/// it copies, and an attacker chooses when.
+/// All values of a pickle. It grows by chunks: doubling would take three times the memory while
+/// it copies, and an attacker could choose when.
 #[derive(Debug)]
 pub(crate) struct Arena<O> {
     chunks: Vec<Vec<Node<O>>>,
@@ -54,11 +57,15 @@ impl<O> Arena<O> {
 
     pub(crate) fn new() -> Self {
         let mut first = Vec::with_capacity(CHUNK);
-        // The values that opcodes of one byte push, and that cannot change.
+        // Immutable values that opcodes of one byte push.
         first.extend([Node::None, Node::Bool(false), Node::Bool(true), Node::Tuple([].into())]);
         Self { chunks: vec![first] }
     }
 
+    /// Adds a node.
+    ///
+    /// # Errors
+    /// If there are 2^32 nodes already.
     pub(crate) fn add(&mut self, node: Node<O>) -> Result<Id, String> {
         let full_chunks = self.chunks.len() - 1;
         let index = match self.chunks.last_mut() {
@@ -105,7 +112,7 @@ impl<O> Arena<O> {
         }
     }
 
-    /// A key of a dict and its value.
+    /// Returns the last entry of a dict under a key, as the key and the value.
     pub(crate) fn entry(&self, dict: Id, key: &str) -> Option<(Id, Id)> {
         match self.get(dict) {
             Node::Dict(entries) => entries

@@ -1,3 +1,5 @@
+//! The opcode loop of the pickle machine.
+
 use std::collections::HashMap;
 
 use super::opcode as op;
@@ -6,8 +8,8 @@ use super::text::{length, long, number, raw_unicode_escape};
 use super::{Arena, Builder, Id, Node, Reader};
 use crate::Error;
 
-/// Runs the pickle at the reader's place and leaves the reader behind it. The result is the
-/// value that the pickle is of.
+/// Runs the pickle at the reader's position, advances the reader past its end, and returns the
+/// value that was pickled.
 pub(crate) fn load<B: Builder>(
     reader: &mut Reader,
     arena: &mut Arena<B::Object>,
@@ -20,13 +22,13 @@ pub(crate) fn load<B: Builder>(
         stack: Vec::new(),
         marks: Vec::new(),
         memo: HashMap::new(),
-        in_place: 0,
+        bytes_in_file: 0,
     };
-    let (start, most) = (machine.reader.position(), machine.builder.most_bytes());
+    let (start, max) = (machine.reader.position(), machine.builder.max_bytes());
     loop {
         let offset = machine.reader.position();
-        if offset - start - machine.in_place > most {
-            let reason = format!("more than {most} bytes beside its arrays");
+        if offset - start - machine.bytes_in_file > max {
+            let reason = format!("more than {max} bytes beside its arrays");
             return Err(Error::Pickle { offset, reason });
         }
         match machine.step() {
@@ -40,7 +42,7 @@ pub(crate) fn load<B: Builder>(
 }
 
 impl<B: Builder> Machine<'_, '_, B> {
-    /// Executes one opcode; the last one has a result.
+    /// Executes one opcode; returns the result at the last one.
     fn step(&mut self) -> Result<Option<Id>, Fault> {
         match self.reader.byte()? {
             op::STOP => return self.pop().map(Some),
@@ -196,19 +198,19 @@ impl<B: Builder> Machine<'_, '_, B> {
             }
             op::PUT => {
                 let index = number(self.reader.line()?, "a place in the memo")?;
-                self.memoise(index)?;
+                self.memoize(index)?;
             }
             op::BINPUT => {
                 let index = self.reader.byte()?;
-                self.memoise(index.into())?;
+                self.memoize(index.into())?;
             }
             op::LONG_BINPUT => {
                 let index = u32::from_le_bytes(self.reader.array()?);
-                self.memoise(index)?;
+                self.memoize(index)?;
             }
             op::MEMOIZE => {
                 let index = u32::try_from(self.memo.len()).map_err(|_| "the memo is full")?;
-                self.memoise(index)?;
+                self.memoize(index)?;
             }
 
             op::GLOBAL => {
@@ -220,8 +222,8 @@ impl<B: Builder> Machine<'_, '_, B> {
             op::REDUCE | op::NEWOBJ => {
                 let arguments = self.pop()?;
                 let callee = self.pop()?;
-                let made = self.builder.call(callee, arguments, self.arena)?;
-                self.stack.push(made);
+                let result = self.builder.call(callee, arguments, self.arena)?;
+                self.stack.push(result);
             }
             op::BUILD => {
                 let state = self.pop()?;

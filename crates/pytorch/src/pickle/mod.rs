@@ -1,5 +1,5 @@
 //! A pickle machine that builds plain data by itself, and of anything else only what a
-//! [`Builder`] allows. It knows nothing of PyTorch.
+//! [`Builder`] allows. Independent of PyTorch.
 
 mod arena;
 mod machine;
@@ -16,37 +16,37 @@ pub(crate) use machine::load;
 pub(crate) use plain::PlainData;
 pub(crate) use reader::Reader;
 
-/// What a string is that a pickle holds.
+/// Kind of a string in a pickle, by its opcode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StringKind {
-    /// Of Python 2: text or bytes.
-    String,
-    /// In UTF-8, which is not checked.
+    /// `str` of Python 2: text or bytes.
+    Python2,
+    /// Text in UTF-8, not yet validated.
     Text,
     Bytes,
 }
 
-/// What a pickle may construct beyond plain data. A refusal is a reason, to which the machine
-/// adds where it was.
+/// Constructs what a pickle may have beyond plain data. An error is a reason, to which the machine
+/// adds the offset.
 pub(crate) trait Builder {
-    /// What the constructed things are.
+    /// Type of the constructed objects.
     type Object;
 
-    /// The most bytes that a pickle may have beside the strings that stay in their place.
-    fn most_bytes(&self) -> usize {
+    /// Returns the longest pickle that is accepted, in bytes, strings that are not copied aside.
+    fn max_bytes(&self) -> usize {
         usize::MAX
     }
 
-    /// The object for a string that stays in its place in the file, rather than being copied
-    /// into the arena.
-    fn in_place(&mut self, _: &Range<usize>, _: StringKind) -> Option<Self::Object> {
+    /// Returns the object for a string that is to be referred to by its range in the file instead
+    /// of being copied into the arena.
+    fn string_in_file(&mut self, _: &Range<usize>, _: StringKind) -> Option<Self::Object> {
         None
     }
 
-    /// The class or function of this name, if it is allowed.
+    /// Returns the class or function of a name, if it is allowed.
     fn global(&mut self, module: &str, name: &str) -> Option<Self::Object>;
 
-    /// What a class or function makes of its arguments, which are a tuple.
+    /// Calls a class or function with a tuple of arguments.
     fn call(
         &mut self,
         callee: Id,
@@ -54,7 +54,7 @@ pub(crate) trait Builder {
         arena: &mut Arena<Self::Object>,
     ) -> Result<Id, String>;
 
-    /// Gives an object its state.
+    /// Sets the state of an object.
     fn set_state(
         &mut self,
         object: Id,
@@ -62,6 +62,6 @@ pub(crate) trait Builder {
         arena: &mut Arena<Self::Object>,
     ) -> Result<(), String>;
 
-    /// The object outside the pickle that a persistent id stands for.
+    /// Returns the object outside the pickle that a persistent id refers to.
     fn persistent(&mut self, id: Id, arena: &mut Arena<Self::Object>) -> Result<Id, String>;
 }

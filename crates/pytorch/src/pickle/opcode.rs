@@ -1,5 +1,5 @@
-//! The opcodes that `pickle` writes for plain data, calls and persistent ids in the protocols
-//! 0 to 5, by their names in Python's `pickletools`.
+//! Opcodes that `pickle` writes for plain data, calls and persistent ids in protocols 0 to 5, by
+//! their names in Python's `pickletools`.
 
 pub(super) const MARK: u8 = b'(';
 pub(super) const STOP: u8 = b'.';

@@ -1,8 +1,10 @@
+//! A builder for pickles of plain data.
+
 use std::convert::Infallible;
 
 use super::{Arena, Builder, Id};
 
-/// Allows plain data only.
+/// Refuses everything but plain data.
 pub(crate) struct PlainData;
 
 impl Builder for PlainData {

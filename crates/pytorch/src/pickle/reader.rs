@@ -1,6 +1,8 @@
+//! A bounds-checked reader.
+
 use crate::Error;
 
-/// A place in the bytes of a file, which cannot pass their end.
+/// A position in the bytes of a file, which cannot pass their end.
 #[derive(Clone)]
 pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
@@ -8,7 +10,7 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Reads `bytes` from `position` on.
+    /// Reads `bytes` from an offset on.
     pub(crate) fn new(bytes: &'a [u8], position: usize) -> Self {
         Self { bytes, position }
     }
@@ -25,6 +27,10 @@ impl<'a> Reader<'a> {
         Error::Truncated { offset: self.position, needed, left: self.rest().len() }
     }
 
+    /// Returns the next `count` bytes.
+    ///
+    /// # Errors
+    /// [`Error::Truncated`] if there are fewer, as of all methods here.
     pub(crate) fn take(&mut self, count: u64) -> Result<&'a [u8], Error> {
         let taken = usize::try_from(count).ok().and_then(|count| self.rest().get(..count));
         let taken = taken.ok_or_else(|| self.truncated(count))?;
@@ -42,7 +48,7 @@ impl<'a> Reader<'a> {
         self.array().map(|[byte]| byte)
     }
 
-    /// What stands before the next line feed, which is skipped.
+    /// Returns the bytes up to the next line feed, which is skipped.
     pub(crate) fn line(&mut self) -> Result<&'a [u8], Error> {
         let rest = self.rest();
         let end = rest.iter().position(|byte| *byte == b'\n');

@@ -1,14 +1,15 @@
-//! What opcodes do to the stack and the memo.
+//! The pickle machine: operations of opcodes on its stack and memo.
 
 use std::collections::HashMap;
 
 use super::{Arena, Builder, Id, Node, Reader, StringKind};
 use crate::Error;
-use crate::error::quote;
+use crate::error::excerpt;
 
 const HIGHEST_PROTOCOL: u8 = 5;
 
-/// An error whose place is that of the opcode, or one that knows its own.
+/// Why an opcode failed. The machine adds the offset of the opcode, except to errors of input,
+/// which have their own.
 pub(super) enum Fault {
     Malformed(String),
     RefusedGlobal(String),
@@ -33,16 +34,17 @@ impl From<Error> for Fault {
     }
 }
 
+/// State of a running pickle.
 pub(super) struct Machine<'m, 'a, B: Builder> {
     pub(super) reader: &'m mut Reader<'a>,
     pub(super) arena: &'m mut Arena<B::Object>,
     pub(super) builder: &'m mut B,
     pub(super) stack: Vec<Id>,
-    /// For each open mark the height of the stack below it.
+    /// For each open mark, the number of values below it on the stack.
     pub(super) marks: Vec<usize>,
     pub(super) memo: HashMap<u32, Id>,
-    /// Bytes of strings that stay in their place.
-    pub(super) in_place: usize,
+    /// Bytes of strings that were not copied.
+    pub(super) bytes_in_file: usize,
 }
 
 impl<'a, B: Builder> Machine<'_, 'a, B> {
@@ -55,7 +57,7 @@ impl<'a, B: Builder> Machine<'_, 'a, B> {
         }
     }
 
-    /// The lowest place of the stack that opcodes may pop.
+    /// Returns the number of values that opcodes may not pop: those below the last mark.
     fn base(&self) -> usize {
         self.marks.last().copied().unwrap_or(0)
     }
@@ -83,14 +85,14 @@ impl<'a, B: Builder> Machine<'_, 'a, B> {
         Ok(())
     }
 
-    /// The next bytes, unless they stay in their place: then what stands for them is pushed.
+    /// Returns the bytes of a string, or pushes an object that refers to them and returns `None`.
     fn take(&mut self, count: u64, kind: StringKind) -> Result<Option<&'a [u8]>, Fault> {
         let bytes = self.reader.take(count)?;
         let end = self.reader.position();
-        let Some(object) = self.builder.in_place(&(end - bytes.len()..end), kind) else {
+        let Some(object) = self.builder.string_in_file(&(end - bytes.len()..end), kind) else {
             return Ok(Some(bytes));
         };
-        self.in_place += bytes.len();
+        self.bytes_in_file += bytes.len();
         self.push(Node::Object(object))?;
         Ok(None)
     }
@@ -107,16 +109,16 @@ impl<'a, B: Builder> Machine<'_, 'a, B> {
         self.push(Node::Bytes(bytes.into()))
     }
 
-    /// A string of Python 2, which may be either text or bytes.
+    /// Pushes a `str` of Python 2: text if it is UTF-8, bytes otherwise.
     pub(super) fn push_string(&mut self, count: u64) -> Result<(), Fault> {
-        let Some(bytes) = self.take(count, StringKind::String)? else { return Ok(()) };
+        let Some(bytes) = self.take(count, StringKind::Python2)? else { return Ok(()) };
         self.push(match std::str::from_utf8(bytes) {
             Ok(text) => Node::Text(text.into()),
             Err(_) => Node::Bytes(bytes.into()),
         })
     }
 
-    /// Makes the topmost `count` values a tuple.
+    /// Replaces the topmost `count` values by a tuple of them.
     pub(super) fn pack(&mut self, count: usize) -> Result<(), Fault> {
         let height = self.stack.len().checked_sub(count).filter(|height| *height >= self.base());
         let height = height.ok_or("too few values on the stack for a tuple")?;
@@ -133,7 +135,7 @@ impl<'a, B: Builder> Machine<'_, 'a, B> {
         Ok(())
     }
 
-    /// Keys and values take turns.
+    /// Adds entries to the dict on top of the stack; keys and values alternate in `items`.
     pub(super) fn extend_dict(&mut self, items: &[Id]) -> Result<(), Fault> {
         let (pairs, odd) = items.as_chunks();
         if !odd.is_empty() {
@@ -147,7 +149,7 @@ impl<'a, B: Builder> Machine<'_, 'a, B> {
         Ok(())
     }
 
-    pub(super) fn memoise(&mut self, index: u32) -> Result<(), Fault> {
+    pub(super) fn memoize(&mut self, index: u32) -> Result<(), Fault> {
         let top = self.top()?;
         self.memo.insert(index, top);
         Ok(())
@@ -176,7 +178,8 @@ impl<'a, B: Builder> Machine<'_, 'a, B> {
     }
 }
 
+/// Looks up a class or function.
 fn global<B: Builder>(builder: &mut B, module: &str, name: &str) -> Result<Node<B::Object>, Fault> {
-    let refused = || Fault::RefusedGlobal(format!("{}.{}", quote(module), quote(name)));
+    let refused = || Fault::RefusedGlobal(format!("{}.{}", excerpt(module), excerpt(name)));
     builder.global(module, name).map(Node::Object).ok_or_else(refused)
 }

@@ -1,16 +1,17 @@
-//! The numbers and strings of protocol 0, which are written as lines of text, and the
-//! integers and lengths of the binary ones.
+//! Decoders of numbers and strings: those of protocol 0, which are lines of text, and the integers
+//! and lengths of the binary protocols.
 
-use crate::error::quote;
+use crate::error::excerpt;
 
-/// A number, as Rust and Python both write it; `expected` is for the message.
+/// Parses a number, which Rust and Python write alike; `expected` describes it in the error.
 pub(super) fn number<T: std::str::FromStr>(line: &[u8], expected: &str) -> Result<T, String> {
     let text = std::str::from_utf8(line).ok();
-    text.and_then(|text| text.trim().parse().ok())
-        .ok_or_else(|| format!("`{}`; expected {expected}", quote(&String::from_utf8_lossy(line))))
+    text.and_then(|text| text.trim().parse().ok()).ok_or_else(|| {
+        format!("`{}`; expected {expected}", excerpt(&String::from_utf8_lossy(line)))
+    })
 }
 
-/// The `raw-unicode-escape` encoding: Latin-1, but for `\uXXXX` and `\UXXXXXXXX`.
+/// Decodes `raw-unicode-escape`: Latin-1 with the escapes `\uXXXX` and `\UXXXXXXXX`.
 pub(super) fn raw_unicode_escape(line: &[u8]) -> Result<String, String> {
     let mut text = String::with_capacity(line.len());
     let mut rest = line;
@@ -32,12 +33,12 @@ pub(super) fn raw_unicode_escape(line: &[u8]) -> Result<String, String> {
     Ok(text)
 }
 
-/// A length that is written with a sign.
+/// Converts a length that is written as a signed integer.
 pub(super) fn length(count: i32) -> Result<u64, String> {
     u64::try_from(count).map_err(|_| format!("a length of {count}"))
 }
 
-/// A little-endian integer in two's complement.
+/// Decodes a little-endian integer in two's complement, of at most 16 bytes.
 pub(super) fn long(bytes: &[u8]) -> Result<i128, String> {
     let Some(last) = bytes.last() else { return Ok(0) };
     let mut padded = [if last & 0x80 == 0 { 0 } else { 0xff }; 16];

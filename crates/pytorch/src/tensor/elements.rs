@@ -1,10 +1,12 @@
+//! Elements of tensors, decoded from a file.
+
 use candle_core::{Device, Tensor, WithDType};
 use half::{bf16, f16};
 
 use super::view::View;
 use crate::torch::ElementType;
 
-/// Bytes of an element of the tensor, which may be of a wider type than in the file.
+/// Returns the size of an element of the tensor in bytes; its type may be wider than in the file.
 pub(super) fn size_in_memory(element: ElementType) -> u64 {
     match element {
         ElementType::I8 => 8,
@@ -12,7 +14,7 @@ pub(super) fn size_in_memory(element: ElementType) -> u64 {
     }
 }
 
-/// Copies the elements of a view out of the data of its storage.
+/// Copies the elements of a view from the bytes of its storage, which has all of them.
 pub(super) fn read(element: ElementType, data: &[u8], view: &View) -> candle_core::Result<Tensor> {
     match element {
         ElementType::F16 => gather(data, view, f16::from_le_bytes),
@@ -40,40 +42,40 @@ fn gather<T: WithDType, const N: usize>(
     } else if view.is_contiguous() {
         values.extend(stored[view.offset..][..view.len as usize].iter().map(|e| decode(*e)));
     } else {
-        values.extend(Places::of(view).map(|place| decode(stored[place])));
+        values.extend(Offsets::new(view).map(|offset| decode(stored[offset])));
     }
     Tensor::from_vec(values, view.size.as_slice(), &Device::Cpu)
 }
 
-/// The places of a view's elements in its storage, the last dimension fastest.
-struct Places<'a> {
+/// Offsets of a view's elements in its storage, the last dimension fastest.
+struct Offsets<'a> {
     view: &'a View,
     index: Vec<usize>,
     next: Option<usize>,
 }
 
-impl<'a> Places<'a> {
-    /// Of a view that has elements.
-    fn of(view: &'a View) -> Self {
+impl<'a> Offsets<'a> {
+    /// Iterates over a view that is not empty.
+    fn new(view: &'a View) -> Self {
         Self { view, index: vec![0; view.size.len()], next: Some(view.offset) }
     }
 }
 
-impl Iterator for Places<'_> {
+impl Iterator for Offsets<'_> {
     type Item = usize;
 
     fn next(&mut self) -> Option<usize> {
         let current = self.next?;
-        let mut place = current;
+        let mut offset = current;
         self.next = None;
         for (dimension, index) in self.index.iter_mut().enumerate().rev() {
             let (size, stride) = (self.view.size[dimension], self.view.stride[dimension]);
             if *index + 1 < size {
                 *index += 1;
-                self.next = Some(place + stride);
+                self.next = Some(offset + stride);
                 break;
             }
-            place -= *index * stride;
+            offset -= *index * stride;
             *index = 0;
         }
         Some(current)

@@ -1,4 +1,4 @@
-//! Tensors out of the bytes of a file.
+//! Tensors from the bytes of a file.
 
 mod elements;
 mod view;
@@ -8,54 +8,57 @@ use std::collections::HashMap;
 use candle_core::Tensor;
 
 use self::view::View;
-use crate::error::quote;
+use crate::error::excerpt;
 use crate::torch::Object;
 use crate::{Checkpoint, Error, PickleValue};
 
-pub(crate) use self::view::naturals;
+pub(crate) use self::view::unsigned_tuple;
 
-const LEAST_LIMIT: u64 = 16 << 20;
-/// The most that an honest file may need: `int8` becomes `i64`.
+/// Smallest memory limit in bytes, for small files.
+const MIN_LIMIT: u64 = 16 << 20;
+/// Memory limit per byte of the file: as `int8` becomes `i64`, a sound file needs no more.
 const LIMIT_PER_BYTE: u64 = 8;
-/// What a tensor takes beside its elements, and its entry in a map.
+/// Bytes counted for a tensor in addition to its elements, its entry in a map included.
 const OVERHEAD: u64 = 1 << 10;
 
-/// Makes the tensors of one call.
-pub(crate) struct Materialiser<'a> {
+/// Builds the tensors of one call, within a memory limit. Equal views share one tensor.
+pub(crate) struct Materializer<'a> {
     checkpoint: &'a Checkpoint,
+    /// Bytes that all tensors may take.
     limit: u64,
     used: u64,
-    made: HashMap<View, Tensor>,
+    tensors: HashMap<View, Tensor>,
 }
 
-impl<'a> Materialiser<'a> {
+impl<'a> Materializer<'a> {
     pub(crate) fn new(checkpoint: &'a Checkpoint) -> Self {
         let limit = (checkpoint.bytes().len() as u64).saturating_mul(LIMIT_PER_BYTE);
-        Self { checkpoint, limit: limit.max(LEAST_LIMIT), used: 0, made: HashMap::new() }
+        Self { checkpoint, limit: limit.max(MIN_LIMIT), used: 0, tensors: HashMap::new() }
     }
 
     pub(crate) fn tensor(&mut self, value: &PickleValue<'_>) -> Result<Tensor, Error> {
-        let (object, name) = value.object()?;
-        self.make(object).map_err(|reason| Error::Tensor { name: quote(name), reason })
+        let (object, name) = value.tensor_object()?;
+        self.build(object).map_err(|reason| Error::Tensor { name: excerpt(name), reason })
     }
 
-    fn make(&mut self, tensor: Object) -> Result<Tensor, String> {
+    fn build(&mut self, tensor: Object) -> Result<Tensor, String> {
         let content = self.checkpoint.content();
-        let view = View::of(tensor, content)?;
-        self.spend(OVERHEAD)?;
-        if let Some(made) = self.made.get(&view) {
-            return Ok(made.clone());
+        let view = View::new(tensor, content)?;
+        self.reserve(OVERHEAD)?;
+        if let Some(tensor) = self.tensors.get(&view) {
+            return Ok(tensor.clone());
         }
         let storage = &content.storages[view.storage as usize];
         let element_size = elements::size_in_memory(storage.element);
-        self.spend(view.len.saturating_mul(element_size))?;
+        self.reserve(view.len.saturating_mul(element_size))?;
         let data = &self.checkpoint.bytes()[storage.data.clone()];
-        let made = elements::read(storage.element, data, &view).map_err(|e| e.to_string())?;
-        self.made.insert(view, made.clone());
-        Ok(made)
+        let tensor = elements::read(storage.element, data, &view).map_err(|e| e.to_string())?;
+        self.tensors.insert(view, tensor.clone());
+        Ok(tensor)
     }
 
-    fn spend(&mut self, bytes: u64) -> Result<(), String> {
+    /// Counts bytes towards the limit.
+    fn reserve(&mut self, bytes: u64) -> Result<(), String> {
         self.used = self.used.saturating_add(bytes);
         if self.used <= self.limit {
             return Ok(());

@@ -1,48 +1,54 @@
+//! Constructs the objects that a checkpoint may have.
+
 use std::collections::HashMap;
 use std::ops::Range;
 
 use super::global::Global;
-use super::numpy::Scalar;
+use super::numpy::NumpyDtype;
 use super::storage::Declarations;
-use super::{Object, Place};
-use crate::error::quote;
+use super::{Object, StringEncoding};
+use crate::error::excerpt;
 use crate::pickle::{self, Arena, Id, Node, StringKind};
 
-/// Constructs what the list of [`Global`]s allows.
+/// Constructs objects by calls to the allowed [`Global`]s.
 #[derive(Default)]
 pub(super) struct Builder {
     pub(super) declarations: Declarations,
-    /// Bytes by the text that they are encoded from, so that a text is encoded once however
-    /// often a hostile pickle asks.
+    /// Encoded bytes by the text that they come from, so that each text is encoded once, however
+    /// often a hostile pickle asks for it.
     encoded: HashMap<Id, Id>,
-    /// Whether long strings stay in their place, and nothing else may be large.
-    is_of_arrays: bool,
+    /// For a pickle of arrays: long strings are not copied, and nothing else may be large.
+    arrays_only: bool,
 }
 
-/// The shortest string that stays in its place.
-const LONG: usize = 4 << 10;
-/// The most that a pickle of arrays may have beside them.
-const MOST_BESIDE_ARRAYS: usize = 16 << 20;
+/// Shortest string that is not copied, in bytes.
+const MIN_STRING_IN_FILE: usize = 4 << 10;
+/// Longest pickle of arrays in bytes, strings that are not copied aside.
+const MAX_BYTES_BESIDE_ARRAYS: usize = 16 << 20;
 
 impl pickle::Builder for Builder {
     type Object = Object;
 
-    fn most_bytes(&self) -> usize {
-        if self.is_of_arrays { MOST_BESIDE_ARRAYS } else { usize::MAX }
+    fn max_bytes(&self) -> usize {
+        if self.arrays_only { MAX_BYTES_BESIDE_ARRAYS } else { usize::MAX }
     }
 
-    fn in_place(&mut self, bytes: &Range<usize>, kind: StringKind) -> Option<Object> {
-        let place = match kind {
-            StringKind::String => Place::String,
-            StringKind::Text => Place::Text,
-            StringKind::Bytes => Place::Bytes,
+    fn string_in_file(&mut self, bytes: &Range<usize>, kind: StringKind) -> Option<Object> {
+        let encoding = match kind {
+            StringKind::Python2 => StringEncoding::Python2,
+            StringKind::Text => StringEncoding::Utf8,
+            StringKind::Bytes => StringEncoding::Binary,
         };
         let (start, len) = (bytes.start, bytes.len());
-        (self.is_of_arrays && len >= LONG).then_some(Object::InPlace { start, len, place })
+        (self.arrays_only && len >= MIN_STRING_IN_FILE).then_some(Object::StringInFile {
+            start,
+            len,
+            encoding,
+        })
     }
 
     fn global(&mut self, module: &str, name: &str) -> Option<Object> {
-        Global::named(module, name).map(Object::Global)
+        Global::from_name(module, name).map(Object::Global)
     }
 
     fn call(&mut self, callee: Id, arguments: Id, arena: &mut Arena<Object>) -> Result<Id, String> {
@@ -53,7 +59,7 @@ impl pickle::Builder for Builder {
         let Some(arguments) = arena.tuple(arguments) else {
             return Err(format!("{callee:?}: arguments that are no tuple"));
         };
-        let made = match (callee, arguments) {
+        let node = match (callee, arguments) {
             (Global::OrderedDict, []) => Node::Dict(Vec::new()),
             (Global::Size, &[sizes]) if arena.tuple(sizes).is_some() => return Ok(sizes),
             (
@@ -75,11 +81,13 @@ impl pickle::Builder for Builder {
             }
             (Global::NumpyDtype, &[name, ..]) => {
                 let name = arena.text(name).ok_or("a numpy type whose name is no string")?;
-                Node::Object(Object::Scalar(Scalar::named(name)?))
+                Node::Object(Object::Dtype(NumpyDtype::from_name(name)?))
             }
             (Global::NumpyScalar, &[dtype, bytes]) => scalar(dtype, bytes, arena)?,
             (Global::NumpyReconstruct, &[class, _shape, _type]) => match arena.get(class) {
-                Node::Object(Object::Global(Global::NumpyArray)) => Node::Object(Object::NewArray),
+                Node::Object(Object::Global(Global::NumpyArray)) => {
+                    Node::Object(Object::UninitializedArray)
+                }
                 other => return Err(format!("a numpy array of {}", other.kind())),
             },
             (Global::NumpyFromBuffer, &[data, dtype, shape, order]) => match arena.text(order) {
@@ -90,11 +98,11 @@ impl pickle::Builder for Builder {
                 return Err(format!("{callee:?} of {} unknown arguments", arguments.len()));
             }
         };
-        arena.add(made)
+        arena.add(node)
     }
 
-    /// The attributes of a dict, as the versions that PyTorch notes beside a state, do not
-    /// count. The state of a numpy type is `(version, byte order, …)`, that of an array
+    /// The attributes of a dict are ignored: PyTorch sets versions as attributes of a state. The
+    /// state of a numpy type is `(version, byte order, …)`, that of an array
     /// `(version, shape, type, in Fortran order, elements)`.
     fn set_state(
         &mut self,
@@ -104,7 +112,7 @@ impl pickle::Builder for Builder {
     ) -> Result<(), String> {
         match (arena.get(object), arena.get(state)) {
             (Node::Dict(_), Node::Dict(_)) => Ok(()),
-            (Node::Object(Object::NewArray), Node::Tuple(fields)) => {
+            (Node::Object(Object::UninitializedArray), Node::Tuple(fields)) => {
                 let &[_version, shape, dtype, is_fortran, data] = &**fields else {
                     return Err(format!("a numpy array's state of {} fields", fields.len()));
                 };
@@ -114,12 +122,12 @@ impl pickle::Builder for Builder {
                 *arena.get_mut(object) = array(dtype, shape, data, arena)?;
                 Ok(())
             }
-            (Node::Object(Object::Scalar(_)), Node::Tuple(fields)) => {
+            (Node::Object(Object::Dtype(_)), Node::Tuple(fields)) => {
                 match fields.get(1).and_then(|order| arena.text(*order)) {
                     Some("<" | "|" | "=") => Ok(()),
                     Some(other) => Err(format!(
                         "byte order `{}` of a numpy type; expected `<`, little-endian",
-                        quote(other)
+                        excerpt(other)
                     )),
                     None => Err("a numpy type without byte order".into()),
                 }
@@ -139,19 +147,22 @@ impl pickle::Builder for Builder {
 const NOT_C_ORDER: &str = "a numpy array that is not in C order; save a copy by ascontiguousarray";
 
 impl Builder {
-    /// For a pickle of arrays.
-    pub(super) fn of_arrays() -> Self {
-        Self { is_of_arrays: true, ..Self::default() }
+    /// Makes a builder for a pickle of arrays.
+    pub(super) fn for_arrays() -> Self {
+        Self { arrays_only: true, ..Self::default() }
     }
 
+    /// Calls `_codecs.encode`.
     fn encode(&mut self, text: Id, encoding: Id, arena: &mut Arena<Object>) -> Result<Id, String> {
         if let Some(bytes) = self.encoded.get(&text) {
             return Ok(*bytes);
         }
-        if let (&Node::Object(Object::InPlace { start, len, place: Place::Text }), Some("latin1")) =
-            (arena.get(text), arena.text(encoding))
+        if let (
+            &Node::Object(Object::StringInFile { start, len, encoding: StringEncoding::Utf8 }),
+            Some("latin1"),
+        ) = (arena.get(text), arena.text(encoding))
         {
-            let bytes = Object::InPlace { start, len, place: Place::Latin1 };
+            let bytes = Object::StringInFile { start, len, encoding: StringEncoding::Latin1 };
             return arena.add(Node::Object(bytes));
         }
         let (Some(characters), Some("latin1")) = (arena.text(text), arena.text(encoding)) else {
@@ -165,21 +176,23 @@ impl Builder {
     }
 }
 
+/// Makes a numpy array from its parts, of which only the type is checked here.
 fn array(dtype: Id, shape: Id, data: Id, arena: &Arena<Object>) -> Result<Node<Object>, String> {
-    let Node::Object(Object::Scalar(element)) = *arena.get(dtype) else {
+    let Node::Object(Object::Dtype(element)) = *arena.get(dtype) else {
         return Err(format!("a numpy array of type {}", arena.get(dtype).kind()));
     };
     Ok(Node::Object(Object::Array { element, shape, data }))
 }
 
+/// Makes a number from a numpy type and bytes.
 fn scalar(dtype: Id, bytes: Id, arena: &Arena<Object>) -> Result<Node<Object>, String> {
-    let Node::Object(Object::Scalar(scalar)) = arena.get(dtype) else {
+    let Node::Object(Object::Dtype(dtype)) = arena.get(dtype) else {
         return Err(format!("a numpy number of type {}", arena.get(dtype).kind()));
     };
     match arena.get(bytes) {
-        Node::Bytes(bytes) => scalar.decode(bytes),
-        // Bytes that Python 2 wrote and that happen to be UTF-8.
-        Node::Text(text) => scalar.decode(text.as_bytes()),
+        Node::Bytes(bytes) => dtype.decode(bytes),
+        // Bytes of Python 2 that happen to be UTF-8.
+        Node::Text(text) => dtype.decode(text.as_bytes()),
         other => Err(format!("a numpy number of {}", other.kind())),
     }
 }

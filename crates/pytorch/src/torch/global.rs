@@ -1,6 +1,8 @@
+//! Classes and functions that a checkpoint may name.
+
 use super::storage::ElementType;
 
-/// A class or function that a checkpoint may name.
+/// An allowed class or function.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Global {
     OrderedDict,
@@ -12,15 +14,15 @@ pub(crate) enum Global {
     NumpyScalar,
     NumpyArray,
     NumpyReconstruct,
-    /// How arrays are written in protocol 5.
+    /// Constructs arrays in protocol 5.
     NumpyFromBuffer,
-    /// `_codecs.encode`, which is how Python 3 writes bytes in protocol 2.
+    /// `_codecs.encode`, by which Python 3 writes bytes in protocol 2.
     Encode,
 }
 
 impl Global {
-    /// The whole list.
-    pub(super) fn named(module: &str, name: &str) -> Option<Self> {
+    /// Looks up a name; `None` if it is not allowed.
+    pub(super) fn from_name(module: &str, name: &str) -> Option<Self> {
         Some(match (module, name) {
             ("collections", "OrderedDict") => Self::OrderedDict,
             ("torch", "Size") => Self::Size,
@@ -28,14 +30,14 @@ impl Global {
             ("torch._utils", "_rebuild_parameter") => Self::RebuildParameter,
             ("numpy", "dtype") => Self::NumpyDtype,
             ("numpy", "ndarray") => Self::NumpyArray,
-            // The second is its name since numpy 2.
+            // The second is the module's name since numpy 2.
             ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar") => Self::NumpyScalar,
             ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct") => {
                 Self::NumpyReconstruct
             }
             ("numpy.core.numeric" | "numpy._core.numeric", "_frombuffer") => Self::NumpyFromBuffer,
             ("_codecs", "encode") => Self::Encode,
-            ("torch", name) => Self::Storage(ElementType::of_storage(name)?),
+            ("torch", name) => Self::Storage(ElementType::from_storage_class(name)?),
             _ => return None,
         })
     }

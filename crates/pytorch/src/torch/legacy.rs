@@ -1,12 +1,12 @@
-//! Five pickles - a magic number, a protocol version, facts about the machine, the object and
-//! the list of its storages' keys - and then, for each key, the number of elements and the
-//! elements.
+//! The legacy format: five pickles (a magic number, a protocol version, properties of the machine,
+//! the object, and the list of its storages' keys), followed by the number of elements and the
+//! elements of each storage.
 
 use super::builder::Builder;
 use super::storage::{Declarations, Storage};
 use super::{Content, Object};
 use crate::Error;
-use crate::error::quote;
+use crate::error::excerpt;
 use crate::pickle::{self, Arena, Id, Node, PlainData, Reader};
 
 const MAGIC: i128 = 0x1950_a86a_20f9_469c_fc6c;
@@ -20,7 +20,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Content, Error> {
     let mut builder = Builder::default();
     let root = pickle::load(&mut reader, &mut arena, &mut builder)?;
 
-    let (keys, list) = plain(&mut reader)?;
+    let (keys, list) = load_plain(&mut reader)?;
     let Node::List(keys_in_order) = keys.get(list) else {
         let found = keys.get(list).kind();
         return Err(Error::storage(format!("the keys of the storages are {found}, not a list")));
@@ -30,7 +30,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Content, Error> {
     Ok(Content { arena, root, storages })
 }
 
-fn plain(
+/// Runs a pickle of plain data.
+fn load_plain(
     reader: &mut Reader,
 ) -> Result<(Arena<<PlainData as pickle::Builder>::Object>, Id), Error> {
     let mut arena = Arena::new();
@@ -38,8 +39,9 @@ fn plain(
     Ok((arena, root))
 }
 
+/// Checks the first three pickles.
 fn check_header(reader: &mut Reader) -> Result<(), Error> {
-    let magic = match plain(reader) {
+    let magic = match load_plain(reader) {
         Ok((arena, root)) => arena.int(root),
         Err(error @ Error::Truncated { .. }) => return Err(error),
         Err(_) => None,
@@ -48,7 +50,7 @@ fn check_header(reader: &mut Reader) -> Result<(), Error> {
         let found = "a pickle without the magic number of PyTorch".into();
         return Err(Error::NotACheckpoint { found });
     }
-    let (arena, version) = plain(reader)?;
+    let (arena, version) = load_plain(reader)?;
     match arena.int(version) {
         Some(PROTOCOL_VERSION) => {}
         Some(version) => {
@@ -58,13 +60,14 @@ fn check_header(reader: &mut Reader) -> Result<(), Error> {
         }
         None => return Err(Error::storage("a protocol version that is no integer")),
     }
-    let (arena, machine) = plain(reader)?;
+    let (arena, machine) = load_plain(reader)?;
     match arena.entry(machine, "little_endian").map(|(_, flag)| arena.get(flag)) {
         Some(Node::Bool(true)) => Ok(()),
         _ => Err(Error::storage("not noted as little-endian; save it on such a machine")),
     }
 }
 
+/// Reads the data of the storages, in the order of their keys.
 fn read_storages<'k>(
     reader: &mut Reader,
     keys: impl Iterator<Item = Option<&'k str>>,
@@ -74,14 +77,14 @@ fn read_storages<'k>(
     for key in keys {
         let key = key.ok_or_else(|| Error::storage("a key that is no string"))?;
         let Some(&index) = declarations.index_by_key.get(key) else {
-            return Err(Error::storage(format!("`{}` is no tensor's", quote(key))));
+            return Err(Error::storage(format!("`{}` is no tensor's", excerpt(key))));
         };
         let declared = &declarations.list[index as usize];
         let len = i64::from_le_bytes(reader.array()?);
         if u64::try_from(len).ok() != Some(declared.len) {
             return Err(Error::storage(format!(
                 "`{}` has {len} elements where its data is, and {} where it is used",
-                quote(key),
+                excerpt(key),
                 declared.len
             )));
         }
@@ -89,7 +92,7 @@ fn read_storages<'k>(
         reader.take(declared.bytes()?)?;
         let storage = Storage { element: declared.element, data: start..reader.position() };
         if read[index as usize].replace(storage).is_some() {
-            return Err(Error::storage(format!("`{}` is there twice", quote(key))));
+            return Err(Error::storage(format!("`{}` is there twice", excerpt(key))));
         }
     }
     let complete: Option<Vec<_>> = read.into_iter().collect();

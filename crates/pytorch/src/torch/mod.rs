@@ -1,5 +1,5 @@
-//! What PyTorch makes of pickles: the list of what they may construct, and the two formats
-//! that put the data of the storages beside them.
+//! PyTorch's use of pickles: what they may construct, and the two file formats, which store the
+//! data of tensors outside the pickle.
 
 mod builder;
 mod global;
@@ -11,35 +11,35 @@ mod zip_end;
 
 use self::builder::Builder;
 use self::global::Global;
-use self::numpy::Scalar;
+use self::numpy::NumpyDtype;
 use crate::Error;
 use crate::pickle::{Arena, Id, Reader};
 
 pub(crate) use self::storage::{ElementType, Storage};
 
-/// What a checkpoint may hold beside plain data. The parts of a tensor stay where they are in
-/// the arena: they are checked when the tensor is asked for, by its name.
+/// What a checkpoint may have beside plain data. The parts of a tensor remain nodes of the arena:
+/// they are checked when the tensor is asked for, so that errors have its key.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Object {
     Global(Global),
-    Scalar(Scalar),
-    /// `len` elements of a storage, from `start` on.
+    Dtype(NumpyDtype),
+    /// `len` elements of a storage, the first of them at `start`.
     Storage {
         index: u32,
         start: u64,
         len: u64,
     },
-    /// A string that stays in its place in the file.
-    InPlace {
+    /// A string that was not copied from the file.
+    StringInFile {
         start: usize,
         len: usize,
-        place: Place,
+        encoding: StringEncoding,
     },
-    /// An array of numpy that has no state yet.
-    NewArray,
-    /// Its parts are checked when it is asked for.
+    /// A numpy array whose state has not been set yet.
+    UninitializedArray,
+    /// A numpy array; like those of a tensor, its parts are checked later.
     Array {
-        element: Scalar,
+        element: NumpyDtype,
         shape: Id,
         data: Id,
     },
@@ -51,28 +51,30 @@ pub(crate) enum Object {
     },
 }
 
-/// What the string in its place is.
+/// Encoding of a string in the file.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Place {
-    /// Of Python 2: text or bytes.
-    String,
-    Text,
-    Bytes,
-    /// Bytes as a text in Latin-1, which is in UTF-8.
+pub(crate) enum StringEncoding {
+    /// `str` of Python 2: text or bytes.
+    Python2,
+    /// Text in UTF-8, not yet validated.
+    Utf8,
+    /// Bytes as they are.
+    Binary,
+    /// Bytes, each as a character of Latin-1 in UTF-8.
     Latin1,
 }
 
-/// Everything that a file holds.
+/// The parsed content of a file.
 pub(crate) struct Content {
     pub(crate) arena: Arena<Object>,
     pub(crate) root: Id,
-    /// By the index in [`Object::Storage`].
+    /// Storages, by the index of [`Object::Storage`].
     pub(crate) storages: Vec<Storage>,
 }
 
-/// Reads a pickle that is the whole file.
+/// Parses a file that is a single pickle.
 pub(crate) fn parse_pickle(bytes: &[u8]) -> Result<Content, Error> {
-    let (mut arena, mut builder) = (Arena::new(), Builder::of_arrays());
+    let (mut arena, mut builder) = (Arena::new(), Builder::for_arrays());
     let root = crate::pickle::load(&mut Reader::new(bytes, 0), &mut arena, &mut builder)?;
     if !builder.declarations.list.is_empty() {
         return Err(Error::storage("a pickle alone, but with tensors"));
@@ -80,7 +82,7 @@ pub(crate) fn parse_pickle(bytes: &[u8]) -> Result<Content, Error> {
     Ok(Content { arena, root, storages: Vec::new() })
 }
 
-/// Reads either format.
+/// Parses a file of `torch.save`, of either format.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Content, Error> {
     const PICKLE_WITH_PROTOCOL: u8 = 0x80;
     if bytes.starts_with(b"PK\x03\x04") {

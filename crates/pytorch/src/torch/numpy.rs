@@ -1,63 +1,71 @@
+//! Numpy's number types.
+
 use half::f16;
 
-use crate::error::quote;
+use crate::error::excerpt;
 use crate::pickle::Node;
 
-/// A type of numpy scalars, as accuracies are: a letter for the sort and the bytes it takes.
+/// A number type of numpy: its kind and its size in bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Scalar {
-    sort: Sort,
+pub(crate) struct NumpyDtype {
+    kind: DtypeKind,
     size: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Sort {
+enum DtypeKind {
     Bool,
     Signed,
     Unsigned,
     Float,
 }
 
-impl Scalar {
-    /// By numpy's name, as `f8`.
-    pub(super) fn named(name: &str) -> Result<Self, String> {
-        let (sort, size) = match name {
-            "b1" => (Sort::Bool, 1),
-            "i1" => (Sort::Signed, 1),
-            "i2" => (Sort::Signed, 2),
-            "i4" => (Sort::Signed, 4),
-            "i8" => (Sort::Signed, 8),
-            "u1" => (Sort::Unsigned, 1),
-            "u2" => (Sort::Unsigned, 2),
-            "u4" => (Sort::Unsigned, 4),
-            "u8" => (Sort::Unsigned, 8),
-            "f2" => (Sort::Float, 2),
-            "f4" => (Sort::Float, 4),
-            "f8" => (Sort::Float, 8),
+impl NumpyDtype {
+    /// Parses numpy's name, such as `f8`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn from_name(name: &str) -> Result<Self, String> {
+        let (kind, size) = match name {
+            "b1" => (DtypeKind::Bool, 1),
+            "i1" => (DtypeKind::Signed, 1),
+            "i2" => (DtypeKind::Signed, 2),
+            "i4" => (DtypeKind::Signed, 4),
+            "i8" => (DtypeKind::Signed, 8),
+            "u1" => (DtypeKind::Unsigned, 1),
+            "u2" => (DtypeKind::Unsigned, 2),
+            "u4" => (DtypeKind::Unsigned, 4),
+            "u8" => (DtypeKind::Unsigned, 8),
+            "f2" => (DtypeKind::Float, 2),
+            "f4" => (DtypeKind::Float, 4),
+            "f8" => (DtypeKind::Float, 8),
             _ => {
-                let name = quote(name);
+                let name = excerpt(name);
                 return Err(format!("numpy type `{name}`; expected a number, as `f8`"));
             }
         };
-        Ok(Self { sort, size })
+        Ok(Self { kind, size })
     }
 
     pub(crate) fn size(self) -> usize {
         self.size.into()
     }
 
-    /// numpy's name.
+    /// Returns numpy's name.
     pub(crate) fn name(self) -> String {
-        let letter = match self.sort {
-            Sort::Bool => 'b',
-            Sort::Signed => 'i',
-            Sort::Unsigned => 'u',
-            Sort::Float => 'f',
+        let letter = match self.kind {
+            DtypeKind::Bool => 'b',
+            DtypeKind::Signed => 'i',
+            DtypeKind::Unsigned => 'u',
+            DtypeKind::Float => 'f',
         };
         format!("{letter}{}", self.size)
     }
 
-    /// The plain number that little-endian bytes are.
+    /// Decodes a number from little-endian bytes.
+    ///
+    /// # Errors
+    /// If there are more or fewer bytes than the type has.
     pub(super) fn decode<O>(self, bytes: &[u8]) -> Result<Node<O>, String> {
         if bytes.len() != usize::from(self.size) {
             let found = bytes.len();
@@ -67,13 +75,13 @@ impl Scalar {
         padded[..bytes.len()].copy_from_slice(bytes);
         let unsigned = u64::from_le_bytes(padded);
         let unused_bits = 64 - 8 * u32::from(self.size);
-        Ok(match self.sort {
-            Sort::Bool => Node::Bool(unsigned != 0),
-            Sort::Unsigned => Node::Int(unsigned.into()),
-            Sort::Signed => {
+        Ok(match self.kind {
+            DtypeKind::Bool => Node::Bool(unsigned != 0),
+            DtypeKind::Unsigned => Node::Int(unsigned.into()),
+            DtypeKind::Signed => {
                 Node::Int((unsigned.cast_signed() << unused_bits >> unused_bits).into())
             }
-            Sort::Float => Node::Float(match self.size {
+            DtypeKind::Float => Node::Float(match self.size {
                 2 => f16::from_bits(unsigned as u16).to_f64(),
                 4 => f32::from_bits(unsigned as u32).into(),
                 _ => f64::from_bits(unsigned),
@@ -87,12 +95,12 @@ mod tests {
     use super::*;
 
     fn decoded(name: &str, bytes: &[u8]) -> String {
-        let node = Scalar::named(name).and_then(|scalar| scalar.decode::<()>(bytes));
+        let node = NumpyDtype::from_name(name).and_then(|dtype| dtype.decode::<()>(bytes));
         node.map_or_else(|reason| reason, |node| format!("{node:?}"))
     }
 
     #[test]
-    fn numbers_of_every_sort() {
+    fn numbers_of_every_kind() {
         assert_eq!(decoded("f8", &0.625f64.to_le_bytes()), "Float(0.625)");
         assert_eq!(decoded("f4", &(-2.5f32).to_le_bytes()), "Float(-2.5)");
         assert_eq!(decoded("f2", &f16::from_f32(1.5).to_le_bytes()), "Float(1.5)");

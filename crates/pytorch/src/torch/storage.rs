@@ -1,13 +1,15 @@
+//! Storages: the arrays that tensors are views of.
+
 use std::collections::HashMap;
 use std::ops::Range;
 
 use super::Object;
 use super::global::Global;
 use crate::Error;
-use crate::error::quote;
+use crate::error::excerpt;
 use crate::pickle::{Arena, Id, Node};
 
-/// The type of a storage's elements.
+/// Element type of a storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ElementType {
     F16,
@@ -23,7 +25,8 @@ pub(crate) enum ElementType {
 }
 
 impl ElementType {
-    pub(super) fn of_storage(class: &str) -> Option<Self> {
+    /// Returns the element type of a storage class of `torch`.
+    pub(super) fn from_storage_class(class: &str) -> Option<Self> {
         Some(match class {
             "HalfStorage" => Self::F16,
             "BFloat16Storage" => Self::BF16,
@@ -39,7 +42,7 @@ impl ElementType {
         })
     }
 
-    /// Bytes of an element in the file.
+    /// Returns the size of an element in the file, in bytes.
     pub(crate) fn size(self) -> u64 {
         match self {
             Self::I8 | Self::U8 | Self::Bool => 1,
@@ -50,37 +53,42 @@ impl ElementType {
     }
 }
 
-/// The elements that tensors are views of.
+/// A storage and its data.
 #[derive(Debug)]
 pub(crate) struct Storage {
     pub(crate) element: ElementType,
-    /// Where its data is in the file.
+    /// Range of its data in the file.
     pub(crate) data: Range<usize>,
 }
 
 /// A storage as the pickle declares it.
-pub(super) struct Declared {
+pub(super) struct StorageDeclaration {
     pub(super) element: ElementType,
     pub(super) len: u64,
 }
 
-impl Declared {
+impl StorageDeclaration {
+    /// Returns the size of the data in bytes.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] if it overflows.
     pub(super) fn bytes(&self) -> Result<u64, Error> {
         let bytes = self.len.checked_mul(self.element.size());
         bytes.ok_or_else(|| Error::storage(format!("one of {} elements", self.len)))
     }
 }
 
-/// The storages that a pickle names, by their keys.
+/// The storages that a pickle refers to.
 #[derive(Default)]
 pub(super) struct Declarations {
+    /// Indices in `list`.
     pub(super) index_by_key: HashMap<Box<str>, u32>,
-    pub(super) list: Vec<Declared>,
+    pub(super) list: Vec<StorageDeclaration>,
 }
 
 impl Declarations {
     /// Reads a persistent id: `('storage', class, key, location, len)`, to which the legacy
-    /// format adds `None` or a part of it, `(key, start, len)`.
+    /// format appends `None` or a part of the storage, `(key, start, len)`.
     pub(super) fn declare(&mut self, id: Id, arena: &Arena<Object>) -> Result<Object, String> {
         let (fields, part) = match arena.tuple(id) {
             Some([fields @ .., part]) if fields.len() == 5 => (fields, arena.get(*part)),
@@ -114,17 +122,18 @@ impl Declarations {
         }
     }
 
+    /// Returns the index of a storage, which is the same every time it is declared.
     fn index(&mut self, key: &str, element: ElementType, len: u64) -> Result<u32, String> {
-        const LONGEST_KEY: usize = 256;
-        if key.len() > LONGEST_KEY {
+        const MAX_KEY_BYTES: usize = 256;
+        if key.len() > MAX_KEY_BYTES {
             return Err(format!(
-                "a storage whose key has {} bytes; at most {LONGEST_KEY}",
+                "a storage whose key has {} bytes; at most {MAX_KEY_BYTES}",
                 key.len()
             ));
         }
         let Some(&index) = self.index_by_key.get(key) else {
             let index = u32::try_from(self.list.len()).map_err(|_| "too many storages")?;
-            self.list.push(Declared { element, len });
+            self.list.push(StorageDeclaration { element, len });
             self.index_by_key.insert(key.into(), index);
             return Ok(index);
         };
@@ -132,7 +141,7 @@ impl Declarations {
         if (known.element, known.len) != (element, len) {
             return Err(format!(
                 "storage `{}` is {len} elements of {element:?} here, and {} of {:?} before",
-                quote(key),
+                excerpt(key),
                 known.len,
                 known.element
             ));
@@ -141,6 +150,7 @@ impl Declarations {
     }
 }
 
+/// Reads a number of elements.
 fn count(arena: &Arena<Object>, id: Id) -> Result<u64, String> {
     let value = arena.int(id).ok_or("a storage whose length is no integer")?;
     u64::try_from(value).map_err(|_| format!("a storage with a length of {value}"))

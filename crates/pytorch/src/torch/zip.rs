@@ -1,4 +1,4 @@
-//! An archive: `NAME/data.pkl` is the object, and `NAME/data/KEY` the elements of a storage.
+//! The zip format: `NAME/data.pkl` has the object, and `NAME/data/KEY` the elements of a storage.
 
 use std::io::{self, Cursor};
 use std::ops::Range;
@@ -11,7 +11,7 @@ use super::Content;
 use super::builder::Builder;
 use super::storage::Storage;
 use crate::Error;
-use crate::error::quote;
+use crate::error::excerpt;
 use crate::pickle::{self, Arena, Reader};
 
 pub(super) fn parse(bytes: &[u8]) -> Result<Content, Error> {
@@ -20,7 +20,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Content, Error> {
     if let Some(order) = archive.find(&format!("{prefix}byteorder"))?
         && bytes[order.clone()] != *b"little"
     {
-        let found = quote(&String::from_utf8_lossy(&bytes[order]));
+        let found = excerpt(&String::from_utf8_lossy(&bytes[order]));
         return Err(Error::storage(format!("byte order `{found}`; expected `little`")));
     }
 
@@ -38,7 +38,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Content, Error> {
         if data.len() as u64 != declared.bytes()? {
             return Err(Error::storage(format!(
                 "`{}` has {} bytes, where {} elements of {} are declared",
-                quote(key),
+                excerpt(key),
                 data.len(),
                 declared.len,
                 declared.element.size()
@@ -53,16 +53,16 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Content, Error> {
 struct Archive<'a> {
     zip: ZipArchive<Cursor<&'a [u8]>>,
     len: usize,
-    /// Bytes that may still be read. The entries of a sound archive do not overlap.
+    /// Bytes that may still be read: the entries of a sound archive do not overlap.
     unread: u64,
 }
 
 impl<'a> Archive<'a> {
     fn open(bytes: &'a [u8]) -> Result<Self, Error> {
         super::zip_end::check(bytes)?;
-        // Left to search for the start, the zip crate (9.8) takes the second entry for the
-        // first one if PyTorch's file name has 21 characters: the list then holds an entry
-        // just where it would start were there nothing between it and the end record.
+        // When it has to search for the start, the zip crate (9.8) takes the second entry for the
+        // first if PyTorch's file name has 21 characters: then there is an entry exactly where the
+        // list would start if nothing were between it and the end record.
         let config = Config { archive_offset: ArchiveOffset::Known(0) };
         let zip = ZipArchive::with_config(config, Cursor::new(bytes)).map_err(malformed)?;
         if zip.has_duplicate_names() {
@@ -71,7 +71,7 @@ impl<'a> Archive<'a> {
         Ok(Self { zip, len: bytes.len(), unread: bytes.len() as u64 })
     }
 
-    /// The name of the one folder with an object, and a slash.
+    /// Returns the name of the only folder that has an object, with a slash.
     fn prefix(&self) -> Result<String, Error> {
         let mut prefixes = self.zip.file_names_raw().filter_map(|name| {
             let prefix = std::str::from_utf8(name).ok()?.strip_suffix("data.pkl")?;
@@ -86,15 +86,17 @@ impl<'a> Archive<'a> {
         }
     }
 
+    /// Like [`Self::find`], but the entry has to exist.
     fn get(&mut self, name: &str) -> Result<Range<usize>, Error> {
         let found = self.find(name)?;
-        found.ok_or_else(|| Error::archive(format!("no entry `{}`", quote(name))))
+        found.ok_or_else(|| Error::archive(format!("no entry `{}`", excerpt(name))))
     }
 
-    /// Where the content of an entry is. Its checksum is right.
+    /// Returns the range of an entry's content, after verifying its checksum; `None` if there is
+    /// no such entry.
     fn find(&mut self, name: &str) -> Result<Option<Range<usize>>, Error> {
         let Some(number) = self.zip.index_for_name(name) else { return Ok(None) };
-        let wrong = |reason: String| Error::archive(format!("entry `{}`: {reason}", quote(name)));
+        let wrong = |reason: String| Error::archive(format!("entry `{}`: {reason}", excerpt(name)));
         let entry = self.zip.by_index_data(number).map_err(|e| wrong(e.to_string()))?;
         let size = entry.size();
         if entry.compression() != CompressionMethod::Stored || entry.compressed_size() != size {

@@ -1,6 +1,6 @@
-//! The end of an archive, checked before anything believes it: the zip crate reserves memory
-//! for the number of entries that is declared there (12 MB in an archive of 70 KB), searches
-//! further if it does not like what it finds, and takes what other readers refuse.
+//! Checks of a zip archive's end record before the zip crate reads it: the crate reserves memory
+//! for the number of entries that is declared there (12 MB for an archive of 70 KB), searches on if
+//! the record is not as it expects, and accepts archives that other readers refuse.
 
 use crate::Error;
 
@@ -13,8 +13,8 @@ const LOCATOR_LEN: usize = 20;
 const ENTRY: &[u8; 4] = b"PK\x01\x02";
 const ENTRY_LEN: u64 = 46;
 
-/// Accepts what PyTorch writes: the list of entries, the end of a large archive if it is one,
-/// the end of any archive, and nothing between or after them.
+/// Accepts what PyTorch writes: the list of entries, the zip64 end record and its locator if the
+/// archive is large, the end record, and nothing between or after them.
 pub(super) fn check(bytes: &[u8]) -> Result<(), Error> {
     let end_at = bytes.len().checked_sub(END_LEN).filter(|at| bytes[*at..].starts_with(END));
     let Some(end_at) = end_at else {
@@ -35,9 +35,10 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), Error> {
             let large = &bytes[at..];
             let fields = [&large[32..40], &large[40..48], &large[48..56]].map(number);
             let located = number(&large[END64_LEN + 8..END64_LEN + 16]);
-            // Readers take the small fields where they have room for the large ones.
-            let rooms = [0xffff, 0xffff_ffff, 0xffff_ffff];
-            let agree = (0..3).all(|i| small[i] == fields[i].min(rooms[i]) || small[i] == rooms[i]);
+            // Readers use the small fields unless those have their largest value.
+            let largest = [0xffff, 0xffff_ffff, 0xffff_ffff];
+            let agree =
+                (0..3).all(|i| small[i] == fields[i].min(largest[i]) || small[i] == largest[i]);
             if located != at as u64 || !agree {
                 return Err(Error::archive("its two end records disagree"));
             }
@@ -45,9 +46,9 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), Error> {
         }
         None => (end_at, small),
     };
-    let abuts = start.checked_add(size) == Some(list_end as u64);
-    let fits = count.checked_mul(ENTRY_LEN).is_some_and(|least| least <= size);
-    if !abuts || !fits || count == 0 || !bytes[start as usize..].starts_with(ENTRY) {
+    let is_adjacent = start.checked_add(size) == Some(list_end as u64);
+    let fits = count.checked_mul(ENTRY_LEN).is_some_and(|min_size| min_size <= size);
+    if !is_adjacent || !fits || count == 0 || !bytes[start as usize..].starts_with(ENTRY) {
         return Err(Error::archive(format!(
             "a list of {count} entries in {size} bytes at byte {start}; it should end at byte \
              {list_end}"
@@ -56,6 +57,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
+/// Decodes an unsigned integer.
 fn number(little_endian: &[u8]) -> u64 {
     little_endian.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }

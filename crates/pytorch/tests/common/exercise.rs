@@ -1,36 +1,38 @@
+//! Reads every value of a file, for tests of hostile files and for fuzzing.
+
 use fewshot_pytorch::{Checkpoint, Error, PickleValue};
 
-/// More values than this are not visited: a pickle may hold cycles.
-const VISITED: usize = 64;
+/// Most values that are visited: a pickle may have cycles.
+const MAX_VISITED: usize = 64;
 
-/// Asks a file for all that it may hold. Whether there is an answer does not matter.
+/// Calls every accessor on the values of a checkpoint. Whether they succeed does not matter.
 pub fn exercise(bytes: &[u8]) -> Result<(), Error> {
-    exercise_all_of(&Checkpoint::from_bytes(bytes)?);
+    exercise_values(&Checkpoint::from_bytes(bytes)?);
     Ok(())
 }
 
-/// The same of a pickle of arrays.
+/// The same for a pickle of arrays.
 #[allow(dead_code, reason = "each test file uses a part")]
 pub fn exercise_pickle(bytes: &[u8]) -> Result<(), Error> {
-    exercise_all_of(&Checkpoint::from_pickle(bytes)?);
+    exercise_values(&Checkpoint::from_pickle(bytes)?);
     Ok(())
 }
 
-fn exercise_all_of(checkpoint: &Checkpoint) {
-    let mut waiting = vec![checkpoint.root()];
-    for _ in 0..VISITED {
-        let Some(value) = waiting.pop() else { break };
-        ask(&value);
+fn exercise_values(checkpoint: &Checkpoint) {
+    let mut pending = vec![checkpoint.root()];
+    for _ in 0..MAX_VISITED {
+        let Some(value) = pending.pop() else { break };
+        call_accessors(&value);
         if let Ok(items) = value.items() {
-            waiting.extend(items.take(VISITED));
+            pending.extend(items.take(MAX_VISITED));
         }
         if let Ok(entries) = value.entries() {
-            waiting.extend(entries.take(VISITED).flat_map(|(key, value)| [key, value]));
+            pending.extend(entries.take(MAX_VISITED).flat_map(|(key, value)| [key, value]));
         }
     }
 }
 
-fn ask(value: &PickleValue<'_>) {
+fn call_accessors(value: &PickleValue<'_>) {
     let _ = (value.is_none(), value.as_bool(), value.as_int(), value.as_float());
     let _ = (value.as_str(), value.as_bytes(), value.get("state"), format!("{value:?}"));
     if let Ok(array) = value.array() {

@@ -1,4 +1,4 @@
-//! Pickles and checkpoints written by hand.
+//! Builders of pickles and checkpoints, byte by byte.
 
 #![allow(dead_code)]
 
@@ -11,7 +11,7 @@ use fewshot_pytorch::{Checkpoint, Error};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-/// The rest of a pickle behind its protocol.
+/// Makes a pickle of protocol 2 from its opcodes.
 pub fn pickle(body: &[u8]) -> Vec<u8> {
     [b"\x80\x02", body, b"."].concat()
 }
@@ -36,13 +36,14 @@ pub fn call(global: &str, arguments: &[Vec<u8>]) -> Vec<u8> {
     [b"c", global.as_bytes(), b"\n", &tuple(arguments), b"R"].concat()
 }
 
-/// A storage of `len` floats, or of another class.
+/// Makes a storage of `len` elements of a class.
 pub fn storage_of(class: &str, key: &str, len: i128) -> Vec<u8> {
     let class = format!("ctorch\n{class}\n").into_bytes();
     let id = tuple(&[text("storage"), class, text(key), text("cpu"), long(len)]);
     [&id[..], b"Q"].concat()
 }
 
+/// Makes a storage of `len` floats.
 pub fn storage(key: &str, len: i128) -> Vec<u8> {
     storage_of("FloatStorage", key, len)
 }
@@ -64,7 +65,7 @@ pub fn dict(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
 pub const LEGACY_START: &[u8] =
     b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.";
 
-/// A legacy file: the object, and key, declared length and data of its storages.
+/// Makes a legacy file from the object, and the key, declared length and data of each storage.
 pub fn legacy(object: &[u8], storages: &[(&str, i64, &[u8])]) -> Vec<u8> {
     let machine = pickle(&dict(&[("little_endian", b"\x88".to_vec())]));
     let keys: Vec<u8> = storages.iter().flat_map(|(key, ..)| text(key)).collect();
@@ -87,7 +88,7 @@ pub fn zip_of(entries: &[(&str, &[u8])], method: CompressionMethod) -> Vec<u8> {
     archive.finish().unwrap().into_inner()
 }
 
-/// A zip file of an object and the keys and data of its storages.
+/// Makes a zip file from the object, and the key and data of each storage.
 pub fn zipped(object: &[u8], storages: &[(&str, &[u8])]) -> Vec<u8> {
     let object = pickle(object);
     let names: Vec<_> = storages.iter().map(|(key, _)| format!("a/data/{key}")).collect();
@@ -101,12 +102,12 @@ pub fn fixture(name: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|e| panic!("{path:?}: {e}"))
 }
 
-/// The message with which a file is refused.
+/// Returns the error message of a file.
 pub fn refusal(bytes: &[u8]) -> String {
     Checkpoint::from_bytes(bytes).expect_err("a refusal").to_string()
 }
 
-/// The message with which a legacy file of this object is refused.
+/// Returns the error message of a legacy file with an object.
 pub fn refusal_of(object: &[u8]) -> String {
     refusal(&legacy(object, &[]))
 }

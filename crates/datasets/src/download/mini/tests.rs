@@ -8,7 +8,7 @@ mod shards;
 use common::{Answer, Request, Server, status};
 use fake::hub;
 use fewshot_data::{SourceKind, SourceSpec, Split};
-use fewshot_fetch::{Downloader, Pace, datasets};
+use fewshot_fetch::{Downloader, RetryPolicy, datasets};
 use image::RgbImage;
 use shards::{Row, SCHEMA, note, parquet, row};
 use tempfile::TempDir;
@@ -66,7 +66,7 @@ impl Case {
         first: impl FnMut(&Request) -> Option<Answer> + Send + 'static,
     ) -> Self {
         let mut dataset = datasets().into_iter().find(|d| d.name == "mini-imagenet").unwrap();
-        dataset.holds = (100, 200);
+        (dataset.classes, dataset.images) = (100, 200);
         dataset.package.on_disk = 1 << 20;
         let tenth = files[1].1.len() / 10 + 1;
         let server = hub(REPOSITORY, files, tenth, first);
@@ -84,8 +84,8 @@ impl Case {
     ) -> Result<String, String> {
         let mut arguments = arguments();
         change(&mut arguments);
-        let pace = Pace::default().sleeping_by(|_| {});
-        let downloader = Downloader { pace, ..Downloader::default() };
+        let retry_policy = RetryPolicy::default().with_sleep(|_| {});
+        let downloader = Downloader { retry_policy, ..Downloader::default() };
         let home = self.data.path().join("home");
         let hub = Hub::new(&self.server.url(""), home, token.map(Into::into), downloader).unwrap();
         arguments.get_from_hub(self.dataset.clone(), hub, &self.data.path().join("data"))

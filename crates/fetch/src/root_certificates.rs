@@ -1,4 +1,4 @@
-//! Whose certificates are trusted.
+//! Certificate authorities that are trusted.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,15 +7,16 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 use crate::Error;
 
-/// The authorities that vouch for servers: those that Mozilla trusts, as they are built in,
-/// or those of a file, for networks whose proxy looks into what passes.
+/// Root certificates: Mozilla's, which are built in, or those of a file, for networks whose
+/// proxy terminates TLS.
 #[derive(Clone, Debug, Default)]
-pub struct Roots {
-    given: Option<Arc<Vec<Certificate<'static>>>>,
+pub struct RootCertificates {
+    /// Certificates that replace the built-in ones.
+    custom: Option<Arc<Vec<Certificate<'static>>>>,
 }
 
-impl Roots {
-    /// Those of the file that `SSL_CERT_FILE` names, if it is set.
+impl RootCertificates {
+    /// Reads the file that `SSL_CERT_FILE` names; the built-in ones where it is not set.
     ///
     /// # Errors
     /// As [`Self::from_pem`].
@@ -24,12 +25,12 @@ impl Roots {
         file.map_or(Ok(Self::default()), |file| Self::from_pem(Path::new(&file)))
     }
 
-    /// Those of a PEM file, and no others.
+    /// Reads the certificates of a PEM file; no others are trusted.
     ///
     /// # Errors
-    /// [`Error::Roots`] where it has none.
+    /// [`Error::RootCertificates`] if the file cannot be read or has no certificate.
     pub fn from_pem(path: &Path) -> Result<Self, Error> {
-        let fault = |reason| Error::Roots { path: path.to_owned(), reason };
+        let fault = |reason| Error::RootCertificates { path: path.to_owned(), reason };
         let pem = std::fs::read(path).map_err(|e| fault(e.to_string()))?;
         let items = parse_pem(&pem).collect::<Result<Vec<_>, _>>();
         let items = items.map_err(|e| fault(e.to_string()))?;
@@ -41,12 +42,12 @@ impl Roots {
         if certificates.is_empty() {
             return Err(fault("there is no certificate in it".into()));
         }
-        Ok(Self { given: Some(Arc::new(certificates)) })
+        Ok(Self { custom: Some(Arc::new(certificates)) })
     }
 
-    pub(crate) fn tls(&self) -> TlsConfig {
-        let roots = match &self.given {
-            Some(given) => RootCerts::Specific(Arc::clone(given)),
+    pub(crate) fn tls_config(&self) -> TlsConfig {
+        let roots = match &self.custom {
+            Some(custom) => RootCerts::Specific(Arc::clone(custom)),
             None => RootCerts::WebPki,
         };
         TlsConfig::builder().root_certs(roots).build()
