@@ -34,7 +34,7 @@ pack() {
 import json, shutil, sys
 folder, programs, feature = sys.argv[1:]
 wanted = {("ops", "kernels"): "ops-kernels", ("losses", "parity"): "losses-parity",
-          ("models", "fewshot_models"): "models-parity", ("episodes", "gpu"): "episodes",
+          ("models", "parity"): "models-parity", ("episodes", "gpu"): "episodes",
           ("trainer", "trainer"): "trainer-images", ("trainer", "parity"): "trainer-parity"}
 if feature == "nccl":
     wanted[("ops", "nccl")] = "nccl"

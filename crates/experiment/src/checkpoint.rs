@@ -6,7 +6,7 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use fewshot_losses::ClassifierKind;
-use fewshot_models::{BackboneKind, from_published, second_name};
+use fewshot_models::{BackboneKind, from_published};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
@@ -113,8 +113,9 @@ impl Checkpoint {
         let metadata = serde_json::to_string(&metadata).map_err(|e| Error::checkpoint(path, e))?;
         let metadata = HashMap::from([(METADATA_KEY.to_owned(), metadata)]);
         let mut tensors = Tensors::new();
+        let backbone = model.backbone.kind();
         for (name, variable) in model.parameters.all() {
-            if let Some(second) = second_name(&name) {
+            if let Some(second) = backbone.second_name(&name) {
                 tensors.insert(second, variable.as_tensor().clone());
             }
             tensors.insert(name, variable.as_tensor().clone());

@@ -1,13 +1,17 @@
+//! Errors of this crate.
+
 use thiserror::Error;
+
+use crate::ClassifierKind;
 
 /// What can go wrong with a classifier.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
     /// No classifier has this name.
-    #[error("unknown classifier `{got}`: expected softmax, cosine, neg-softmax or neg-cosine")]
+    #[error("unknown classifier `{got}`: expected {}", ClassifierKind::names())]
     UnknownKind {
-        /// What was asked for.
+        /// The name that was asked for.
         got: String,
     },
     /// Scale or margin is out of range.
@@ -21,6 +25,7 @@ pub enum Error {
         expected: &'static str,
     },
     /// A tensor operation failed, as for shapes that do not fit.
+    #[cfg(feature = "candle")]
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
 }

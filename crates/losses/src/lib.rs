@@ -37,14 +37,22 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! Without the feature `candle`, which is on by default, [`ClassifierKind`] and [`Margin`] are left:
+//! the definitions, for those who compute scores themselves.
 
 #![forbid(unsafe_code)]
 
 mod error;
 mod kind;
+mod margin;
+#[cfg(feature = "candle")]
 mod margin_head;
 
 pub use error::Error;
+#[cfg(feature = "candle")]
 pub use fewshot_ops::{count_correct, cross_entropy};
 pub use kind::ClassifierKind;
-pub use margin_head::{Margin, MarginHead};
+pub use margin::Margin;
+#[cfg(feature = "candle")]
+pub use margin_head::MarginHead;

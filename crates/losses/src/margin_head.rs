@@ -4,33 +4,7 @@ use candle_core::{Result as TensorResult, Tensor};
 use candle_nn::{Init, VarBuilder};
 use fewshot_ops::{MarginOptions, l2_normalize, linear, margin_scores};
 
-use crate::{ClassifierKind, Error};
-
-/// A classifier's scale and margin, checked.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Margin {
-    scale: f64,
-    margin: f64,
-}
-
-impl Margin {
-    /// `scale` (the inverse temperature s of the paper's equation 1) must be positive and
-    /// finite; `margin` (its m) finite and of any sign: negative is the paper's proposal.
-    ///
-    /// # Errors
-    /// [`Error::Parameter`] naming the value.
-    pub fn new(scale: f64, margin: f64) -> Result<Self, Error> {
-        if !(scale.is_finite() && scale > 0.0) {
-            let expected = "a positive finite number";
-            return Err(Error::Parameter { what: "scale", got: scale, expected });
-        }
-        if !margin.is_finite() {
-            let expected = "a finite number of any sign";
-            return Err(Error::Parameter { what: "margin", got: margin, expected });
-        }
-        Ok(Self { scale, margin })
-    }
-}
+use crate::{ClassifierKind, Error, Margin};
 
 /// Turns features `[B, D]` into scores `[B, C]`, with a margin at the label in training.
 #[derive(Clone, Debug)]
@@ -89,22 +63,19 @@ impl MarginHead {
 
     /// Products of features with each class's weight, `[B, C]`.
     fn products(&self, features: &Tensor) -> TensorResult<Tensor> {
-        match self.kind {
-            ClassifierKind::Softmax => linear(features, &self.weight, self.bias.as_ref()),
-            ClassifierKind::Cosine | ClassifierKind::NegCosine => {
-                linear(&l2_normalize(features)?, &l2_normalize(&self.weight)?, None)
-            }
-            ClassifierKind::NegSoftmax => linear(features, &self.weight, None),
+        if self.kind.is_cosine() {
+            linear(&l2_normalize(features)?, &l2_normalize(&self.weight)?, self.bias.as_ref())
+        } else {
+            linear(features, &self.weight, self.bias.as_ref())
         }
     }
 
-    /// What of the products makes the scores of this kind.
+    /// How scores follow from products.
     fn options(&self) -> MarginOptions {
-        let Margin { scale, margin } = self.margin;
         MarginOptions {
-            scale: if self.kind.has_scale() { scale } else { 1.0 },
-            margin: if self.kind.has_margin() { margin } else { 0.0 },
-            subtract_min: self.kind == ClassifierKind::NegSoftmax,
+            scale: self.margin.scale(self.kind),
+            margin: self.margin.margin(self.kind),
+            subtract_min: self.kind.subtract_min(),
         }
     }
 }

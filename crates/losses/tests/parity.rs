@@ -11,9 +11,10 @@ fn values(tensor: &Tensor) -> Vec<f64> {
     tensor.to_vec1().unwrap()
 }
 
-/// The published code's name of the margin's classifier, whatever the sign.
+/// The classifier that the published code calls `metric`.
 fn kind(metric: &str) -> ClassifierKind {
-    metric.replace("cosineface", "neg-cosine").parse().unwrap()
+    let has_name = |kind: &ClassifierKind| kind.published_name() == metric;
+    ClassifierKind::ALL.into_iter().find(has_name).unwrap()
 }
 
 #[test]

@@ -6,7 +6,7 @@ use fewshot_seed::{ChaCha8Rng, stream};
 use rand::Rng;
 use rayon::prelude::*;
 
-use crate::backbone::Pass;
+use crate::Pass;
 
 /// Training forwards over which DropBlock's keep rate falls (published `20 * 2000`).
 const RAMP: f64 = 40_000.0;

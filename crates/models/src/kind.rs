@@ -1,9 +1,31 @@
-//! The backbones by name.
+//! The registry of backbones.
 
-use std::{fmt, str::FromStr};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use candle_core::Result;
+use candle_nn::VarBuilder;
+use strum::VariantArray as _;
+
+use crate::architecture::Architecture;
+use crate::{DropOptions, Network, conv4, resnet, resnet12, wide_resnet};
 
 /// Which network computes the features.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+///
+/// Parsed from and displayed as its name in configurations (`wrn28-10`).
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[strum(serialize_all = "lowercase", parse_err_ty = UnknownBackbone, parse_err_fn = unknown)]
 pub enum BackboneKind {
     /// Four convolutions of 64 channels, features flattened.
     Conv4,
@@ -11,82 +33,125 @@ pub enum BackboneKind {
     ResNet10,
     /// Four stages of three convolutions, leaky ReLU, 640 features (MetaOptNet's).
     ResNet12,
-    /// 512 features.
+    /// Four stages of two blocks of two convolutions, 512 features.
     ResNet18,
     /// WideResNet of depth 28 and width 10, 640 features.
+    #[strum(serialize = "wrn28-10")]
     Wrn28_10,
 }
 
 impl BackboneKind {
     /// All of them, smallest first.
-    pub const ALL: [Self; 5] =
-        [Self::Conv4, Self::ResNet10, Self::ResNet12, Self::ResNet18, Self::Wrn28_10];
+    pub const ALL: [Self; Self::VARIANTS.len()] = *Self::VARIANTS.first_chunk().unwrap();
+
+    /// The one place that leads from a kind to its network.
+    fn architecture(self) -> &'static Architecture {
+        match self {
+            Self::Conv4 => &conv4::CONV4,
+            Self::ResNet10 => &resnet::RESNET10,
+            Self::ResNet12 => &resnet12::RESNET12,
+            Self::ResNet18 => &resnet::RESNET18,
+            Self::Wrn28_10 => &wide_resnet::WRN28_10,
+        }
+    }
 
     /// The name in configurations.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Conv4 => "conv4",
-            Self::ResNet10 => "resnet10",
-            Self::ResNet12 => "resnet12",
-            Self::ResNet18 => "resnet18",
-            Self::Wrn28_10 => "wrn28-10",
-        }
+        self.into()
+    }
+
+    /// Returns all names as a list in words: `a, b or c`.
+    pub fn names() -> String {
+        let names = Self::ALL.map(Self::name);
+        let (last, others) = names.split_last().unwrap_or((&"", &[]));
+        format!("{} or {last}", others.join(", "))
     }
 
     /// Length of a feature for images of side `image_size`, in pixels; `None` where the
     /// network pools such images away to nothing.
     pub fn features(self, image_size: usize) -> Option<usize> {
-        if image_size < self.smallest_image() {
-            return None;
-        }
-        Some(match self {
-            Self::Conv4 => 64 * (image_size / 16).pow(2),
-            Self::ResNet10 | Self::ResNet18 => 512,
-            Self::ResNet12 | Self::Wrn28_10 => 640,
-        })
+        let Architecture { features, smallest_image, .. } = self.architecture();
+        (image_size >= *smallest_image).then(|| features(image_size))
     }
 
-    /// Side of the images that this network is published with, in pixels. Conv4's features have
-    /// as many numbers as the image size makes them, so that theirs decides.
+    /// Side of the images that this network is published with, in pixels. The length of Conv4's
+    /// features depends on the image size, so that `features`, their length, decides.
     pub fn usual_image_size(self, features: usize) -> usize {
-        match self {
-            Self::Conv4 => match (features / 64).isqrt() {
-                5 => 84,
-                side => 16 * side.max(1),
-            },
-            Self::ResNet12 => 84,
-            Self::ResNet10 | Self::ResNet18 => 224,
-            Self::Wrn28_10 => 80,
-        }
+        (self.architecture().usual_image_size)(features)
     }
 
     /// Side of the smallest image that leaves a feature, in pixels.
     pub fn smallest_image(self) -> usize {
-        match self {
-            Self::Conv4 | Self::ResNet12 => 16,
-            Self::ResNet10 | Self::ResNet18 | Self::Wrn28_10 => 1,
-        }
+        self.architecture().smallest_image
     }
-}
 
-impl fmt::Display for BackboneKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+    /// The other name under which a published state lists a parameter, if it lists it twice.
+    pub fn second_name(self, name: &str) -> Option<String> {
+        (self.architecture().second_names.as_ref()?.of)(name)
+    }
+
+    /// Whether some network's published state has this name for a parameter that it also lists
+    /// under another.
+    pub(crate) fn is_second_name(name: &str) -> bool {
+        let second_names = |kind: Self| kind.architecture().second_names.as_ref();
+        Self::ALL.into_iter().filter_map(second_names).any(|second| (second.contains)(name))
+    }
+
+    /// Recognises the network whose parameters a state holds, among others, behind `prefix`.
+    pub fn of_state<T>(state: &BTreeMap<String, T>, prefix: &str) -> Option<Self> {
+        let has_signature =
+            |kind: &Self| state.contains_key(&format!("{prefix}{}", kind.architecture().signature));
+        Self::ALL.into_iter().rev().find(has_signature)
+    }
+
+    /// Builds the network.
+    pub(crate) fn build(
+        self,
+        drop: DropOptions,
+        parameters: VarBuilder,
+    ) -> Result<Arc<dyn Network>> {
+        (self.architecture().build)(drop, parameters)
     }
 }
 
 /// No backbone has this name.
 #[derive(Debug, thiserror::Error)]
-#[error("unknown backbone `{0}`: expected conv4, resnet10, resnet12, resnet18 or wrn28-10")]
-pub struct UnknownBackbone(String);
+#[error("unknown backbone `{got}`: expected {}", BackboneKind::names())]
+pub struct UnknownBackbone {
+    got: String,
+}
 
-impl FromStr for BackboneKind {
-    type Err = UnknownBackbone;
+fn unknown(name: &str) -> UnknownBackbone {
+    UnknownBackbone { got: name.to_owned() }
+}
 
-    fn from_str(name: &str) -> Result<Self, UnknownBackbone> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.name() == name)
-            .ok_or_else(|| UnknownBackbone(name.to_owned()))
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device};
+
+    use super::*;
+    use crate::{Backbone, Parameters};
+
+    #[test]
+    fn names_parse_back_and_errors_list_them() {
+        for kind in BackboneKind::ALL {
+            assert_eq!(kind.name().parse::<BackboneKind>().unwrap(), kind);
+            assert_eq!(kind.to_string(), kind.name());
+        }
+        assert_eq!(
+            "resnet19".parse::<BackboneKind>().unwrap_err().to_string(),
+            "unknown backbone `resnet19`: expected conv4, resnet10, resnet12, resnet18 or wrn28-10"
+        );
+    }
+
+    #[test]
+    fn networks_are_known_by_their_names() {
+        for kind in BackboneKind::ALL {
+            let parameters = Parameters::new(0);
+            let builder = parameters.builder(DType::F32, &Device::Cpu).pp("feature");
+            Backbone::new(kind, DropOptions::default(), builder).unwrap();
+            assert_eq!(BackboneKind::of_state(&parameters.all(), "feature."), Some(kind));
+        }
+        assert_eq!(BackboneKind::of_state::<()>(&BTreeMap::new(), ""), None);
     }
 }

@@ -1,35 +1,40 @@
-//! The layers that all backbones share.
+//! The layers that backbones share: parameters by their published names, on a [`Tape`].
 
 use candle_core::{Result, Tensor, Var};
 use candle_nn::{Init, VarBuilder};
 use fewshot_ops::{Activation, BatchStatistics, Conv2dOptions, FollowingNorm, Tape, TapeTensor};
 
-use crate::backbone::Pass;
+use crate::Pass;
 
 /// Added to variances, PyTorch's default.
-pub const EPS: f64 = 1e-5;
+const EPS: f64 = 1e-5;
 /// Weight of the newest batch in running statistics, PyTorch's default.
 const MOMENTUM: f64 = 0.1;
 
-/// A convolution without bias and its sizes.
-#[derive(Clone, Copy)]
+/// The sizes of a convolution.
+#[derive(Clone, Copy, Debug)]
 pub struct ConvSizes {
-    pub from: usize,
-    pub to: usize,
+    /// Channels of its input.
+    pub in_channels: usize,
+    /// Channels of its output.
+    pub out_channels: usize,
+    /// Side of the kernel, in pixels.
     pub kernel: usize,
+    /// Pixels from one position of the kernel to the next.
     pub stride: usize,
+    /// Zeros around the image, in pixels.
     pub padding: usize,
 }
 
 impl ConvSizes {
-    /// 3×3 that keeps the image size at stride 1.
-    pub fn three(from: usize, to: usize, stride: usize) -> Self {
-        Self { from, to, kernel: 3, stride, padding: 1 }
+    /// A 3×3 convolution that keeps the image size at stride 1.
+    pub fn three_by_three(in_channels: usize, out_channels: usize, stride: usize) -> Self {
+        Self { in_channels, out_channels, kernel: 3, stride, padding: 1 }
     }
 
-    /// 1×1, as in shortcuts.
-    pub fn one(from: usize, to: usize, stride: usize) -> Self {
-        Self { from, to, kernel: 1, stride, padding: 0 }
+    /// A 1×1 convolution, as in shortcuts.
+    pub fn one_by_one(in_channels: usize, out_channels: usize, stride: usize) -> Self {
+        Self { in_channels, out_channels, kernel: 1, stride, padding: 0 }
     }
 }
 
@@ -42,39 +47,56 @@ pub struct Conv {
 }
 
 impl Conv {
-    /// Kernel from N(0, 2 / (out·k·k)), the published initialisation (fan-out).
+    /// A convolution without bias. Its kernel `weight [out, in, k, k]` is drawn from
+    /// N(0, 2 / (out·k·k)), the published initialisation (fan-out).
+    ///
+    /// # Errors
+    /// Parameters that are absent or of another shape.
     pub fn new(sizes: ConvSizes, parameters: VarBuilder) -> Result<Self> {
-        let ConvSizes { from, to, kernel, stride, padding } = sizes;
-        let stdev = (2.0 / (to * kernel * kernel) as f64).sqrt();
+        let ConvSizes { in_channels, out_channels, kernel, stride, padding } = sizes;
+        let stdev = (2.0 / (out_channels * kernel * kernel) as f64).sqrt();
         let init = Init::Randn { mean: 0.0, stdev };
-        let kernel = parameters.get_with_hints((to, from, kernel, kernel), "weight", init)?;
+        let shape = (out_channels, in_channels, kernel, kernel);
+        let kernel = parameters.get_with_hints(shape, "weight", init)?;
         Ok(Self { kernel, bias: None, options: Conv2dOptions { stride, padding } })
     }
 
-    /// The same with a bias from U(-1/√fan-in, 1/√fan-in), PyTorch's default.
+    /// The same with a `bias [out]`, drawn from U(-1/√fan-in, 1/√fan-in), PyTorch's default.
+    ///
+    /// # Errors
+    /// Parameters that are absent or of another shape.
     pub fn with_bias(sizes: ConvSizes, parameters: VarBuilder) -> Result<Self> {
-        let fan_in = sizes.from * sizes.kernel * sizes.kernel;
+        let fan_in = sizes.in_channels * sizes.kernel * sizes.kernel;
         let bound = 1.0 / (fan_in as f64).sqrt();
         let init = Init::Uniform { lo: -bound, up: bound };
-        let bias = Some(parameters.get_with_hints(sizes.to, "bias", init)?);
+        let bias = Some(parameters.get_with_hints(sizes.out_channels, "bias", init)?);
         Ok(Self { bias, ..Self::new(sizes, parameters)? })
     }
 
+    /// Convolves `x [B, H, W, in]` to `[B, H', W', out]`.
+    ///
+    /// # Errors
+    /// Images of another shape or too small for the kernel.
     pub fn forward(&self, tape: &mut Tape, x: &TapeTensor) -> Result<TapeTensor> {
         tape.conv2d(x, &self.kernel, self.bias.as_ref(), self.options)
     }
 }
 
-/// Batch normalization with what follows it.
+/// Batch normalization with the residual addition and the activation that follow it.
 #[derive(Clone)]
 pub struct BatchNorm {
-    pub weight: Tensor,
-    pub bias: Tensor,
+    weight: Tensor,
+    bias: Tensor,
     running_mean: Var,
     running_var: Var,
 }
 
 impl BatchNorm {
+    /// Takes `weight`, `bias`, `running_mean` and `running_var`, each `[channels]`, that start
+    /// at 1, 0, 0 and 1.
+    ///
+    /// # Errors
+    /// Parameters that are absent or of another shape.
     pub fn new(channels: usize, parameters: VarBuilder) -> Result<Self> {
         let get = |name, value| parameters.get_with_hints(channels, name, Init::Const(value));
         Ok(Self {
@@ -89,7 +111,11 @@ impl BatchNorm {
         BatchStatistics::running(&self.running_mean, &self.running_var, EPS)
     }
 
-    /// `activation(norm(x) + residual)`. Training passes update the running statistics.
+    /// Computes `activation(norm(x) + residual)` of `x [B, H, W, C]`. Training passes update the
+    /// running statistics.
+    ///
+    /// # Errors
+    /// Images of another shape, or in training fewer than two values a channel.
     pub fn forward(
         &self,
         tape: &mut Tape,
@@ -98,8 +124,6 @@ impl BatchNorm {
         activation: Activation,
         residual: Option<&TapeTensor>,
     ) -> Result<TapeTensor> {
-        #[cfg(test)]
-        let x = &crate::parity::nudged(tape, x)?;
         let statistics = match pass {
             Pass::Eval => self.running()?,
             Pass::Train { .. } => {
@@ -108,14 +132,12 @@ impl BatchNorm {
                 statistics
             }
         };
-        let y = tape.batch_norm(x, &self.weight, &self.bias, &statistics, activation, residual)?;
-        #[cfg(test)]
-        let y = crate::parity::watched(tape, self, x, activation, residual, y)?;
-        Ok(y)
+        tape.batch_norm(x, &self.weight, &self.bias, &statistics, activation, residual)
     }
 }
 
-/// A convolution and the batch norm that takes its output.
+/// A convolution and the batch norm of its output. In evaluation, where no gradient is asked for,
+/// the batch norm is folded into the convolution.
 #[derive(Clone)]
 pub struct ConvNorm {
     conv: Conv,
@@ -123,11 +145,15 @@ pub struct ConvNorm {
 }
 
 impl ConvNorm {
+    /// Joins a convolution and a batch norm of its output channels.
     pub fn new(conv: Conv, norm: BatchNorm) -> Self {
         Self { conv, norm }
     }
 
-    /// `activation(norm(conv(x)) + residual)`.
+    /// Computes `activation(norm(conv(x)) + residual)` of `x [B, H, W, C]`.
+    ///
+    /// # Errors
+    /// Images of another shape, or in training fewer than two values a channel.
     pub fn forward(
         &self,
         tape: &mut Tape,

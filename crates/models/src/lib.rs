@@ -1,14 +1,15 @@
 //! Few-shot backbones on candle: Conv4, ResNet-10, ResNet-12, ResNet-18 and WRN-28-10.
 //!
 //! A [`Backbone`] maps images `[B, 3, S, S]` to features `[B, D]`. Parameters carry the names
-//! of the published PyTorch implementation (`layer1.0.C1.weight`; [`from_published`] takes the
-//! little off that its checkpoints have besides), and start from its initialisation. Any image size works: the
-//! residual networks pool globally, Conv4 flattens.
+//! of the published PyTorch implementation (`layer1.0.C1.weight`; [`from_published`] removes the
+//! few differences of its checkpoints), and start from its initialisation. Any image size works:
+//! the residual networks pool globally, Conv4 flattens. A backbone of your own is a [`Network`],
+//! built of [`layers`].
 //!
 //! A pass is either [`Pass::Eval`] (running statistics, no dropping) or [`Pass::Train`],
 //! which names the random stream and the step, so that dropped units are a function of both.
 //!
-//! [`Parameters`] keeps what a model is made of, drawn from one seed by name; any other
+//! [`Parameters`] holds a model's variables, drawn from one seed by name; any other
 //! [`candle_nn::VarBuilder`] serves as well.
 //!
 //! ```
@@ -28,21 +29,24 @@
 
 #![forbid(unsafe_code)]
 
+mod architecture;
 mod backbone;
 mod conv4;
 mod drop;
 mod kind;
-mod layers;
+pub mod layers;
+mod network;
 mod parameters;
-#[cfg(test)]
-mod parity;
+mod pass;
 mod published;
 mod resnet;
 mod resnet12;
 mod wide_resnet;
 
-pub use backbone::{Backbone, Pass};
+pub use backbone::Backbone;
 pub use drop::DropOptions;
 pub use kind::{BackboneKind, UnknownBackbone};
+pub use network::Network;
 pub use parameters::Parameters;
-pub use published::{from_published, second_name};
+pub use pass::Pass;
+pub use published::from_published;

@@ -1,24 +1,34 @@
 //! ResNet-12, published `lib/backbone/resnet12.py`.
 
+use std::sync::Arc;
+
 use candle_core::Result;
 use candle_nn::VarBuilder;
 use fewshot_ops::{Activation, PoolOptions, Tape, TapeTensor};
 
-use crate::DropOptions;
-use crate::backbone::Pass;
+use crate::architecture::Architecture;
 use crate::drop::Drop;
 use crate::layers::{BatchNorm, Conv, ConvNorm, ConvSizes};
+use crate::{DropOptions, Network, Pass};
+
+pub const RESNET12: Architecture = Architecture {
+    features: |_| 640,
+    usual_image_size: |_| 84,
+    smallest_image: 16,
+    signature: "layer1.0.C3.weight",
+    second_names: None,
+    build: |drop, parameters| Ok(Arc::new(ResNet12::new(drop, parameters)?)),
+};
 
 const LEAKY: Activation = Activation::LeakyRelu(0.1);
 
 /// Four stages of 64, 160, 320 and 640 channels, each halving the image.
-#[derive(Clone)]
-pub struct ResNet12 {
+struct ResNet12 {
     stages: Vec<Stage>,
 }
 
 impl ResNet12 {
-    pub fn new(drop: DropOptions, parameters: VarBuilder) -> Result<Self> {
+    fn new(drop: DropOptions, parameters: VarBuilder) -> Result<Self> {
         let mut from = 3;
         let mut stages = Vec::new();
         for (index, to) in [64, 160, 320, 640].into_iter().enumerate() {
@@ -29,8 +39,10 @@ impl ResNet12 {
         }
         Ok(Self { stages })
     }
+}
 
-    pub fn forward(&self, tape: &mut Tape, images: &TapeTensor, pass: Pass) -> Result<TapeTensor> {
+impl Network for ResNet12 {
+    fn forward(&self, tape: &mut Tape, images: &TapeTensor, pass: Pass) -> Result<TapeTensor> {
         let mut x = images.clone();
         for (layer, stage) in self.stages.iter().enumerate() {
             x = stage.forward(tape, x, pass, layer as u64)?;
@@ -50,15 +62,15 @@ struct Stage {
 impl Stage {
     fn new(from: usize, to: usize, drop: Drop, parameters: VarBuilder) -> Result<Self> {
         let layer = |(i, from): (usize, usize)| {
-            let conv =
-                Conv::new(ConvSizes::three(from, to, 1), parameters.pp(format!("C{}", i + 1)))?;
+            let sizes = ConvSizes::three_by_three(from, to, 1);
+            let conv = Conv::new(sizes, parameters.pp(format!("C{}", i + 1)))?;
             Ok(ConvNorm::new(conv, BatchNorm::new(to, parameters.pp(format!("BN{}", i + 1)))?))
         };
         let shortcut = parameters.pp("downsample");
         Ok(Self {
             layers: [from, to, to].into_iter().enumerate().map(layer).collect::<Result<_>>()?,
             shortcut: ConvNorm::new(
-                Conv::new(ConvSizes::one(from, to, 1), shortcut.pp(0))?,
+                Conv::new(ConvSizes::one_by_one(from, to, 1), shortcut.pp(0))?,
                 BatchNorm::new(to, shortcut.pp(1))?,
             ),
             drop,

@@ -1,28 +1,38 @@
 //! WRN-28-10, published `lib/backbone/wrn.py`.
 
+use std::sync::Arc;
+
 use candle_core::Result;
 use candle_nn::VarBuilder;
 use fewshot_ops::{Activation, Tape, TapeTensor};
 
-use crate::DropOptions;
-use crate::backbone::Pass;
+use crate::architecture::Architecture;
 use crate::drop::Drop;
 use crate::layers::{BatchNorm, Conv, ConvNorm, ConvSizes};
+use crate::{DropOptions, Network, Pass};
+
+pub const WRN28_10: Architecture = Architecture {
+    features: |_| 640,
+    usual_image_size: |_| 80,
+    smallest_image: 1,
+    signature: "layer3.3.C2.weight",
+    second_names: None,
+    build: |drop, parameters| Ok(Arc::new(WideResNet::new(drop, parameters)?)),
+};
 
 /// Blocks a stage: (28 - 4) / 6.
 const DEPTH: usize = 4;
 
 /// A 3×3 stem of 16 channels and three stages of 160, 320 and 640.
-#[derive(Clone)]
-pub struct WideResNet {
+struct WideResNet {
     stem: Conv,
     blocks: Vec<Block>,
     norm: BatchNorm,
 }
 
 impl WideResNet {
-    pub fn new(drop: DropOptions, parameters: VarBuilder) -> Result<Self> {
-        let stem = Conv::new(ConvSizes::three(3, 16, 1), parameters.pp("conv1"))?;
+    fn new(drop: DropOptions, parameters: VarBuilder) -> Result<Self> {
+        let stem = Conv::new(ConvSizes::three_by_three(3, 16, 1), parameters.pp("conv1"))?;
         let mut blocks = Vec::new();
         let mut from = 16;
         for (stage, to) in [160, 320, 640].into_iter().enumerate() {
@@ -35,8 +45,10 @@ impl WideResNet {
         }
         Ok(Self { stem, blocks, norm: BatchNorm::new(from, parameters.pp("bn1"))? })
     }
+}
 
-    pub fn forward(&self, tape: &mut Tape, images: &TapeTensor, pass: Pass) -> Result<TapeTensor> {
+impl Network for WideResNet {
+    fn forward(&self, tape: &mut Tape, images: &TapeTensor, pass: Pass) -> Result<TapeTensor> {
         let mut x = self.stem.forward(tape, images)?;
         for (layer, block) in self.blocks.iter().enumerate() {
             x = block.forward(tape, x, pass, layer as u64)?;
@@ -64,14 +76,14 @@ impl Block {
         drop: DropOptions,
         p: VarBuilder,
     ) -> Result<Self> {
-        let shortcut = || Conv::new(ConvSizes::one(from, to, stride), p.pp("convShortcut"));
+        let shortcut = || Conv::new(ConvSizes::one_by_one(from, to, stride), p.pp("convShortcut"));
         Ok(Self {
             norm: BatchNorm::new(from, p.pp("BN1"))?,
             first: ConvNorm::new(
-                Conv::new(ConvSizes::three(from, to, stride), p.pp("C1"))?,
+                Conv::new(ConvSizes::three_by_three(from, to, stride), p.pp("C1"))?,
                 BatchNorm::new(to, p.pp("BN2"))?,
             ),
-            second: Conv::new(ConvSizes::three(to, to, 1), p.pp("C2"))?,
+            second: Conv::new(ConvSizes::three_by_three(to, to, 1), p.pp("C2"))?,
             shortcut: (from != to).then(shortcut).transpose()?,
             drop: Drop::Units { rate: drop.rate },
         })

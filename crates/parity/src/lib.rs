@@ -157,21 +157,27 @@ pub fn integers(array: &Value) -> Vec<usize> {
     numbers(array).into_iter().map(|v| v as usize).collect()
 }
 
+/// The root mean square of the tensor that a `digest` object describes.
+pub fn digest_rms(digest: &Value) -> f64 {
+    let count: usize = integers(&digest["shape"]).iter().product();
+    (digest["sum_sq"].as_f64().expect("sum_sq") / count as f64).sqrt()
+}
+
 /// The largest deviation of a tensor from a `digest` object (shape, sum, sum of squares,
 /// samples), relative to the digest's root mean square, which is taken as at least
 /// `floor`: gradients that are zero but for rounding have no scale of their own.
 pub fn digest_deviation(digest: &Value, shape: &[usize], values: &[f64], floor: f64) -> f64 {
     assert_eq!(integers(&digest["shape"]), shape, "shape");
     let count = values.len() as f64;
-    let expected_squares = digest["sum_sq"].as_f64().expect("sum_sq");
-    let rms = (expected_squares / count).sqrt().max(floor);
+    let expected_rms = digest_rms(digest);
+    let rms = expected_rms.max(floor);
     let samples = integers(&digest["index"]).into_iter().zip(numbers(&digest["value"]));
     let samples = samples.map(|(i, expected)| (values[i] - expected).abs() / rms);
     // A sum of independent errors grows with the root of the count.
     let sum: f64 = values.iter().sum();
     let sum = (sum - digest["sum"].as_f64().expect("sum")).abs() / (rms * count.sqrt());
     let squares: f64 = values.iter().map(|v| v * v).sum();
-    let squares = (squares / count).sqrt() - (expected_squares / count).sqrt();
+    let squares = (squares / count).sqrt() - expected_rms;
     samples.chain([sum, squares.abs() / rms]).fold(0.0, f64::max)
 }
 
