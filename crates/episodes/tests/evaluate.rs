@@ -1,4 +1,4 @@
-//! Heads and evaluation from end to end on made-up features.
+//! Heads and evaluation from end to end on synthetic features.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -16,7 +16,7 @@ fn heads() -> Vec<Box<dyn Head>> {
     ClassifierKind::ALL.map(fine_tune).into_iter().chain(others).collect()
 }
 
-/// Eight classes of ten images around random centres, `noise` apart from them.
+/// Eight classes of ten images, each a random centre plus uniform noise in `[0, noise)`.
 fn bank(noise: f32) -> FeatureBank {
     const DIM: usize = 24;
     let mut rng = stream(0, "bank", &[]);

@@ -13,7 +13,7 @@ use rand::Rng;
 
 const WAY: usize = 3;
 
-/// The mean cross entropy of `rows`, as one reads it in `lib/metric.py`. `parameters` are the
+/// Returns the mean cross entropy of `rows`, as `lib/metric.py` defines it. `parameters` are the
 /// weights `[WAY, dim]`, followed by the biases if there are any.
 fn loss(settings: &FineTune, parameters: &[f64], rows: &[(&[f32], usize)]) -> f64 {
     let kind = settings.classifier;
@@ -61,7 +61,7 @@ fn gradient(settings: &FineTune, parameters: &[f64], rows: &[(&[f32], usize)]) -
     (0..parameters.len()).map(|i| (at(i, STEP) - at(i, -STEP)) / (2.0 * STEP)).collect()
 }
 
-/// `torch.optim.SGD`, with the orders that [`order`] gives.
+/// Fine-tunes by `torch.optim.SGD`, taking rows in the orders that [`order`] returns.
 fn naive(settings: &FineTune, initial: &Initial, support: &Support) -> Vec<f64> {
     let bias = initial.bias.iter().flatten();
     let mut parameters: Vec<f64> =
@@ -123,7 +123,7 @@ impl Case {
         Support::new(&self.features, self.dim, &LABELS, WAY).unwrap()
     }
 
-    /// Weights, then biases, after adaptation.
+    /// Returns weights, then biases, after adaptation.
     fn adapt(&self, settings: &FineTune) -> Vec<f64> {
         let reorder = |pass, to: &mut [usize]| to.copy_from_slice(&order(pass, LABELS.len()));
         let adapted = adapt(settings, &self.initial, &self.support(), reorder).unwrap();
@@ -140,7 +140,7 @@ fn assert_close(ours: &[f64], expected: &[f64], tolerance: f64, settings: &FineT
     }
 }
 
-/// One step over all rows at rate 1 is the gradient.
+/// One step over all rows at learning rate 1 subtracts the gradient.
 #[test]
 fn gradients_are_finite_differences() {
     for kind in ClassifierKind::ALL {
@@ -211,7 +211,7 @@ fn zero_passes_give_the_initial_classifier() {
     assert_close(&case.adapt(&settings), &initial, 1e-12, &settings, 12);
 }
 
-/// Zero weights and zero features have no direction; in PyTorch they give no NaN either.
+/// The cosine of a zero vector is defined as 0, as in PyTorch, instead of NaN.
 #[test]
 fn zeros_give_finite_scores() {
     let features = [0.0; 6 * 4];

@@ -1,4 +1,4 @@
-//! Episodes on a GPU, against the same on the CPU.
+//! Evaluation on a GPU, compared with the CPU.
 #![cfg(feature = "cuda")]
 
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -7,7 +7,7 @@ use fewshot_losses::ClassifierKind;
 use fewshot_parity::{Inputs, check, digest_deviation, files};
 use serde_json::Value;
 
-/// What all episodes of a file share.
+/// Sizes and random inputs that all episodes of a file share.
 struct Sizes {
     inputs: Inputs,
     way: usize,
@@ -30,12 +30,12 @@ impl Sizes {
         }
     }
 
-    /// Uniform draws, rounded to `f32` as the script that made the numbers does.
+    /// Returns uniform draws, rounded to `f32` as in the script that computed the fixtures.
     fn uniform(&self, name: &str, count: usize) -> Vec<f32> {
         self.inputs.uniform(name, count).into_iter().map(|u| u as f32).collect()
     }
 
-    /// The features of each class, support first: `[way][shot + query][dim]`.
+    /// Returns the features of each class, support first: `[way][shot + query][dim]`.
     fn features(&self, shot: usize) -> Vec<Vec<Vec<f32>>> {
         let images = shot + self.query;
         let class = self.uniform(&format!("adapt/{shot}/class"), self.way * self.dim);
@@ -54,7 +54,7 @@ impl Sizes {
             .collect()
     }
 
-    /// The order in which a pass takes the support rows.
+    /// Returns the order in which a pass takes the support rows.
     fn order(&self, pass: usize, rows: usize) -> Vec<usize> {
         let key = self.uniform(&format!("adapt/order/{pass}"), rows);
         let mut order: Vec<usize> = (0..rows).collect();
@@ -63,7 +63,7 @@ impl Sizes {
     }
 }
 
-/// The scores `[way · query, way]` that our implementation gives, and their accuracy.
+/// Returns the scores `[way · query, way]` of our implementation, and their accuracy.
 fn adapted_scores(sizes: &Sizes, episode: &Value) -> (Vec<f64>, f64) {
     let name = episode["head"].as_str().unwrap();
     let kind: ClassifierKind = name.parse().unwrap();

@@ -1,4 +1,4 @@
-//! Sampling sees labels alone: there is nothing here that an image could be read from.
+//! Sampling from labels alone: these tests have no images at all.
 
 use std::collections::HashSet;
 
@@ -6,7 +6,7 @@ use fewshot_episodes::{EpisodeShape, Error, Sampler};
 
 const SHAPE: EpisodeShape = EpisodeShape { way: 4, shot: 2, query: 3 };
 
-/// Seven classes, 10, 20, …, 70, whose images are mixed; class 30 has five, the least.
+/// Seven classes, 10, 20, …, 70, in mixed order; class 30 has the fewest images, five.
 fn labels() -> Vec<u32> {
     let labels: Vec<u32> = (0..70).map(|image| 10 * (image * 3 % 7 + 1)).collect();
     let mut of_30 = 0;

@@ -1,4 +1,4 @@
-//! The binary's options, and what it refuses.
+//! Options of the binary, and its error messages.
 
 mod common;
 
@@ -48,7 +48,7 @@ fn options_and_settings_reach_the_evaluation() {
     assert!(text.contains(run["device"].as_str().unwrap()), "{text}");
 }
 
-/// What the published training saves: no configuration is in it.
+/// Returns the path of a checkpoint as the published code saves it, without a configuration.
 fn published(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/parity/checkpoints").join(name)
 }

@@ -1,4 +1,4 @@
-//! Two checkpoints on the same episodes.
+//! Comparison of two checkpoints on the same episodes.
 
 mod common;
 
@@ -9,12 +9,12 @@ use evaluator::{ShotResult, SplitResults, compare};
 use fewshot_experiment::{Checkpoint, TrainingState};
 use serde_json::Value;
 
-/// `--compare PATH`, few episodes, and more.
+/// Returns the options `--compare PATH`, few episodes, and `more`.
 fn options<'a>(second: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
     [&["--compare", second.to_str().unwrap()], &FEW[..], more].concat()
 }
 
-/// A checkpoint whose every parameter lies a little on the way to another seed's.
+/// Writes a checkpoint whose parameters are moved by 3 % towards those of another seed.
 fn nudged(folder: &Path) -> PathBuf {
     let path = folder.join("nudged.safetensors");
     let config = config(&[]);

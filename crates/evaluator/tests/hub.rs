@@ -1,4 +1,4 @@
-//! Checkpoints of a hub that is a server in this process.
+//! Checkpoints of the Hugging Face hub, served by this process.
 #![cfg(feature = "hub")]
 
 #[path = "../../fetch/tests/common/mod.rs"]

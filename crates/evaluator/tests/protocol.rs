@@ -1,4 +1,4 @@
-//! What is measured without options, and that it is measured rightly.
+//! The published protocol is the default, and its mean and interval are computed correctly.
 
 mod common;
 
@@ -10,7 +10,7 @@ use evaluator::{extract_features, few_shot};
 use fewshot_episodes::heads::FineTune;
 use fewshot_experiment::{Provenance, device, open_split};
 
-/// A training that tests by other settings than the published ones.
+/// Settings of `[test]` that all differ from the published ones.
 const OTHER: [&str; 11] = [
     "test.way=3",
     "test.shots=[2]",
@@ -53,7 +53,7 @@ fn a_checkpoint_is_evaluated_by_the_published_protocol() {
     assert_eq!((&asked["way"], &asked["results"]["2"]["episodes"]), (&3.into(), &7.into()));
 }
 
-/// From how many queries of each episode are right, in whole numbers.
+/// Recomputed in integers, from the number of correct queries of each episode.
 #[test]
 fn mean_and_interval_are_those_of_the_episodes() {
     let folder = tempfile::tempdir().unwrap();

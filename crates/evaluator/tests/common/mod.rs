@@ -1,4 +1,4 @@
-//! The binary on checkpoints that were drawn, not trained.
+//! Runs the binary on randomly initialised checkpoints.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -6,10 +6,10 @@ use std::process::{Command, Output};
 use fewshot_experiment::{Checkpoint, Config, Model, RawConfig, TrainingState, device};
 use serde_json::Value;
 
-/// Enough episodes for a test, few enough to be quick.
+/// Options for few episodes, so that tests are quick.
 pub const FEW: [&str; 2] = ["--episodes", "30"];
 
-/// A Conv4 at 16 px for glyphs, and further settings.
+/// Returns a configuration of a Conv4 at 16 px for glyphs, with further settings.
 pub fn config(settings: &[&str]) -> Config {
     let mut raw = RawConfig::default();
     let small = ["dataset.images_per_class=21", "method.backbone=conv4", "method.image_size=16"];
@@ -17,12 +17,12 @@ pub fn config(settings: &[&str]) -> Config {
     raw.check().unwrap()
 }
 
-/// A model of that configuration, as its seed draws it.
+/// Returns a model of that configuration, as its seed initialises it.
 pub fn model(config: &Config) -> Model {
     Model::new(config, 64, &device(config).unwrap()).unwrap()
 }
 
-/// Writes it into `folder`.
+/// Writes a checkpoint of such a model into `folder`.
 pub fn checkpoint(folder: &Path, name: &str, settings: &[&str]) -> PathBuf {
     let path = folder.join(format!("{name}.safetensors"));
     let config = config(settings);
