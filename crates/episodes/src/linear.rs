@@ -31,7 +31,7 @@ impl LinearClassifier {
         bias: Vec<f64>,
         dim: usize,
     ) -> Self {
-        let inverse_norm = |row| if is_cosine(kind) { clamped_norm(row).recip() } else { 1.0 };
+        let inverse_norm = |row| if kind.is_cosine() { clamped_norm(row).recip() } else { 1.0 };
         let inverse_norms = weight.chunks_exact(dim).map(inverse_norm).collect();
         Self { kind, scale, weight, inverse_norms, bias, dim }
     }
@@ -52,24 +52,18 @@ impl Classifier for LinearClassifier {
     fn scores(&self, query: &[f32]) -> Result<Vec<f64>, Error> {
         check_rows("query feature", query, self.dim, 1)?;
         let mut query = widen(query);
-        if is_cosine(self.kind) {
+        if self.kind.is_cosine() {
             normalize(&mut query);
         }
         let rows = self.weights().zip(&self.inverse_norms).zip(&self.bias);
         let score = |((weight, inverse_norm), bias)| dot(weight, &query) * inverse_norm + bias;
         let mut scores: Vec<f64> = rows.map(score).collect();
-        if self.kind == ClassifierKind::NegSoftmax {
+        if self.kind.subtract_min() {
             let min = scores.iter().copied().fold(f64::INFINITY, f64::min);
             scores.iter_mut().for_each(|score| *score -= min);
         }
-        if self.kind.has_scale() {
-            scores.iter_mut().for_each(|score| *score *= self.scale);
-        }
+        let scale = self.kind.effective_scale(self.scale);
+        scores.iter_mut().for_each(|score| *score *= scale);
         Ok(scores)
     }
-}
-
-/// Whether a kind scores by the cosine, and so ignores the norms of weights and features.
-pub(crate) fn is_cosine(kind: ClassifierKind) -> bool {
-    matches!(kind, ClassifierKind::Cosine | ClassifierKind::NegCosine)
 }

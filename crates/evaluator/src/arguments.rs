@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use fewshot_data::Split;
 use fewshot_episodes::heads::HeadKind;
+use fewshot_losses::ClassifierKind;
+use fewshot_models::BackboneKind;
 
 /// Evaluates a checkpoint on episodes of classes that were not part of its training.
 ///
@@ -56,11 +58,9 @@ pub struct Arguments {
     /// File of settings that override the checkpoint's
     #[arg(long, value_name = "PATH")]
     pub config: Option<PathBuf>,
-    /// conv4, resnet10, resnet12, resnet18 or wrn28-10 [default: the checkpoint's]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help = checkpoint_default(BackboneKind::names()))]
     pub backbone: Option<String>,
-    /// softmax, cosine, neg-softmax or neg-cosine [default: the checkpoint's]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help = checkpoint_default(ClassifierKind::names()))]
     pub classifier: Option<String>,
     /// Side of the images, in pixels [default: the checkpoint's]
     #[arg(long, value_name = "N")]
@@ -103,6 +103,10 @@ pub enum Format {
     Text,
     Markdown,
     Json,
+}
+
+fn checkpoint_default(names: String) -> String {
+    format!("{names} [default: the checkpoint's]")
 }
 
 fn head_help() -> String {

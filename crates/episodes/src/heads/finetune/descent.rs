@@ -1,10 +1,7 @@
 //! The update rule of fine-tuning, on any coordinates.
 
 use super::FineTune;
-use crate::{
-    linear::is_cosine,
-    vector::{MIN_NORM, add_scaled, clamped_norm, dot},
-};
+use crate::vector::{MIN_NORM, add_scaled, clamped_norm, dot};
 
 /// The state of stochastic gradient descent.
 pub(super) struct Descent<'a> {
@@ -69,7 +66,7 @@ impl<'a> Descent<'a> {
     fn score(&mut self, batch: &[usize]) {
         let way = self.inverse_norms.len();
         for (class, weight) in self.weight.chunks_exact(self.width).enumerate() {
-            if is_cosine(self.settings.classifier) {
+            if self.settings.classifier.is_cosine() {
                 self.inverse_norms[class] = clamped_norm(weight).recip();
             }
             for (slot, &row) in batch.iter().enumerate() {
@@ -89,8 +86,8 @@ impl<'a> Descent<'a> {
     fn differentiate(&mut self, batch: &[usize]) {
         let way = self.inverse_norms.len();
         let kind = self.settings.classifier;
-        let scale = if kind.has_scale() { self.settings.scale } else { 1.0 };
-        let margin = if kind.has_margin() { self.settings.margin } else { 0.0 };
+        let scale = kind.effective_scale(self.settings.scale);
+        let margin = kind.effective_margin(self.settings.margin);
         let rows = self.products.chunks_exact(way).zip(self.gradients.chunks_exact_mut(way));
         for (&row, (products, gradients)) in batch.iter().zip(rows) {
             let label = self.labels[row];
@@ -121,7 +118,7 @@ impl<'a> Descent<'a> {
             // The gradient is a linear combination of the weight and the features.
             let inverse_norm = self.inverse_norms[class];
             let mut along_weight = weight_decay;
-            if is_cosine(self.settings.classifier) && inverse_norm < MIN_NORM.recip() {
+            if self.settings.classifier.is_cosine() && inverse_norm < MIN_NORM.recip() {
                 // The cosine does not depend on the weight's norm: the gradient has no component
                 // along the weight.
                 let slots = class..batch.len() * way;

@@ -11,7 +11,6 @@ use crate::{
     Accuracy, Episode, Error, FeatureBank, Sampler,
     evaluate::{accuracy_of, support_of},
     head::argmax,
-    linear::is_cosine,
     vector::MIN_NORM,
 };
 
@@ -88,9 +87,9 @@ fn descent(settings: &FineTune) -> Descent {
     Descent {
         passes: settings.passes,
         batch_size: settings.batch_size,
-        is_cosine: is_cosine(kind),
-        scale: if kind.has_scale() { settings.scale } else { 1.0 },
-        margin: if kind.has_margin() { settings.margin } else { 0.0 },
+        is_cosine: kind.is_cosine(),
+        scale: kind.effective_scale(settings.scale),
+        margin: kind.effective_margin(settings.margin),
         keep: settings.momentum,
         take,
         rate: settings.learning_rate,

@@ -13,7 +13,6 @@ use self::{descent::Descent, subspace::Subspace};
 use super::{HeadKind, Settings};
 use crate::{
     Classifier, Error, Head, LinearClassifier, Support,
-    linear::is_cosine,
     vector::{normalize, widen},
 };
 
@@ -199,7 +198,7 @@ pub fn adapt(
     let mut features = Vec::with_capacity(support.rows().len() * dim);
     for row in support.rows() {
         let mut row = widen(row);
-        if is_cosine(settings.classifier) {
+        if settings.classifier.is_cosine() {
             normalize(&mut row);
         }
         features.append(&mut row);
