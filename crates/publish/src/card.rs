@@ -2,10 +2,12 @@
 
 use std::fmt::Write;
 
+use evaluator::SplitResults;
 use fewshot_data::{SourceKind, Split};
 use fewshot_experiment::{Config, SplitConfig};
+use trainer::ModelReport;
 
-use crate::measured::{Measured, Report};
+use crate::measured::Measured;
 
 /// Content of a model card.
 pub struct Card<'a> {
@@ -170,12 +172,8 @@ impl Card<'_> {
     /// Returns results on validation and novel classes; only the former if both are the same.
     fn splits<'r>(
         &'r self,
-        report: &'r Report,
-    ) -> Vec<(
-        &'static str,
-        &'r SplitConfig,
-        &'r std::collections::BTreeMap<usize, crate::measured::Shot>,
-    )> {
+        report: &'r ModelReport,
+    ) -> Vec<(&'static str, &'r SplitConfig, &'r SplitResults)> {
         let data = &self.config.dataset;
         let mut splits = vec![("val", &data.val, &report.val)];
         if !self.is_same() {

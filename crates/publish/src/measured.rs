@@ -1,59 +1,25 @@
-//! What the run of a checkpoint measured.
+//! Results of a checkpoint's run, from `results.json`.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use fewshot_experiment::{Config, Error};
-use serde::Deserialize;
+use fewshot_experiment::{Config, Error, Provenance};
+use trainer::{FinalReport, ModelReport};
 
-/// What `results.json` says of one checkpoint.
+/// Results of one checkpoint.
 pub struct Measured {
-    pub run: Run,
+    /// Provenance of the results.
+    pub run: Provenance,
+    /// Seed that the episodes are drawn from.
     pub test_seed: u64,
-    pub report: Report,
-    /// The file as it is.
+    /// Accuracy of the checkpoint.
+    pub report: ModelReport,
+    /// The file's text.
     pub json: String,
 }
 
-/// Where the figures come from.
-#[derive(Deserialize)]
-pub struct Run {
-    pub version: String,
-    pub candle: String,
-    pub commit: String,
-    pub device: String,
-    pub config_sha256: String,
-    pub seed: u64,
-}
-
-#[derive(Deserialize)]
-pub struct Report {
-    pub epoch: usize,
-    pub base_accuracy: f64,
-    pub base_val_accuracy: Option<f64>,
-    pub val: BTreeMap<usize, Shot>,
-    pub novel: BTreeMap<usize, Shot>,
-}
-
-#[derive(Deserialize)]
-pub struct Shot {
-    pub head: String,
-    pub mean: f64,
-    pub ci95: f64,
-    pub episodes: usize,
-}
-
-#[derive(Deserialize)]
-struct File {
-    run: Run,
-    test_seed: u64,
-    last: Report,
-    best: Report,
-}
-
 impl Measured {
-    /// What `results.json` in the checkpoint's folder says of it; nothing where there is no such
-    /// file, or where the checkpoint is not one that a run reports on.
+    /// Reads `results.json` in the checkpoint's folder; returns nothing if there is no such file, or
+    /// if the checkpoint is not one that a run reports on.
     ///
     /// # Errors
     /// A file that cannot be read, or that is of another configuration or epoch: its figures
@@ -74,7 +40,7 @@ impl Measured {
             let remedy = "move it away to publish without figures";
             Error::Results { path: path.clone(), reason: format!("{reason}; {remedy}") }
         };
-        let File { run, test_seed, last, best } = serde_json::from_str(&json)
+        let FinalReport { run, test_seed, last, best, .. } = serde_json::from_str(&json)
             .map_err(|e| fail(format!("not the results of a run: {e}")))?;
         let report = if name == Some("best.safetensors") { best } else { last };
         if run.config_sha256 != config.sha256() {

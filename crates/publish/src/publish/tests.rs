@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use evaluator::{SplitResults, evaluate_split};
+use evaluator::{ShotResult, SplitResults, evaluate_split};
 use fewshot_experiment::{Config, Model, Provenance, TrainingState, open_split};
 use trainer::{FinalReport, ModelReport};
 
@@ -159,23 +159,22 @@ fn validation_classes_are_not_called_novel() {
     let mut raw = RawConfig::from_toml(&config().to_toml()).unwrap();
     raw.set("dataset.novel.split=val").unwrap();
     let config = raw.check().unwrap();
-    let shot =
-        |mean| crate::measured::Shot { head: "finetune".into(), mean, ci95: 1.0, episodes: 20 };
-    let run = crate::measured::Run {
-        version: String::new(),
-        candle: String::new(),
-        commit: String::new(),
-        device: String::new(),
-        config_sha256: config.sha256(),
-        seed: 0,
+    let shot = ShotResult {
+        head: "finetune".into(),
+        mean: 50.0,
+        ci95: 1.0,
+        episodes: 20,
+        per_episode: Vec::new(),
     };
-    let report = crate::measured::Report {
+    let results = SplitResults::from([(1, shot)]);
+    let report = ModelReport {
         epoch: EPOCHS,
         base_accuracy: 1.0,
         base_val_accuracy: None,
-        val: [(1, shot(50.0))].into(),
-        novel: [(1, shot(50.0))].into(),
+        val: results.clone(),
+        novel: results,
     };
+    let run = Provenance::of(&config);
     let measured = Measured { run, test_seed: 0, report, json: String::new() };
     let card = Card {
         config: &config,
