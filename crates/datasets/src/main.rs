@@ -5,6 +5,8 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+#[cfg(feature = "emnist")]
+use fewshot_datasets::PrepareEmnist;
 use fewshot_datasets::{Download, List, Pack, Prepare, Verify};
 
 /// Datasets: download, prepare, verify, pack.
@@ -28,6 +30,9 @@ enum Task {
     /// Makes mini-ImageNet's folder from a copy that is there: the ILSVRC training set, images,
     /// archives, or pickled caches
     PrepareMiniImagenet(Prepare),
+    /// Makes EMNIST's folder from its idx files
+    #[cfg(feature = "emnist")]
+    PrepareEmnist(PrepareEmnist),
     /// Lists the datasets that can be downloaded: what they are, from where, on which terms, and
     /// whether they are there
     Datasets(List),
@@ -46,6 +51,8 @@ fn main() -> ExitCode {
         Task::DownloadCifarFs(arguments) => arguments.run("cifar-fs"),
         Task::DownloadMiniImagenet(arguments) => arguments.run("mini-imagenet"),
         Task::PrepareMiniImagenet(arguments) => arguments.run(),
+        #[cfg(feature = "emnist")]
+        Task::PrepareEmnist(arguments) => arguments.run(),
         Task::Datasets(arguments) => arguments.run(),
         Task::Verify(arguments) => match arguments.run() {
             Ok((report, false)) => {

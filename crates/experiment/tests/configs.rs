@@ -198,3 +198,22 @@ fn cpu_budgets() {
         }
     }
 }
+
+#[test]
+fn omniglot_to_emnist() {
+    let file = "cpu/omniglot-to-emnist-conv4.toml";
+    let Config { dataset, method, train, .. } = config(file);
+    assert_eq!((method.backbone, method.image_size), (BackboneKind::Conv4, 28));
+    let head = (method.classifier, method.scale, method.margin);
+    assert_eq!(head, (NegCosine, 30.0, -0.02));
+    assert_eq!((train.batch_size, train.epochs), (128, 10));
+    for (split, source, root, expected, images) in [
+        (dataset.base, SourceKind::Omniglot, "omniglot", Split::All, None),
+        (dataset.val, SourceKind::Folders, "emnist", Split::Val, Some(100)),
+        (dataset.novel, SourceKind::Folders, "emnist", Split::Novel, Some(100)),
+    ] {
+        assert_eq!((split.source, split.split), (source, expected));
+        assert_eq!(split.root, Path::new(root));
+        assert_eq!(split.images_per_class, images);
+    }
+}

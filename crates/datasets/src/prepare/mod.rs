@@ -1,6 +1,9 @@
 //! `prepare-mini-imagenet`: makes mini-ImageNet's usual folder from a copy in any form.
 
 mod cache;
+#[cfg(feature = "emnist")]
+pub mod emnist;
+mod folder;
 mod input;
 mod missing;
 
@@ -9,16 +12,16 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use cache::CachedImage;
-use fewshot_data::{SourceKind, SourceSpec, Split};
-use fewshot_fetch::{Event, Lock, Staging, require_space};
+use fewshot_data::{SourceKind, Split};
+use fewshot_fetch::Event;
+use folder::Folder;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use input::Input;
 use missing::Missing;
 
 use crate::bar::Bar;
-use crate::data_folder::{data_folder, root_hint};
-use crate::download::advise;
+use crate::data_folder::data_folder;
 
 const FOLDER: &str = "mini-imagenet";
 
@@ -71,32 +74,23 @@ impl Prepare {
     /// What went wrong, as one message.
     pub fn run(&self) -> Result<String, String> {
         let data = data_folder(self.data.as_deref())?;
-        let target = data.join(FOLDER);
-        let is_new = !is_there(&target) && self.make(&data, &target)?;
-        self.report(&data, &target, is_new)
-    }
-
-    /// Makes the folder; returns whether it was this call that did.
-    fn make(&self, data: &Path, target: &Path) -> Result<bool, String> {
-        let text = |e: fewshot_fetch::Error| e.to_string();
-        for path in &self.from {
-            eprintln!("{FOLDER}: looking into {}", path.display());
-        }
-        let input = Input::find(&self.from)?;
-        self.check_whole(&input)?;
-        std::fs::create_dir_all(data).map_err(|e| format!("{}: {e}", data.display()))?;
-        let _lock = Lock::acquire(data.join(format!(".{FOLDER}.lock"))).map_err(text)?;
-        if is_there(target) {
-            // Another process held the lock in the meantime.
-            return Ok(false);
-        }
-        if !self.yes {
-            require_space(data, input.on_disk).map_err(|e| advise(&e))?;
-        }
-        let staging = Staging::new(data.join(format!(".{FOLDER}.making"))).map_err(text)?;
-        Writer::new(staging.path(), &input).write()?;
-        staging.persist(target).map_err(text)?;
-        Ok(true)
+        let folder = Folder {
+            dataset: "mini-ImageNet",
+            data: &data,
+            name: FOLDER,
+            source: SourceKind::MiniImageNet,
+            splits: &[("train", Split::Base), ("val", Split::Val), ("test", Split::Novel)],
+        };
+        let is_new = !folder.exists() && {
+            for path in &self.from {
+                eprintln!("{FOLDER}: looking into {}", path.display());
+            }
+            let input = Input::find(&self.from)?;
+            self.check_whole(&input)?;
+            let bytes = (!self.yes).then_some(input.on_disk);
+            folder.make(bytes, |path| Writer::new(path, &input).write())?
+        };
+        folder.report(is_new, self.json)
     }
 
     fn check_whole(&self, input: &Input) -> Result<(), String> {
@@ -127,56 +121,6 @@ impl Prepare {
         eprintln!("{FOLDER}: {what}{lines}");
         Ok(())
     }
-
-    /// Opens the folder as a training would, and counts classes and images.
-    fn report(&self, data: &Path, target: &Path, is_new: bool) -> Result<String, String> {
-        let mut spec = SourceSpec::new(SourceKind::MiniImageNet, target);
-        // What is missing was reported already.
-        spec.allow_partial = true;
-        let count = |split| match spec.open(split) {
-            Ok(dataset) => Ok((dataset.class_count(), dataset.len())),
-            Err(fewshot_data::Error::NoSplit { .. } | fewshot_data::Error::EmptySplit { .. }) => {
-                Ok((0, 0))
-            }
-            Err(e) => Err(e.to_string()),
-        };
-        let splits = [("train", Split::Base), ("val", Split::Val), ("test", Split::Novel)];
-        let counts = splits.map(|(name, split)| Ok((name, count(split)?)));
-        let counts = counts.into_iter().collect::<Result<Vec<_>, String>>()?;
-        if counts.iter().all(|(_, (_, images))| *images == 0) {
-            return Err(format!(
-                "{}: it has no image of mini-ImageNet: move it away and call again",
-                target.display()
-            ));
-        }
-        if self.json {
-            let splits: serde_json::Map<_, _> = counts
-                .iter()
-                .map(|(name, (classes, images))| {
-                    let split = serde_json::json!({ "classes": classes, "images": images });
-                    ((*name).to_owned(), split)
-                })
-                .collect();
-            let path = target.display().to_string();
-            let report = serde_json::json!({ "path": path, "made": is_new, "splits": splits });
-            return Ok(report.to_string());
-        }
-        let counts: Vec<_> = counts
-            .iter()
-            .map(|(name, (classes, images))| format!("{name} {classes} classes, {images} images"))
-            .collect();
-        Ok(format!(
-            "{}: {}; opens as dataset.source=mini-imagenet with {}\n{}",
-            target.display(),
-            if is_new { "made" } else { "is there already" },
-            counts.join("; "),
-            root_hint(data, FOLDER),
-        ))
-    }
-}
-
-fn is_there(target: &Path) -> bool {
-    target.symlink_metadata().is_ok()
 }
 
 /// Writes the images of an input to a folder.

@@ -5,7 +5,8 @@ mod caches;
 use std::collections::BTreeMap;
 use std::fs;
 
-use fewshot_data::mini_imagenet;
+use fewshot_data::{SourceSpec, mini_imagenet};
+use fewshot_fetch::Lock;
 
 use super::*;
 
