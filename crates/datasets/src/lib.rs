@@ -15,11 +15,11 @@
 
 #![forbid(unsafe_code)]
 
-mod bar;
 mod data_folder;
 mod download;
 mod pack;
 mod prepare;
+mod progress;
 mod published;
 pub mod shards;
 mod verify;

@@ -14,9 +14,10 @@ use fewshot_fetch::{
     Downloader, Error, Hub, Installed, Installer, Listener, PublishedDataset, Readiness, datasets,
     format_bytes,
 };
+use fewshot_progress::Progress;
 
-use crate::bar::Bar;
 use crate::data_folder::{data_folder, root_hint};
+use crate::progress::show;
 
 /// Arguments of `download-NAME`.
 #[derive(Clone, clap::Args)]
@@ -99,8 +100,8 @@ impl Download {
         whole.from = mini::expand(&self.from)?;
         let mut note = None;
         if !matches!(dataset.package.readiness(data), Readiness::Ready | Readiness::Incomplete) {
-            let mut bar = Bar::new(dataset.name);
-            let listener = &mut |event: fewshot_fetch::Event<'_>| bar.show(event);
+            let progress = Progress::with_stages(dataset.name);
+            let listener = &mut |event: fewshot_fetch::Event<'_>| show(&progress, event);
             note = mini::list_shards(&mut dataset, &hub, &whole.from, data, listener)?;
         }
         let said = whole.get(dataset, downloader, data)?;
@@ -121,7 +122,7 @@ impl Download {
             keep_archives: self.keep_archives,
             ignore_space: self.yes,
         };
-        let mut bar = Bar::new(dataset.name);
+        let progress = Progress::with_stages(dataset.name);
         let images_per_class = dataset.images / dataset.classes.max(1);
         let mut make =
             |unpacked: &Path, out: &Path, listener: Listener<'_>| match dataset.repository {
@@ -130,11 +131,11 @@ impl Download {
             };
         let is_made = dataset.repository.is_some() || dataset.name == "cifar-fs";
         let make = is_made.then_some(&mut make as _);
-        let listener = &mut |event: fewshot_fetch::Event<'_>| bar.show(event);
+        let listener = &mut |event: fewshot_fetch::Event<'_>| show(&progress, event);
         let installed = installer
             .install_converted(&dataset.package, data, make, listener)
             .map_err(|e| advise(&e))?;
-        drop(bar);
+        drop(progress);
         let (folder, done) = match &installed {
             Installed::Already(folder) => (folder, "is there already".to_owned()),
             Installed::New(folder, unpacked) => (

@@ -10,11 +10,11 @@ use std::time::Instant;
 
 use fewshot_data::{Dataset, SourceKind, SourceSpec};
 use fewshot_fetch::{Lock, Staging, format_bytes, free_space};
+use fewshot_progress::Progress;
 use split::Packed;
 
 use crate::data_folder::data_folder;
 use crate::published::{NAMES, root, source};
-use crate::verify::Counter;
 
 /// Limit on the bytes that a zip adds to an image: two headers with its name, and its line in the
 /// manifest.
@@ -101,7 +101,7 @@ impl Pack {
         let (lock, staging) = stage(out)?;
         let started = Instant::now();
         check_space(out, splits.clone().map(|split| &split.images), total)?;
-        let counter = Counter::new("pack", "packing images", total);
+        let progress = Progress::new("pack", total, "images");
         let mut packed = Packed::default();
         for surveyed in splits {
             let path = staging.path().join(format!("{}.zip", surveyed.split));
@@ -111,12 +111,12 @@ impl Pack {
                 kind,
                 surveyed,
                 shorter_side: self.shorter_side,
-                counter: &counter,
+                progress: &progress,
             };
             let file = packing.write(file, &path, &mut packed)?;
             file.into_inner().map_err(|e| writing(e.into_error()))?.sync_all().map_err(writing)?;
         }
-        drop(counter);
+        drop(progress);
         packed.check_broken(self.skip_broken)?;
         staging.persist(out).map_err(|e| e.to_string())?;
         drop(lock);

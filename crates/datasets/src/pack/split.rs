@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use fewshot_data::{Error, PackInfo, PackWriter, SourceKind, SplitSurvey, check_image};
 use fewshot_fetch::format_bytes;
+use fewshot_progress::Progress;
 use rayon::prelude::*;
 
 use super::shrink;
-use crate::verify::Counter;
 
 /// Images that are read, checked and resized in parallel before they are written.
 const CHUNK: usize = 256;
@@ -75,7 +75,7 @@ pub struct Packing<'a> {
     pub kind: SourceKind,
     pub surveyed: &'a SplitSurvey,
     pub shorter_side: Option<u32>,
-    pub counter: &'a Counter,
+    pub progress: &'a Progress,
 }
 
 /// An image's file as it is packed, and its former size in bytes if it was resized.
@@ -142,7 +142,7 @@ impl Packing<'_> {
 
     /// Reads an image, checks that it is whole, and resizes it if that is wanted.
     fn prepare(&self, index: usize) -> Result<Prepared, Error> {
-        self.counter.one();
+        self.progress.advance(1, String::new);
         let images = &self.surveyed.images;
         let content = images.bytes(index)?;
         let name = images.image_name(index);

@@ -13,14 +13,13 @@ use std::path::{Path, PathBuf};
 
 use cache::CachedImage;
 use fewshot_data::{SourceKind, Split};
-use fewshot_fetch::Event;
+use fewshot_progress::Progress;
 use folder::Folder;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use input::Input;
 use missing::Missing;
 
-use crate::bar::Bar;
 use crate::data_folder::data_folder;
 
 const FOLDER: &str = "mini-imagenet";
@@ -127,15 +126,16 @@ impl Prepare {
 struct Writer<'a> {
     folder: &'a Path,
     input: &'a Input,
-    bar: Bar,
-    done: u64,
-    total: u64,
+    progress: Progress,
+    done: usize,
+    total: usize,
 }
 
 impl<'a> Writer<'a> {
     fn new(folder: &'a Path, input: &'a Input) -> Self {
-        let total = input.classes.iter().map(|found| found.count() as u64).sum();
-        Self { folder, input, bar: Bar::new(FOLDER), done: 0, total }
+        let total = input.classes.iter().map(|found| found.count()).sum();
+        let progress = Progress::new(FOLDER, total, "images");
+        Self { folder, input, progress, done: 0, total }
     }
 
     fn write(mut self) -> Result<(), String> {
@@ -177,7 +177,7 @@ impl<'a> Writer<'a> {
         let written = File::create_new(path).and_then(|mut file| file.write_all(bytes));
         written.map_err(|e| format!("{}: {e}", path.display()))?;
         self.done += 1;
-        self.bar.show(Event::Converting { done: self.done, total: self.total });
+        self.progress.advance(1, String::new);
         Ok(())
     }
 }

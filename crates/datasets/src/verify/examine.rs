@@ -1,12 +1,9 @@
 //! Decoding of every image.
 
-use std::sync::Mutex;
-
 use fewshot_data::{Dataset, Error, check_image};
+use fewshot_progress::Progress;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
-
-use crate::bar::Bar;
 
 /// What reading an image has shown.
 pub struct Examined {
@@ -20,28 +17,8 @@ pub struct Examined {
     pub broken: Option<String>,
 }
 
-/// A progress bar that several threads share.
-pub struct Counter {
-    bar: Mutex<(Bar, u64)>,
-    stage: &'static str,
-    total: u64,
-}
-
-impl Counter {
-    pub fn new(name: &'static str, stage: &'static str, total: usize) -> Self {
-        Self { bar: Mutex::new((Bar::new(name), 0)), stage, total: total as u64 }
-    }
-
-    pub fn one(&self) {
-        let mut guard = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let (bar, done) = &mut *guard;
-        *done += 1;
-        bar.advance(self.stage, *done, Some(self.total));
-    }
-}
-
 /// Examines all images of a dataset on all cores, in its order.
-pub fn examine(dataset: &Dataset, counter: &Counter) -> Vec<Examined> {
+pub fn examine(dataset: &Dataset, progress: &Progress) -> Vec<Examined> {
     let one = |index: usize| {
         let name = dataset.image_name(index);
         let (digest, broken) = match dataset.bytes(index) {
@@ -51,7 +28,7 @@ pub fn examine(dataset: &Dataset, counter: &Counter) -> Vec<Examined> {
             }
             Err(e) => (None, Some(reason(e))),
         };
-        counter.one();
+        progress.advance(1, String::new);
         Examined { class: dataset.labels()[index], name, digest, broken }
     };
     (0..dataset.len()).into_par_iter().map(one).collect()

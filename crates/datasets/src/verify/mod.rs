@@ -4,11 +4,10 @@ mod compare;
 mod examine;
 mod report;
 
-pub use examine::Counter;
-
 use std::path::{Path, PathBuf};
 
 use fewshot_data::SourceSpec;
+use fewshot_progress::Progress;
 use report::Report;
 
 use crate::published::{NAMES, figures, root, source};
@@ -74,9 +73,9 @@ fn verify(dataset: &str, root: &Path) -> Result<Report, String> {
     if total == 0 {
         return Err(format!("{}: not one image of {dataset}", root.display()));
     }
-    let counter = Counter::new("verify", "decoding images", total);
-    let examined: Vec<_> = datasets.map(|images| examine::examine(images, &counter)).collect();
-    drop(counter);
+    let progress = Progress::new("verify", total, "images");
+    let examined: Vec<_> = datasets.map(|images| examine::examine(images, &progress)).collect();
+    drop(progress);
     let mut report = Report::new(dataset, &root.display().to_string());
     compare::counts(&mut report, &survey, &figures(dataset));
     compare::images(&mut report, &survey, &examined);

@@ -14,12 +14,11 @@ use std::path::{Path, PathBuf};
 use candle_core::Tensor;
 use candle_datasets::vision::mnist;
 use fewshot_data::{SourceKind, Split};
-use fewshot_fetch::Event;
+use fewshot_progress::Progress;
 use idx::IdxFile;
 use image::GrayImage;
 
 use super::folder::Folder;
-use crate::bar::Bar;
 use crate::data_folder::data_folder;
 
 const NAME: &str = "emnist";
@@ -158,12 +157,9 @@ struct Writer {
     per_class: usize,
     /// Images written of each class.
     written: Vec<usize>,
-    /// Images read.
-    read: u64,
-    total: u64,
     /// Limit on the images that are written.
     limit: u64,
-    bar: Bar,
+    progress: Progress,
 }
 
 impl Writer {
@@ -176,10 +172,8 @@ impl Writer {
             set: arguments.set,
             per_class,
             written: vec![0; classes],
-            read: 0,
-            total: total as u64,
             limit: limit as u64,
-            bar: Bar::new(NAME),
+            progress: Progress::new(NAME, total, "images"),
         }
     }
 
@@ -237,8 +231,7 @@ impl Writer {
         pixels: &[u8],
         label: u8,
     ) -> Result<(), String> {
-        self.read += 1;
-        self.bar.show(Event::Making { done: self.read, total: self.total });
+        self.progress.advance(1, String::new);
         let class = usize::from(label).checked_sub(self.set.characters().1);
         let class = class.filter(|&class| class < self.written.len()).ok_or_else(|| {
             format!("{part} image {number} has label {label}, which {} has not", self.set.name())
