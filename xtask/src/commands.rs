@@ -24,14 +24,17 @@ pub enum Run {
         package: &'static str,
         /// Binary of the package.
         binary: &'static str,
+        /// Feature of the package that the command needs, if any.
+        feature: Option<&'static str>,
     },
 }
 
-const DATASETS: Run = Run::Program { package: "fewshot-datasets", binary: "datasets" };
-const PUBLISH: Run = Run::Program { package: "fewshot-publish", binary: "publish" };
-const REPRODUCE: Run = Run::Program { package: "fewshot-reproduce", binary: "reproduce" };
-const BENCH: Run = Run::Program { package: "fewshot-bench", binary: "bench" };
-const CHECK_CUDA: Run = Run::Program { package: "fewshot-simulated-gpu", binary: "check-cuda" };
+const DATASETS: Run = program("fewshot-datasets", "datasets", None);
+const EMNIST: Run = program("fewshot-datasets", "datasets", Some("emnist"));
+const PUBLISH: Run = program("fewshot-publish", "publish", None);
+const REPRODUCE: Run = program("fewshot-reproduce", "reproduce", None);
+const BENCH: Run = program("fewshot-bench", "bench", None);
+const CHECK_CUDA: Run = program("fewshot-simulated-gpu", "check-cuda", None);
 
 /// All commands, in the order in which they are listed.
 pub const COMMANDS: &[Command] = &[
@@ -46,11 +49,20 @@ pub const COMMANDS: &[Command] = &[
     command("download-cifar-fs", "Downloads CIFAR-100 (169 MB) and makes CIFAR-FS of it", DATASETS),
     command("download-mini-imagenet", "Downloads mini-ImageNet (7.4 GB)", DATASETS),
     command("prepare-mini-imagenet", "Makes mini-ImageNet from a local copy", DATASETS),
+    command("prepare-emnist", "Makes class folders of EMNIST's idx files", EMNIST),
     command("verify", "Checks that a copy of a dataset is complete", DATASETS),
     command("pack", "Packs a dataset into one file per split", DATASETS),
     command("convert", "Converts a PyTorch checkpoint to safetensors", PUBLISH),
     command("publish", "Makes a folder of a checkpoint for the Hugging Face hub", PUBLISH),
 ];
+
+const fn program(
+    package: &'static str,
+    binary: &'static str,
+    feature: Option<&'static str>,
+) -> Run {
+    Run::Program { package, binary, feature }
+}
 
 const fn command(name: &'static str, about: &'static str, run: Run) -> Command {
     Command { name, about, run }

@@ -67,9 +67,10 @@ fn run(mut arguments: Vec<OsString>) -> Result<ExitCode, String> {
             println!("{}", run()?);
             Ok(ExitCode::SUCCESS)
         }
-        Run::Program { package, binary } => {
+        Run::Program { package, binary, feature } => {
             let mut cargo = cargo("run");
-            cargo.args(["--quiet", "--package", package, "--bin", binary]).args(options);
+            cargo.args(["--quiet", "--package", package, "--bin", binary]);
+            cargo.args(feature.iter().flat_map(|feature| ["--features", feature])).args(options);
             replace_with(cargo.arg("--").arg(name).args(arguments))
         }
     }

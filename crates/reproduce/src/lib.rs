@@ -20,10 +20,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use budget::Budget;
 use cells::Cell;
 use estimate::Estimator;
-use fewshot_experiment::{Progress, write_atomically};
+use fewshot_experiment::write_atomically;
+use fewshot_progress::{Progress, duration};
 use plan::{Planned, State, Training, plan};
 use results::{Accuracy, Elapsed};
-use table::{Margin, Row, Run, Table, duration};
+use table::{Margin, Row, Run, Table};
 use work::{Ended, Programs};
 
 /// Features that this package was built with, for cargo.
@@ -250,7 +251,7 @@ fn table(
                 row.problem = Some(format!("failed: {reason}"));
             }
             let State::Done(results) = training.state() else { continue };
-            let Some(accuracy) = results.novel(checkpoint, shot) else { continue };
+            let Some(accuracy) = results::novel(&results, checkpoint, shot) else { continue };
             row.runs.push(Run {
                 seed: results.run.seed,
                 accuracy,

@@ -1,47 +1,48 @@
-//! Which trainings the cells need, and how far each has come.
+//! Trainings that the cells need, and the state of each.
 
 use std::path::{Path, PathBuf};
 
 use fewshot_experiment::{Config, RawConfig};
+use trainer::FinalReport;
 
 use super::budget::Budget;
 use super::cells::Cell;
-use super::results::Results;
+use super::results;
 
-/// One training. Cells of the same settings share it.
+/// One training. Cells with the same settings share it.
 pub struct Training {
-    /// The cell and the seed that it is named after, as in `cub/cosine-5shot seed 0`.
+    /// Name, after a cell and a seed: `cub/cosine-5shot seed 0`.
     pub name: String,
-    /// Its settings.
+    /// Checked settings.
     pub config: Config,
     /// Its run folder.
     pub folder: PathBuf,
-    /// What is given to the trainer.
+    /// Settings as they are given to the trainer.
     settings: RawConfig,
 }
 
-/// How far a training has come.
+/// State of a training.
 #[derive(Debug)]
 pub enum State {
-    /// It is finished.
-    Done(Box<Results>),
-    /// It goes on after so many epochs.
+    /// Finished.
+    Done(Box<FinalReport>),
+    /// Interrupted after this many epochs; it can be resumed.
     Interrupted(usize),
-    /// Its folder holds the run of other settings, which will be moved aside.
+    /// Its folder holds a run of other settings, which will be moved aside.
     Other,
-    /// There is nothing.
+    /// Not begun.
     Absent,
 }
 
-/// A cell with the trainings of all its seeds, as places in the list of trainings.
+/// A cell with the trainings of all its seeds, as indices into the list of trainings.
 pub struct Planned {
     /// The cell.
     pub cell: Cell,
-    /// One training a seed.
+    /// One training per seed.
     pub trainings: Vec<usize>,
 }
 
-/// The trainings of the cells, each once, and which are whose.
+/// Returns the trainings of the cells, each once, and which cell uses which of them.
 ///
 /// # Errors
 /// Settings that cannot be read or do not check.
@@ -73,10 +74,10 @@ pub fn plan(
 }
 
 impl Training {
-    /// How far it has come.
+    /// Returns its state, from the files in its folder.
     pub fn state(&self) -> State {
         let sha256 = self.config.sha256();
-        if let Some(results) = Results::read(&self.folder) {
+        if let Some(results) = results::read(&self.folder) {
             return match results.run.config_sha256 == sha256 {
                 true => State::Done(Box::new(results)),
                 false => State::Other,
@@ -86,7 +87,7 @@ impl Training {
         let began = RawConfig::from_file(&self.folder.join("config.toml"));
         match began.and_then(|raw| raw.check()) {
             Ok(config) if config.sha256() != sha256 => State::Other,
-            // Without a checkpoint there is nothing to go on from.
+            // Without a checkpoint there is nothing to resume.
             Ok(_) if self.folder.join("last.safetensors").exists() => {
                 State::Interrupted(self.epochs())
             }
@@ -96,7 +97,7 @@ impl Training {
         }
     }
 
-    /// Epochs that its log tells of.
+    /// Returns the number of epochs in its log.
     pub fn epochs(&self) -> usize {
         let log = std::fs::read_to_string(self.folder.join("metrics.jsonl")).unwrap_or_default();
         log.lines().filter(|line| line.ends_with('}')).count()

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use fewshot_progress::duration;
 use serde::Serialize;
 
 use super::results::Accuracy;
@@ -253,16 +254,5 @@ impl Table {
         }
         let bytes = writer.into_inner().map_err(|e| csv::Error::from(e.into_error()))?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
-    }
-}
-
-/// `4 d 3 h`, `2 h 5 min`, `3 min`, `40 s`.
-pub fn duration(seconds: f64) -> String {
-    let minutes = (seconds / 60.0).round() as u64;
-    match minutes {
-        0..2 => format!("{seconds:.0} s"),
-        2..60 => format!("{minutes} min"),
-        60..2880 => format!("{} h {} min", minutes / 60, minutes % 60),
-        _ => format!("{} d {} h", minutes / 1440, minutes % 1440 / 60),
     }
 }

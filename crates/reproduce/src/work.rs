@@ -1,5 +1,5 @@
-//! Trainings and comparisons, each in a process of its own, so that one that fails or is
-//! killed takes nothing else along.
+//! Trainings and comparisons. Each is a process of its own, so that one that fails or is killed
+//! does not end the others.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -7,21 +7,23 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use evaluator::Report;
 use serde::{Deserialize, Serialize};
+use trainer::FinalReport;
 
 use super::plan::{State, Training};
-use super::results::{Elapsed, Results};
+use super::results::{self, Elapsed};
 
-/// Time between looks at a process.
+/// Time between checks of a process.
 const INTERVAL: Duration = Duration::from_millis(200);
-/// Time between notes of how long a training took so far.
-const NOTED: Duration = Duration::from_secs(10);
-/// The trainer's exit status after it was interrupted and saved.
+/// Time between updates of a training's elapsed time.
+const ELAPSED_INTERVAL: Duration = Duration::from_secs(10);
+/// Exit status of a trainer that was interrupted and has saved its state.
 const INTERRUPTED: i32 = 130;
 
-/// The programs that do the work.
+/// Paths of the programs that do the work.
 pub struct Programs {
-    /// Trains.
+    /// Trains a model.
     pub trainer: PathBuf,
     /// Compares two checkpoints.
     pub evaluator: PathBuf,
@@ -29,13 +31,13 @@ pub struct Programs {
 
 /// How a training ended.
 pub enum Ended {
-    /// With results.
+    /// Finished, with results.
     Finished,
-    /// It was asked to stop, and can go on.
+    /// Stopped on request; it can be resumed.
     Interrupted,
 }
 
-/// How much better the first of two checkpoints is on the same episodes, in percentage points.
+/// Accuracy of one checkpoint minus that of another on the same episodes, in percentage points.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Difference {
     /// Mean over episodes.
@@ -45,10 +47,11 @@ pub struct Difference {
 }
 
 impl Programs {
-    /// Trains from the start or from where it was cut off; tells of each epoch.
+    /// Trains from the start, or resumes an interrupted training. Calls `on_epoch` with the number
+    /// of epochs done.
     ///
     /// # Errors
-    /// What the trainer said was wrong, and where its log is.
+    /// The trainer's error, with the path of its log.
     pub fn train(
         &self,
         training: &Training,
@@ -73,7 +76,7 @@ impl Programs {
         let status = loop {
             let status =
                 child.0.try_wait().map_err(|e| format!("cannot watch the trainer: {e}"))?;
-            let is_noted = status.is_some() || noted.elapsed() >= NOTED;
+            let is_noted = status.is_some() || noted.elapsed() >= ELAPSED_INTERVAL;
             if is_noted {
                 noted = Instant::now();
                 let seconds = before.seconds + started.elapsed().as_secs_f64();
@@ -82,7 +85,7 @@ impl Programs {
             if let Some(status) = status {
                 break status;
             }
-            // By then the trainer has moved aside what another run left.
+            // By then the trainer has moved aside what another run had left.
             if is_noted && training.epochs() != epochs {
                 epochs = training.epochs();
                 on_epoch(epochs);
@@ -99,19 +102,20 @@ impl Programs {
         }
     }
 
-    /// How much better `first` is than `second`, from an earlier call or by the evaluator.
+    /// Returns the difference of `first` and `second`, as stored by an earlier call or by running
+    /// the evaluator.
     ///
     /// # Errors
-    /// What the evaluator said was wrong.
+    /// The evaluator's error.
     pub fn compare(
         &self,
-        first: (&Training, &Results),
-        second: (&Training, &Results),
+        first: (&Training, &FinalReport),
+        second: (&Training, &FinalReport),
         checkpoint: &str,
         shot: usize,
     ) -> Result<Difference, String> {
         let kept = first.0.folder.join(format!("compared-{shot}shot.json"));
-        let sides = [first, second].map(|(_, results)| results.run.to_string());
+        let sides = [first, second].map(|(_, results)| results::origin(&results.run));
         let of = |path: &Path| -> Option<Kept> {
             serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()
         };
@@ -120,8 +124,8 @@ impl Programs {
         {
             return Ok(kept.difference);
         }
-        let path = |(training, results): (&Training, &Results)| {
-            training.folder.join(results.file(checkpoint))
+        let path = |(training, results): (&Training, &FinalReport)| {
+            training.folder.join(results::file(results, checkpoint))
         };
         let mut command = Command::new(&self.evaluator);
         command.arg("--checkpoint").arg(path(first)).arg("--compare").arg(path(second));
@@ -136,27 +140,29 @@ impl Programs {
             return Err(reason(&log, status));
         }
         let text = std::fs::read_to_string(&out).unwrap_or_default();
-        let report: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-        let difference = &report["comparison"]["difference"][shot.to_string()];
-        let difference = Difference::deserialize(difference)
-            .map_err(|e| format!("{}: no difference in it: {e}", out.display()))?;
+        let report: Report = serde_json::from_str(&text)
+            .map_err(|e| format!("{}: not the evaluator's output: {e}", out.display()))?;
+        let difference = report.comparison.and_then(|both| both.difference.get(&shot).cloned());
+        let difference =
+            difference.ok_or_else(|| format!("{}: no difference in it", out.display()))?;
+        let difference = Difference { mean: difference.mean, ci95: difference.ci95 };
         let text = serde_json::to_string(&Kept { sides, difference }).map_err(|e| e.to_string())?;
         fewshot_experiment::write_atomically(&kept, text.as_bytes()).map_err(|e| e.to_string())?;
-        // They hold nothing that is not kept.
+        // All that matters in them is stored now.
         [out, log].iter().for_each(|path| drop(std::fs::remove_file(path)));
         Ok(difference)
     }
 }
 
-/// A difference with what it is the difference of.
+/// A stored difference.
 #[derive(Deserialize, Serialize)]
 struct Kept {
-    /// What both came from.
+    /// Origins of both results.
     sides: [String; 2],
     difference: Difference,
 }
 
-/// The last error in a log, else how the process ended.
+/// Returns the last error in a log, else how the process ended.
 fn reason(log: &Path, status: ExitStatus) -> String {
     let text = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
@@ -165,8 +171,8 @@ fn reason(log: &Path, status: ExitStatus) -> String {
     format!("{error} (log: {})", log.display())
 }
 
-/// Starts a process in a group of its own: what interrupts this one reaches it only by us,
-/// and once.
+/// Starts a process in a process group of its own, so that Ctrl-C does not reach it directly: it
+/// gets exactly one signal, from [`Worker::interrupt`].
 fn start(command: &mut Command) -> Result<Worker, String> {
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(command, 0);
@@ -175,19 +181,20 @@ fn start(command: &mut Command) -> Result<Worker, String> {
     Ok(Worker(child.map_err(|e| format!("cannot start {name}: {e}"))?, false))
 }
 
-/// A process that does not outlive its use, and whether it was told to stop.
+/// A process that is killed when it is dropped, and whether it was told to stop.
 struct Worker(Child, bool);
 
 impl Worker {
-    /// Tells it, once, to save and to stop.
+    /// Tells the process, once, to save its state and stop.
     fn interrupt(&mut self) {
         if !std::mem::replace(&mut self.1, true) {
             #[cfg(unix)]
-            // SAFETY: a signal to a child that has not been waited for touches no memory.
+            // SAFETY: `kill` accesses no memory of this process; the child has not been waited for,
+            // so that its id is not another process's.
             unsafe {
                 libc::kill(self.0.id() as libc::pid_t, libc::SIGINT);
             }
-            // Elsewhere its last whole epoch is what it goes on from.
+            // Elsewhere it resumes after its last complete epoch.
             #[cfg(not(unix))]
             let _ = self.0.kill();
         }
