@@ -1,4 +1,4 @@
-//! How much of the table's work is done: settings over those of its cells.
+//! Budgets: settings that override those of the table's cells, to fit a smaller machine.
 
 use std::path::{Path, PathBuf};
 
@@ -7,26 +7,26 @@ use toml::{Table, Value};
 
 use super::cells::Cell;
 
-/// A budget, read from `configs/budgets/NAME.toml` or a file of the user's.
+/// A budget, read from `configs/budgets/NAME.toml` or from the user's file.
 #[derive(Debug)]
 pub struct Budget {
-    /// The file's name without `.toml`, which names the folder of its runs.
+    /// Name of the file without `.toml`; the folder of its runs has the same name.
     pub name: String,
-    /// Which checkpoint counts: `best` on validation classes, or the `last`.
+    /// Checkpoint that is reported: `best` on validation classes, or `last`.
     pub checkpoint: String,
-    /// The shots whose configurations all cells take, if not their own: fewer trainings.
+    /// Number of shots whose configuration serves all cells of a method, if set: fewer trainings.
     trained_for: Option<usize>,
     sections: Table,
 }
 
-/// Sections that lie over each cell's configuration: first `all`, then its dataset's.
+/// Sections that override each cell's configuration: first `all`, then its dataset's.
 const SECTIONS: [&str; 4] = ["all", "mini-imagenet", "cub", "mini-imagenet-to-cub"];
 
 impl Budget {
     /// Reads a budget by its name or its file.
     ///
     /// # Errors
-    /// No such budget; sections or values that it does not take.
+    /// No such budget, or unknown sections or values.
     pub fn read(name: &str) -> Result<Self, String> {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/budgets");
         let path = match name.ends_with(".toml") {
@@ -62,13 +62,13 @@ impl Budget {
         Ok(Self { name: name.to_owned(), checkpoint, trained_for, sections })
     }
 
-    /// The cell whose training serves this one: itself, or its sibling of the shots that the
-    /// budget trains for.
+    /// Returns the cell whose training serves `cell`: itself, or the same method with the number of
+    /// shots that the budget trains for.
     pub fn trained(&self, cell: &Cell) -> Cell {
         self.trained_for.and_then(|shot| cell.with_shots(shot)).unwrap_or(*cell)
     }
 
-    /// The settings of a cell that is trained.
+    /// Returns the settings of a cell that is trained.
     ///
     /// # Errors
     /// A configuration that cannot be read.

@@ -2,17 +2,16 @@
 
 use std::path::PathBuf;
 
-/// One cell: a method on a dataset, with so many shots.
+/// One cell: a method on a dataset, with a number of shots.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cell {
     /// `mini-imagenet`, `cub` or `mini-imagenet-to-cub`.
     pub dataset: &'static str,
     /// `softmax`, `cosine`, `neg-softmax` or `neg-cosine`.
     pub method: &'static str,
-    /// Support images a class.
+    /// Support images per class.
     pub shot: usize,
-    /// The published accuracy on novel classes with half the width of its 95 % interval, in
-    /// percent.
+    /// Published accuracy on novel classes, with half the width of its 95 % interval, in percent.
     pub published: (f64, f64),
 }
 
@@ -29,7 +28,7 @@ const MINI: &str = "mini-imagenet";
 const CUB: &str = "cub";
 const CROSS: &str = "mini-imagenet-to-cub";
 
-/// All of them, "Negative Margin Matters" (Liu et al., ECCV 2020), main results with ResNet-18.
+/// All cells: "Negative Margin Matters" (Liu et al., ECCV 2020), main results with ResNet-18.
 #[rustfmt::skip]
 pub const CELLS: [Cell; 20] = [
     cell(MINI, "softmax", 1, (51.75, 0.80)),
@@ -55,25 +54,25 @@ pub const CELLS: [Cell; 20] = [
 ];
 
 impl Cell {
-    /// Its name, as in `cub/neg-cosine-5shot`.
+    /// Returns its name, as in `cub/neg-cosine-5shot`.
     pub fn name(&self) -> String {
         format!("{}/{}-{}shot", self.dataset, self.method, self.shot)
     }
 
-    /// Its configuration at the paper's size.
+    /// Returns the path of its configuration at the paper's size.
     pub fn config_file(&self) -> PathBuf {
         let configs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs");
         PathBuf::from(configs).join(format!("{}.toml", self.name()))
     }
 
-    /// The cell that differs by having no margin, for one that has a negative one.
+    /// Returns the cell that differs only by having no margin, if this one has a negative margin.
     pub fn without_margin(&self) -> Option<Self> {
         let method = self.method.strip_prefix("neg-")?;
         let same = |c: &&Cell| (c.dataset, c.method, c.shot) == (self.dataset, method, self.shot);
         CELLS.iter().find(same).copied()
     }
 
-    /// The same method on the same dataset with so many shots.
+    /// Returns the cell with the same method and dataset, and this number of shots.
     pub fn with_shots(&self, shot: usize) -> Option<Self> {
         let same = |c: &&Cell| (c.dataset, c.method, c.shot) == (self.dataset, self.method, shot);
         CELLS.iter().find(same).copied()
@@ -85,10 +84,10 @@ impl Cell {
     }
 }
 
-/// The cells that any of the names names, in the table's order; all where there is no name.
+/// Returns the cells that match any of the names, in the table's order; all if there are no names.
 ///
 /// # Errors
-/// A name that names none.
+/// A name that matches no cell.
 pub fn select(names: &[String]) -> Result<Vec<Cell>, String> {
     if let Some(unknown) = names.iter().find(|name| !CELLS.iter().any(|c| c.is_named_by(name))) {
         return Err(format!(

@@ -1,4 +1,4 @@
-//! How long a training will take and how much disk it needs.
+//! Estimates of a training's time and disk space.
 
 use std::time::Instant;
 
@@ -9,19 +9,19 @@ use fewshot_experiment::{Config, Model, SplitConfig, device, open_split};
 
 use super::plan::Training;
 
-/// Pixels of the steps that are timed: small images are as fast as they will be in large batches
-/// only.
+/// Pixels in a batch of the steps that are timed: small images reach their full speed only in large
+/// batches.
 const PIXELS: usize = 64 * 84 * 84;
 const STEPS: u32 = 3;
 
-/// What a training will take.
+/// Estimated cost of a training.
 #[derive(Clone, Copy, Debug)]
 pub struct Estimate {
-    /// Base images.
+    /// Number of base images.
     pub images: usize,
-    /// Whether the images are there.
+    /// Whether all images are there.
     pub is_ready: bool,
-    /// Seconds, if its device is there to be measured.
+    /// Seconds, if its device is present and could be measured.
     pub seconds: Option<f64>,
     /// Bytes of the finished run folder.
     pub bytes: u64,
@@ -30,12 +30,12 @@ pub struct Estimate {
 /// Measures, once, a few steps of each distinct network.
 #[derive(Default)]
 pub struct Estimator {
-    /// Network and images a second.
+    /// Networks, with images per second.
     measured: Vec<(String, f64)>,
 }
 
 impl Estimator {
-    /// What the whole training will take.
+    /// Estimates the cost of the whole training.
     ///
     /// # Errors
     /// Out of memory.
@@ -84,7 +84,7 @@ fn measure(network: bench::Network, on: &[String; 2]) -> Result<f64, fewshot_ben
     let config = network.config_with(&on.each_ref().map(String::as_str))?;
     let mut training = bench::Training::new(&config)?;
     let [images, labels] = training.to_device(&config, &network.images()?, &network.labels()?)?;
-    // What is read waits for a GPU.
+    // Reading the loss waits for a GPU.
     training.step(&images, &labels)?.to_scalar::<f32>()?;
     let started = Instant::now();
     for step in 1..=STEPS {
@@ -96,7 +96,8 @@ fn measure(network: bench::Network, on: &[String; 2]) -> Result<f64, fewshot_ben
     Ok(f64::from(STEPS) * network.batch as f64 / started.elapsed().as_secs_f64())
 }
 
-/// Images of a split, and whether they are there; the published number where they are not.
+/// Returns the number of images of a split, and whether they are there; if not, the published
+/// number.
 fn images(split: &SplitConfig) -> (usize, bool) {
     match open_split(split) {
         Ok(dataset) => (dataset.len(), true),
@@ -118,7 +119,7 @@ fn published(split: &SplitConfig) -> usize {
     splits.iter().filter(is_wanted).map(of).sum()
 }
 
-/// Two checkpoints, each with two moments of every parameter.
+/// Returns the bytes of two checkpoints, each with two moments of every parameter.
 fn bytes(config: &Config) -> Result<u64, String> {
     let outputs = config.method.outputs.unwrap_or(1);
     let model =

@@ -33,20 +33,20 @@ const FEATURES: &[&str] = if cfg!(feature = "cuda") { &["cuda"] } else { &[] };
 /// Command line of `cargo xtask reproduce`.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  cargo xtask reproduce --dry-run                     what it would train, how long and how large
+  cargo xtask reproduce --dry-run                     what it would train, with time and disk space
   cargo xtask reproduce --budget cpu                  the whole table at the size of two CPU cores
   cargo xtask reproduce cub mini-imagenet/neg-cosine  some of its cells
   cargo xtask reproduce cub/neg-cosine-5shot --seeds 3
   cargo xtask reproduce --budget my.toml              a budget of your own, as configs/budgets has them
 
-Budgets, which put settings over those of configs/DATASET/METHOD-SHOTshot.toml:
+Budgets override settings of configs/DATASET/METHOD-SHOTshot.toml:
   paper          as published: ResNet-18, 224 px; days on a GPU
   cpu            ResNet-10, 42 and 64 px, on partial copies of the datasets; an hour on two cores
   gpu-half-hour  ResNet-10, 84 px, for a GPU: cargo xtask --features cuda reproduce --budget gpu-half-hour
 
-Runs lie in OUT/CELL/seed-N, beside their log and their settings. What is finished is kept, what was
-cut off goes on, and a cell that fails is reported while the others go on; the same command again
-does what is left. The table covers all cells that OUT holds: OUT/table.md, table.csv, table.json.
+Runs lie in OUT/CELL/seed-N, beside their logs and settings. Finished runs are kept, interrupted ones
+resumed, and a cell that fails is reported while the others continue; the same command again does
+what is left. The table covers all cells in OUT: OUT/table.md, table.csv, table.json.
 Relative dataset roots are also looked up under the folder that FEWSHOT_DATA names.
 
 Exit status: 0 done, 1 some cells failed, 2 nothing could be done, 130 interrupted (after saving).")]
@@ -57,21 +57,21 @@ pub struct Reproduce {
     /// paper, cpu, gpu-half-hour, or a file that ends in .toml
     #[arg(long, value_name = "BUDGET", default_value = "paper")]
     budget: String,
-    /// Trainings of each cell, of seeds from 0 on
+    /// Trainings per cell, with seeds from 0
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100))]
     seeds: u64,
-    /// Print what would be done, with time and disk, and do nothing
+    /// Print what would be done, with time and disk space, and do nothing
     #[arg(long)]
     dry_run: bool,
-    /// Estimate by this build of this program, whichever it is, rather than by a release build
+    /// Estimate times with this build of the program, even if it is not a release build
     #[arg(long, hide = true)]
     any_build: bool,
-    /// Where runs and table lie [default: checkpoints/reproduce/BUDGET]
+    /// Folder for runs and table [default: checkpoints/reproduce/BUDGET]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
 
-/// What became of it all.
+/// How the command ended.
 enum Outcome {
     Done,
     SomeFailed,
@@ -114,7 +114,7 @@ impl Reproduce {
     }
 }
 
-/// Trains what is left, and writes and prints the table of all that is there.
+/// Runs the trainings that are left, then writes and prints the table of all finished ones.
 fn reproduce(
     budget: &Budget,
     trainings: &[Training],
@@ -142,7 +142,7 @@ fn reproduce(
     Ok(if failures.is_empty() { Outcome::Done } else { Outcome::SomeFailed })
 }
 
-/// The plan for readers.
+/// Formats the plan.
 fn announce(budget: &Budget, trainings: &[Training]) -> Result<String, String> {
     let mut estimator = Estimator::default();
     let mut lines = vec![format!("budget {}, trainings: {}", budget.name, trainings.len())];
@@ -187,7 +187,7 @@ fn announce(budget: &Budget, trainings: &[Training]) -> Result<String, String> {
     Ok(lines.join("\n"))
 }
 
-/// Does what is not done; what went wrong by the place of the training's folder.
+/// Runs the trainings that are not finished; returns errors by run folder.
 fn train(
     trainings: &[Training],
     programs: &Programs,
@@ -197,8 +197,8 @@ fn train(
     let left: Vec<_> = trainings.iter().filter(|t| !matches!(t.state(), State::Done(_))).collect();
     let epochs = left.iter().map(|training| training.config.train.epochs).sum();
     let progress = Progress::new("reproduce", epochs, "epochs");
-    for (place, training) in (1..).zip(&left) {
-        let title = format!("{place}/{} {}", left.len(), training.name);
+    for (number, training) in (1..).zip(&left) {
+        let title = format!("{number}/{} {}", left.len(), training.name);
         progress.print_line(&title);
         let mut done = 0;
         let mut on_epoch = |now: usize| {
@@ -245,7 +245,7 @@ fn table(
             runs: Vec::new(),
             problem: None,
         };
-        for training in planned.trainings.iter().map(|&place| &trainings[place]) {
+        for training in planned.trainings.iter().map(|&index| &trainings[index]) {
             row.margin = training.config.method.margin;
             if let Some(reason) = failures.get(&training.folder) {
                 row.problem = Some(format!("failed: {reason}"));
@@ -294,7 +294,7 @@ fn table(
     }
 }
 
-/// A flag that Ctrl-C raises.
+/// Returns a flag that Ctrl-C sets.
 fn stop_signal() -> Result<Arc<AtomicBool>, String> {
     let stop = Arc::new(AtomicBool::new(false));
     let raised = Arc::clone(&stop);

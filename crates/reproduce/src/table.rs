@@ -8,83 +8,83 @@ use serde::Serialize;
 use super::results::Accuracy;
 use super::work::Difference;
 
-/// The table, as `table.json` has it.
+/// The table: the content of `table.json`.
 #[derive(Debug, Serialize)]
 pub struct Table {
-    /// The budget's name.
+    /// Name of the budget.
     pub budget: String,
-    /// Which checkpoint counts, `best` or `last`.
+    /// Checkpoint that is reported, `best` or `last`.
     pub checkpoint: String,
-    /// What `ours` is measured on: the split that stands for novel classes.
+    /// Split that `ours` is measured on; on partial copies not the novel one.
     pub split: String,
-    /// A row a cell.
+    /// One row per cell.
     pub cells: Vec<Row>,
-    /// A row for each cell with a negative margin.
+    /// One row per cell with a negative margin.
     pub margins: Vec<Margin>,
 }
 
 /// A cell of the paper's table.
 #[derive(Debug, Serialize)]
 pub struct Row {
-    /// Base and novel classes' origin.
+    /// Dataset of the base and novel classes.
     pub dataset: &'static str,
-    /// The classifier.
+    /// Classifier.
     pub method: &'static str,
-    /// Support images a class.
+    /// Support images per class.
     pub shot: usize,
-    /// The margin of training.
+    /// Margin in training.
     pub margin: f64,
-    /// As published, at the paper's size.
+    /// Published accuracy, at the paper's size.
     pub published: Accuracy,
-    /// Ours: mean over seeds of means over episodes.
+    /// Measured accuracy: mean over seeds of means over episodes.
     pub ours: Option<Accuracy>,
-    /// Ours minus published.
+    /// `ours` minus `published`, in percentage points.
     pub difference: Option<f64>,
-    /// Each seed's run.
+    /// One run per seed.
     pub runs: Vec<Run>,
-    /// Why there is no figure, or none of all seeds.
+    /// Why `ours` is missing, or lacks a seed.
     pub problem: Option<String>,
 }
 
-/// One finished training as a cell sees it.
+/// A finished training, as one cell reports it.
 #[derive(Debug, Serialize)]
 pub struct Run {
-    /// Its seed.
+    /// Seed.
     pub seed: u64,
-    /// What it reaches.
+    /// Accuracy on novel classes.
     pub accuracy: Accuracy,
-    /// Wall time of training and evaluation.
+    /// Wall time of training and evaluation, in seconds.
     pub seconds: f64,
-    /// Where it was computed.
+    /// Device, with its instruction set.
     pub device: String,
-    /// What was built.
+    /// Commit of the build.
     pub commit: String,
-    /// Its configuration.
+    /// SHA-256 of the configuration.
     pub config_sha256: String,
-    /// Its folder.
+    /// Run folder.
     pub folder: PathBuf,
 }
 
-/// A negative margin against none, on the same episodes.
+/// Comparison of a negative margin with none, on the same episodes.
 #[derive(Debug, Serialize)]
 pub struct Margin {
-    /// The dataset.
+    /// Dataset.
     pub dataset: &'static str,
-    /// The classifier with a negative margin.
+    /// Classifier with a negative margin.
     pub method: &'static str,
-    /// The one without.
+    /// Classifier without a margin.
     pub without: &'static str,
-    /// Support images a class.
+    /// Support images per class.
     pub shot: usize,
-    /// As published: the difference of the figures.
+    /// Difference of the published figures.
     pub published: f64,
-    /// Ours: paired, mean over seeds.
+    /// Measured paired difference, mean over seeds.
     pub ours: Option<Difference>,
-    /// Each seed's.
+    /// Paired difference of each seed.
     pub seeds: Vec<Difference>,
 }
 
-/// What a difference says at the level of its interval.
+/// Outcome of a comparison, judged by its 95 % interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Verdict {
     Helped,
@@ -92,20 +92,20 @@ enum Verdict {
     Undecided,
 }
 
-/// The mean of means, with the mean half width.
+/// Averages means and half widths; nothing if there are none.
 fn average(values: impl ExactSizeIterator<Item = (f64, f64)>) -> Option<(f64, f64)> {
     let count = values.len() as f64;
     let (mean, ci95) = values.fold((0.0, 0.0), |sum, value| (sum.0 + value.0, sum.1 + value.1));
     (count > 0.0).then_some((mean / count, ci95 / count))
 }
 
-/// The mean over seeds.
+/// Averages the accuracy over seeds.
 pub fn accuracy(runs: &[Run]) -> Option<Accuracy> {
     average(runs.iter().map(|run| (run.accuracy.mean, run.accuracy.ci95)))
         .map(|(mean, ci95)| Accuracy { mean, ci95 })
 }
 
-/// The mean over seeds.
+/// Averages the difference over seeds.
 pub fn difference(seeds: &[Difference]) -> Option<Difference> {
     average(seeds.iter().map(|d| (d.mean, d.ci95))).map(|(mean, ci95)| Difference { mean, ci95 })
 }
@@ -125,7 +125,7 @@ impl Row {
         self.runs.iter().map(|run| run.seconds).sum()
     }
 
-    /// The lowest and the highest seed, where there are several.
+    /// Formats the lowest and the highest seed, if there are several.
     fn range(&self) -> String {
         let means = || self.runs.iter().map(|run| run.accuracy.mean);
         match self.runs.len() {
@@ -137,7 +137,7 @@ impl Row {
         }
     }
 
-    /// Of the first seed; they are all of one kind unless something changed in between.
+    /// Returns device and commit of the first seed, which stand for all.
     fn origin(&self) -> (&str, &str) {
         let first = self.runs.first();
         first.map_or(("–", "–"), |run| (&run.device, &run.commit[..run.commit.len().min(12)]))
@@ -145,7 +145,7 @@ impl Row {
 }
 
 impl Table {
-    /// For readers.
+    /// Formats the table as Markdown.
     pub fn to_markdown(&self) -> String {
         let Self { budget, checkpoint, split, .. } = self;
         let mut text = format!(
@@ -163,7 +163,7 @@ impl Table {
                 }
                 (None, problem) => problem.clone().unwrap_or_else(|| "not run".into()),
             };
-            // What a program said does not get to end the row.
+            // An error message must not end the row.
             let ours = ours.replace(['|', '\n'], " ");
             let difference = row.difference.map_or("–".to_owned(), |d| format!("{d:+.2}"));
             let time = if row.runs.is_empty() { "–".into() } else { duration(row.seconds()) };
@@ -192,7 +192,7 @@ impl Table {
         text + "\n" + &self.verdict() + "\n"
     }
 
-    /// One sentence on whether a negative margin helped.
+    /// Summarizes in a sentence whether a negative margin helped.
     pub fn verdict(&self) -> String {
         let count = |verdict| {
             self.margins.iter().filter(|margin| margin.verdict() == Some(verdict)).count()
@@ -210,7 +210,7 @@ impl Table {
         )
     }
 
-    /// For spreadsheets: a line a cell.
+    /// Formats the cells as CSV, one line per cell.
     ///
     /// # Errors
     /// Out of memory.

@@ -114,15 +114,12 @@ impl Programs {
         checkpoint: &str,
         shot: usize,
     ) -> Result<Difference, String> {
-        let kept = first.0.folder.join(format!("compared-{shot}shot.json"));
+        let stored_at = first.0.folder.join(format!("compared-{shot}shot.json"));
         let sides = [first, second].map(|(_, results)| results::origin(&results.run));
-        let of = |path: &Path| -> Option<Kept> {
-            serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()
-        };
-        if let Some(kept) = of(&kept)
-            && kept.sides == sides
-        {
-            return Ok(kept.difference);
+        let stored = std::fs::read_to_string(&stored_at).ok();
+        let stored: Option<Stored> = stored.and_then(|text| serde_json::from_str(&text).ok());
+        if let Some(stored) = stored.filter(|stored| stored.sides == sides) {
+            return Ok(stored.difference);
         }
         let path = |(training, results): (&Training, &FinalReport)| {
             training.folder.join(results::file(results, checkpoint))
@@ -130,7 +127,7 @@ impl Programs {
         let mut command = Command::new(&self.evaluator);
         command.arg("--checkpoint").arg(path(first)).arg("--compare").arg(path(second));
         command.args(["--split", "novel", "--json", "--shots", &shot.to_string()]);
-        let (out, log) = (kept.with_extension("out"), kept.with_extension("log"));
+        let (out, log) = (stored_at.with_extension("out"), stored_at.with_extension("log"));
         let create = |path: &Path| {
             File::create(path).map_err(|e| format!("cannot write {}: {e}", path.display()))
         };
@@ -146,8 +143,10 @@ impl Programs {
         let difference =
             difference.ok_or_else(|| format!("{}: no difference in it", out.display()))?;
         let difference = Difference { mean: difference.mean, ci95: difference.ci95 };
-        let text = serde_json::to_string(&Kept { sides, difference }).map_err(|e| e.to_string())?;
-        fewshot_experiment::write_atomically(&kept, text.as_bytes()).map_err(|e| e.to_string())?;
+        let text =
+            serde_json::to_string(&Stored { sides, difference }).map_err(|e| e.to_string())?;
+        fewshot_experiment::write_atomically(&stored_at, text.as_bytes())
+            .map_err(|e| e.to_string())?;
         // All that matters in them is stored now.
         [out, log].iter().for_each(|path| drop(std::fs::remove_file(path)));
         Ok(difference)
@@ -156,7 +155,7 @@ impl Programs {
 
 /// A stored difference.
 #[derive(Deserialize, Serialize)]
-struct Kept {
+struct Stored {
     /// Origins of both results.
     sides: [String; 2],
     difference: Difference,

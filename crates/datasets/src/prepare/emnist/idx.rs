@@ -26,8 +26,8 @@ impl IdxFile {
     /// # Errors
     /// No such file, another format, other sizes, or more items than there can be.
     pub fn open(folder: &Path, name: &str, sizes: &'static [u32]) -> Result<Self, String> {
-        let places = [folder.to_owned(), folder.join("gzip")];
-        let mut paths = places.iter().flat_map(|f| [f.join(name), f.join(format!("{name}.gz"))]);
+        let folders = [folder.to_owned(), folder.join("gzip")];
+        let mut paths = folders.iter().flat_map(|f| [f.join(name), f.join(format!("{name}.gz"))]);
         let path = paths.find(|path| path.is_file());
         let path = path
             .ok_or_else(|| format!("{}: expected {name} or {name}.gz in it", folder.display()))?;

@@ -201,14 +201,14 @@ impl Writer {
             let chunk = mnist::load_dir(&files).map_err(read)?;
             let train = (&chunk.train_images, &chunk.train_labels);
             let test = (&chunk.test_images, &chunk.test_labels);
-            for (place, (images, labels)) in [train, test].into_iter().enumerate() {
+            for (part, (images, labels)) in [train, test].into_iter().enumerate() {
                 let images = pixels(images).map_err(read)?;
                 let labels = labels.to_vec1::<u8>().map_err(read)?;
-                let numbers = first[place]..;
+                let numbers = first[part]..;
                 for (number, (image, label)) in numbers.zip(images.chunks(PIXELS).zip(labels)) {
-                    self.add(folder, PARTS[place].0, number, image, label)?;
+                    self.add(folder, PARTS[part].0, number, image, label)?;
                 }
-                first[place] += counts[place];
+                first[part] += counts[part];
             }
         }
         fs::remove_dir_all(&files).map_err(fail)
