@@ -7,7 +7,9 @@ use fewshot_progress::{Progress, Unit};
 pub fn show(progress: &Progress, event: Event<'_>) {
     match event {
         Event::Asking { url, from: 0 } => progress.note(url),
-        Event::Asking { url, from } => progress.note(&format!("{url} from {} on", format_bytes(from))),
+        Event::Asking { url, from } => {
+            progress.note(&format!("{url} from {} on", format_bytes(from)))
+        }
         Event::Waiting { wait, why } => {
             progress.note(&format!("{why}; again in {:.0} s", wait.as_secs_f64()));
         }
