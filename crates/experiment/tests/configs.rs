@@ -212,8 +212,8 @@ fn omniglot_to_emnist() {
         (dataset.val, SourceKind::Folders, "emnist", Split::Val, Some(100)),
         (dataset.novel, SourceKind::Folders, "emnist", Split::Novel, Some(100)),
     ] {
-        assert_eq!((split.source, split.split), (source, expected));
-        assert_eq!(split.root, Path::new(root));
-        assert_eq!(split.images_per_class, images);
+        assert_eq!((split.source.kind, split.split), (source, expected));
+        assert_eq!(split.source.root, Path::new(root));
+        assert_eq!(split.source.images_per_class, images);
     }
 }
