@@ -177,7 +177,7 @@ fn shards_on_disk_are_taken_with_and_without_a_network() {
     bytes[100] ^= 1;
     fs::write(&first, bytes).unwrap();
     let error = case.get(|a| (a.offline, a.from) = (true, vec![folder.clone()]), None).unwrap_err();
-    assert!(error.contains("its digest is sha256:") && error.contains("wanted is"), "{error}");
+    assert!(error.contains("its digest is sha256:") && error.contains("expected is"), "{error}");
     let empty = case.data.path().join("empty");
     fs::create_dir(&empty).unwrap();
     let error = case.get(|a| a.from = vec![empty], None).unwrap_err();
