@@ -89,7 +89,7 @@ mod tests {
         }
 
         let refused = convert(&arguments(&input, &output, &[])).unwrap_err().to_string();
-        assert!(refused.contains("out.safetensors exists"), "{refused}");
+        assert!(refused.contains("out.safetensors: it is there already"), "{refused}");
         let other = folder.path().join("other.safetensors");
         let resnet = arguments(&input, &other, &["method.backbone=resnet18"]);
         assert!(convert(&resnet).unwrap_err().to_string().contains("resnet18"));
