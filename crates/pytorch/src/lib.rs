@@ -37,7 +37,6 @@
 //! or 16 MiB, whichever is more, counting 1 KiB for each of them in addition to its elements.
 
 #![forbid(unsafe_code)]
-#![forbid(unsafe_code)]
 
 mod array;
 mod checkpoint;
