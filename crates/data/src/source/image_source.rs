@@ -3,7 +3,7 @@
 use super::SourceImage;
 use crate::{Error, Split};
 
-/// A source of images: a [`SourceSpec`], or one of your own, say of an object store, a database or
+/// A source of images: a [`SourceSpec`](crate::SourceSpec), or one of your own, say of an object store, a database or
 /// files of your own layout. [`Dataset::from_source`](crate::Dataset::from_source) opens it.
 ///
 /// The example `own_source` of this crate implements one, and says how it becomes a built-in kind.
