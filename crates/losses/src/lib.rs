@@ -22,6 +22,9 @@
 //!
 //! # fn main() -> Result<(), fewshot_losses::Error> {
 //! let variables = VarMap::new();
+//! # // The same start every time: candle draws another one in each process.
+//! # let start = candle_core::Var::new(&[[0.3f32, 0.4], [0.4, 0.3]], &Device::Cpu)?;
+//! # variables.data().lock().unwrap().insert("weight".to_owned(), start);
 //! let parameters = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
 //! let features = Tensor::new(&[[1f32, 0.1], [0.2, 1.0], [0.9, 0.0]], &Device::Cpu)?;
 //! let labels = Tensor::new(&[0u32, 1, 0], &Device::Cpu)?;
