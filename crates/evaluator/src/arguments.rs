@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use fewshot_data::Split;
 use fewshot_episodes::heads::HeadKind;
 use fewshot_losses::ClassifierKind;
@@ -24,6 +24,8 @@ use fewshot_models::BackboneKind;
 #[derive(Parser)]
 #[command(
     version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
     after_help = "Examples:
   evaluator --checkpoint checkpoints/glyphs/quickstart/best.safetensors
   evaluator --checkpoint best.safetensors --split val --shots 1,5,20 --head prototype
@@ -34,6 +36,7 @@ use fewshot_models::BackboneKind;
   evaluator --checkpoint hf://OWNER/REPOSITORY/model.safetensors
   evaluator --checkpoint hf://OWNER/REPOSITORY/model.safetensors@v1 --compare best.safetensors
   evaluator --checkpoint best.safetensors dataset.novel.source=cub dataset.novel.root=CUB_200_2011.tgz
+  evaluator analyse --checkpoint zero.safetensors negative.safetensors --out analysis
 
 A checkpoint hf://OWNER/REPOSITORY/FILE[@REVISION] is downloaded from the Hugging Face hub and
 verified. It is kept in the cache that the hub's programs share, and read from there from then on,
@@ -45,6 +48,22 @@ HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE.
 
 Exit status: 0 on success, 2 on any error."
 )]
+pub struct CommandLine {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub evaluation: Option<Arguments>,
+}
+
+/// What to do other than evaluate.
+#[derive(Subcommand)]
+pub enum Command {
+    #[cfg(feature = "analysis")]
+    Analyse(crate::analyse::AnalyseArguments),
+}
+
+/// What to evaluate.
+#[derive(Args)]
 pub struct Arguments {
     /// Checkpoint of trainer (.safetensors) or of PyTorch (.tar, .pth), or hf://… for one of the
     /// Hugging Face hub

@@ -16,9 +16,10 @@ pub struct Candidate {
     /// The name that results give it.
     pub name: PathBuf,
     pub config: Config,
-    raw: RawConfig,
-    epoch: usize,
-    model: Model,
+    pub raw: RawConfig,
+    /// Number of completed training epochs.
+    pub epoch: usize,
+    pub model: Model,
 }
 
 impl Candidate {
@@ -29,7 +30,7 @@ impl Candidate {
     /// If it cannot be read, names no dataset, or does not fit the settings.
     pub fn first(settings: &Settings) -> Result<Self, Error> {
         let adjust = |raw: &mut RawConfig| raw.overlay(&settings.first_overrides);
-        Self::read(&settings.checkpoint, settings, adjust)
+        Self::read(&settings.checkpoint, &settings.overrides, adjust)
     }
 
     /// Reads the checkpoint to compare `first` with, if there is one. Its configuration is its own,
@@ -39,12 +40,21 @@ impl Candidate {
     /// If it cannot be read, or does not fit the settings.
     pub fn second(settings: &Settings, first: &Self) -> Result<Option<Self>, Error> {
         let adjust = |raw: &mut RawConfig| use_episodes_of(raw, &first.raw);
-        settings.compare.as_ref().map(|path| Self::read(path, settings, adjust)).transpose()
+        settings
+            .compare
+            .as_ref()
+            .map(|path| Self::read(path, &settings.overrides, adjust))
+            .transpose()
     }
 
-    fn read(
+    /// Reads a checkpoint. Its configuration is its own with the published protocol, changed by
+    /// `adjust`, then overridden.
+    ///
+    /// # Errors
+    /// If it cannot be read, names no dataset, or does not fit the settings.
+    pub fn read(
         given: &Path,
-        settings: &Settings,
+        overrides: &RawConfig,
         adjust: impl FnOnce(&mut RawConfig),
     ) -> Result<Self, Error> {
         let CheckpointFile { path, name } = CheckpointFile::locate(given)?;
@@ -52,7 +62,7 @@ impl Candidate {
         let mut raw = checkpoint.config.clone();
         use_published_protocol(&mut raw);
         adjust(&mut raw);
-        raw.overlay(&settings.overrides);
+        raw.overlay(overrides);
         if !raw.has("dataset") {
             let reason = "carries no configuration, so that the images have to be named: \
                           --config configs/…, or dataset.source=cub dataset.root=…";

@@ -5,7 +5,8 @@
 //! set of each episode and measures accuracy on its queries; [`evaluate_split`] does both for
 //! every number of shots. [`base_accuracy`] measures the supervised accuracy on base classes,
 //! [`pixels`] serves a baseline without a network, and [`compare`] computes the difference of two
-//! models on the same episodes. [`Report`] is the JSON output of the binary, which evaluates a
+//! models on the same episodes. The module `analysis` (a feature, on by default) measures what a
+//! margin does to features. [`Report`] is the JSON output of the binary, which evaluates a
 //! checkpoint by [the published protocol](use_published_protocol):
 //!
 //! ```text
@@ -37,6 +38,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "analysis")]
+pub mod analysis;
 mod features;
 mod few_shot;
 mod protocol;

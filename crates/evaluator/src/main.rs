@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "analysis")]
+mod analyse;
 mod arguments;
 mod candidate;
 mod checkpoint_file;
@@ -9,7 +11,7 @@ mod settings;
 
 use std::process::ExitCode;
 
-use arguments::{Arguments, Format};
+use arguments::{Arguments, Command, CommandLine, Format};
 use candidate::Candidate;
 use clap::Parser;
 use evaluator::{Comparison, Report, compare};
@@ -18,7 +20,15 @@ use fewshot_experiment::{Config, Error, open_split, sampler, start};
 use settings::Settings;
 
 fn main() -> ExitCode {
-    match run(Arguments::parse()) {
+    let CommandLine { command, evaluation } = CommandLine::parse();
+    let outcome = match (command, evaluation) {
+        #[cfg(feature = "analysis")]
+        (Some(Command::Analyse(arguments)), _) => start().and_then(|()| arguments.run()),
+        (_, Some(arguments)) => run(arguments),
+        // Without a command, clap requires --checkpoint.
+        _ => Err(Error::Syntax("--checkpoint PATH is missing".to_owned())),
+    };
+    match outcome {
         Ok(report) => {
             println!("{report}");
             ExitCode::SUCCESS

@@ -53,6 +53,6 @@ impl Settings {
 }
 
 /// Sets `key` if an option gave it a value.
-fn set(raw: &mut RawConfig, key: &str, value: Option<impl ToString>) -> Result<(), Error> {
+pub fn set(raw: &mut RawConfig, key: &str, value: Option<impl ToString>) -> Result<(), Error> {
     value.map_or(Ok(()), |value| raw.set(&format!("{key}={}", value.to_string())))
 }

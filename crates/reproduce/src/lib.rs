@@ -1,9 +1,12 @@
-//! The paper's main table, trained and evaluated at a budget's size.
+//! The paper's main table and its curves over the margin, trained and evaluated at a budget's size,
+//! and curves of runs.
 
 mod budget;
 mod cells;
 mod estimate;
+mod margins;
 mod plan;
+mod plot;
 mod results;
 mod table;
 mod work;
@@ -22,7 +25,9 @@ use cells::Cell;
 use estimate::Estimator;
 use fewshot_experiment::write_atomically;
 use fewshot_progress::{Progress, duration};
+pub use margins::Margins;
 use plan::{Planned, State, Training, plan};
+pub use plot::Plot;
 use results::{Accuracy, Elapsed};
 use table::{Margin, Row, Run, Table};
 use work::{Ended, Programs};
@@ -32,12 +37,16 @@ const FEATURES: &[&str] = if cfg!(feature = "cuda") { &["cuda"] } else { &[] };
 
 /// Command line of `cargo xtask reproduce`.
 #[derive(clap::Args)]
-#[command(after_help = "Examples:
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:
   cargo xtask reproduce --dry-run                     what it would train, with time and disk space
   cargo xtask reproduce --budget cpu                  the whole table at the size of two CPU cores
   cargo xtask reproduce cub mini-imagenet/neg-cosine  some of its cells
   cargo xtask reproduce cub/neg-cosine-5shot --seeds 3
   cargo xtask reproduce --budget my.toml              a budget of your own, as configs/budgets has them
+  cargo xtask reproduce margins --dry-run             accuracy over the margin: the paper's first figure
+  cargo xtask reproduce analysis --no-training        section 4 of the paper, of what is trained
 
 Budgets override settings of configs/DATASET/METHOD-SHOTshot.toml:
   paper          as published: ResNet-18, 224 px; days on a GPU
@@ -49,8 +58,11 @@ resumed, and a cell that fails is reported while the others continue; the same c
 what is left. The table covers all cells in OUT: OUT/table.md, table.csv, table.json.
 Relative dataset roots are also looked up under the folder that FEWSHOT_DATA names.
 
-Exit status: 0 done, 1 some cells failed, 2 nothing could be done, 130 interrupted (after saving).")]
+Exit status: 0 done, 1 some cells failed, 2 nothing could be done, 130 interrupted (after saving)."
+)]
 pub struct Reproduce {
+    #[command(subcommand)]
+    figure: Option<Paper>,
     /// Cells: a dataset, a method, or both, as in cub, neg-cosine, cub/cosine-5shot [default: all]
     #[arg(value_name = "CELL")]
     cells: Vec<String>,
@@ -71,8 +83,21 @@ pub struct Reproduce {
     out: Option<PathBuf>,
 }
 
+/// What else of the paper is reproduced.
+#[derive(clap::Subcommand)]
+enum Paper {
+    /// Draws accuracy on base and unseen classes and discriminability over the margin, as the paper's
+    /// first figure does: trains a grid of margins and seeds, and compares each margin with margin 0 on
+    /// the same episodes. OUT gets margins.html, .md, .csv, .json, and each figure as SVG and PNG
+    Margins(Margins),
+    /// Measures the features of the same trainings as the paper's section 4 does: discriminability, and
+    /// the base classes that unseen classes are taken for. OUT gets analysis.html, .md, .csv, .json,
+    /// and OUT/CURVE/analysis-seed-N/analysis.html t-SNE maps and images
+    Analysis(Margins),
+}
+
 /// How the command ended.
-enum Outcome {
+pub(crate) enum Outcome {
     Done,
     SomeFailed,
     Interrupted,
@@ -81,37 +106,58 @@ enum Outcome {
 impl Reproduce {
     /// Trains what is left and evaluates it; prints messages and the table.
     pub fn run(&self) -> ExitCode {
-        match self.reproduce() {
-            Ok(Outcome::Done) => ExitCode::SUCCESS,
-            Ok(Outcome::SomeFailed) => ExitCode::from(1),
-            Ok(Outcome::Interrupted) => ExitCode::from(130),
-            Err(message) => {
-                eprintln!("error: {message}");
-                ExitCode::from(2)
-            }
+        match &self.figure {
+            Some(Paper::Margins(command)) => command.margins(),
+            Some(Paper::Analysis(command)) => command.analysis(),
+            None => exit(self.reproduce()),
         }
     }
 
     fn reproduce(&self) -> Result<Outcome, String> {
         let budget = Budget::read(&self.budget)?;
         let cells = cells::select(&self.cells)?;
-        if cfg!(debug_assertions) && !self.any_build {
-            fewshot_programs::go_on_in_release(env!("CARGO_PKG_NAME"), FEATURES)
-                .map_err(|e| format!("cannot run cargo: {e}"))?;
-        }
+        go_on_in_release(self.any_build)?;
         let out = self.out.clone();
         let out = out.unwrap_or_else(|| Path::new("checkpoints/reproduce").join(&budget.name));
         let (trainings, _) = plan(&budget, &cells, self.seeds, &out)?;
-        println!("{}", announce(&budget, &trainings)?);
+        println!("{}", announce(&budget.name, &trainings)?);
         if self.dry_run {
             return Ok(Outcome::Done);
         }
         let stop = stop_signal()?;
-        let built = fewshot_programs::build_release(&["trainer", "evaluator"], FEATURES)?;
-        let [trainer, evaluator] = <[PathBuf; 2]>::try_from(built).map_err(|_| "no programs")?;
-        let programs = Programs { trainer, evaluator };
+        let programs = prepare()?;
         reproduce(&budget, &trainings, &programs, self.seeds, &out, &stop)
     }
+}
+
+/// Returns the exit status, after printing an error.
+fn exit(outcome: Result<Outcome, String>) -> ExitCode {
+    match outcome {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::SomeFailed) => ExitCode::from(1),
+        Ok(Outcome::Interrupted) => ExitCode::from(130),
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Replaces this program by its release build, which times are estimated with, unless it is one or
+/// `any_build` will do.
+fn go_on_in_release(any_build: bool) -> Result<(), String> {
+    if cfg!(debug_assertions) && !any_build {
+        fewshot_programs::go_on_in_release(env!("CARGO_PKG_NAME"), FEATURES)
+            .map_err(|e| format!("cannot run cargo: {e}"))?;
+    }
+    Ok(())
+}
+
+/// Builds the programs that do the work.
+fn prepare() -> Result<Programs, String> {
+    let built = fewshot_programs::build_release(&["trainer", "evaluator"], FEATURES)?;
+    let [trainer, evaluator] = <[PathBuf; 2]>::try_from(built).map_err(|_| "no programs")?;
+    Ok(Programs { trainer, evaluator })
 }
 
 /// Runs the trainings that are left, then writes and prints the table of all finished ones.
@@ -143,9 +189,9 @@ fn reproduce(
 }
 
 /// Formats the plan.
-fn announce(budget: &Budget, trainings: &[Training]) -> Result<String, String> {
+fn announce(budget: &str, trainings: &[Training]) -> Result<String, String> {
     let mut estimator = Estimator::default();
-    let mut lines = vec![format!("budget {}, trainings: {}", budget.name, trainings.len())];
+    let mut lines = vec![format!("budget {budget}, trainings: {}", trainings.len())];
     let (mut seconds, mut bytes, mut is_known) = (0.0, 0, true);
     for training in trainings {
         let (method, train) = (&training.config.method, &training.config.train);

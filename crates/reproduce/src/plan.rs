@@ -59,13 +59,13 @@ pub fn plan(
         let trained = budget.trained(cell);
         for seed in 0..seeds {
             let name = format!("{} seed {seed}", trained.name());
-            let settings = budget.settings(&trained, seed)?;
-            let config = settings.check().map_err(|error| format!("{name}: {error}"))?;
-            let same = trainings.iter().position(|t| t.config.sha256() == config.sha256());
+            let folder = out.join(trained.name()).join(format!("seed-{seed}"));
+            let training = Training::new(name, budget.settings(&trained, seed)?, folder)?;
+            let sha256 = training.config.sha256();
+            let same = trainings.iter().position(|t| t.config.sha256() == sha256);
             of_cell.push(same.unwrap_or(trainings.len()));
             if same.is_none() {
-                let folder = out.join(trained.name()).join(format!("seed-{seed}"));
-                trainings.push(Training { name, config, folder, settings });
+                trainings.push(training);
             }
         }
         planned.push(Planned { cell: *cell, trainings: of_cell });
@@ -74,24 +74,30 @@ pub fn plan(
 }
 
 impl Training {
-    /// Returns its state, from the files in its folder.
+    /// Describes a training into `folder`.
+    ///
+    /// # Errors
+    /// Settings that do not check.
+    pub fn new(name: String, settings: RawConfig, folder: PathBuf) -> Result<Self, String> {
+        let config = settings.check().map_err(|error| format!("{name}: {error}"))?;
+        Ok(Self { name, config, folder, settings })
+    }
+
+    /// Returns its state, from the files in its folder. Its settings are those of its `config.toml`,
+    /// as this version reads it, rather than a stored hash, which changes with every new key.
     pub fn state(&self) -> State {
-        let sha256 = self.config.sha256();
-        if let Some(results) = results::read(&self.folder) {
-            return match results.run.config_sha256 == sha256 {
-                true => State::Done(Box::new(results)),
-                false => State::Other,
-            };
-        }
         let is_used = std::fs::read_dir(&self.folder).is_ok_and(|mut files| files.next().is_some());
         let began = RawConfig::from_file(&self.folder.join("config.toml"));
         match began.and_then(|raw| raw.check()) {
-            Ok(config) if config.sha256() != sha256 => State::Other,
-            // Without a checkpoint there is nothing to resume.
-            Ok(_) if self.folder.join("last.safetensors").exists() => {
-                State::Interrupted(self.epochs())
-            }
-            Ok(_) => State::Absent,
+            Ok(config) if config.sha256() != self.config.sha256() => State::Other,
+            Ok(_) => match results::read(&self.folder) {
+                Some(results) => State::Done(Box::new(results)),
+                // Without a checkpoint there is nothing to resume.
+                None if self.folder.join("last.safetensors").exists() => {
+                    State::Interrupted(self.epochs())
+                }
+                None => State::Absent,
+            },
             Err(_) if is_used => State::Other,
             Err(_) => State::Absent,
         }

@@ -38,8 +38,7 @@ impl Bench {
         let path = folder.path().join("tiny.toml");
         fs::write(&path, budget).unwrap();
         let budget = Budget::read(path.to_str().unwrap()).unwrap();
-        let [trainer, evaluator] = programs();
-        Self { folder, budget, programs: Programs { trainer, evaluator } }
+        Self { folder, budget, programs: programs() }
     }
 
     fn out(&self) -> PathBuf {
@@ -59,10 +58,10 @@ impl Bench {
 
 /// Returns trainer and evaluator of the build that this test belongs to. The test program lies in
 /// `target/PROFILE/deps`, they lie in `target/PROFILE`.
-fn programs() -> [PathBuf; 2] {
+pub(crate) fn programs() -> Programs {
     let test = std::env::current_exe().unwrap();
     let folder = test.parent().unwrap().parent().unwrap();
-    ["trainer", "evaluator"].map(|name| {
+    let [trainer, evaluator] = ["trainer", "evaluator"].map(|name| {
         let path = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
         let profile = if cfg!(debug_assertions) { "" } else { " --release" };
         assert!(
@@ -72,7 +71,8 @@ fn programs() -> [PathBuf; 2] {
             path.display()
         );
         path
-    })
+    });
+    Programs { trainer, evaluator }
 }
 
 /// The row of a cell.

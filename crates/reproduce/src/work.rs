@@ -8,9 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use evaluator::Report;
+use evaluator::analysis::Analysis;
+use fewshot_episodes::heads::HeadKind;
 use serde::{Deserialize, Serialize};
 use trainer::FinalReport;
 
+use super::margins::Finished;
 use super::plan::{State, Training};
 use super::results::{self, Elapsed};
 
@@ -151,6 +154,61 @@ impl Programs {
         [out, log].iter().for_each(|path| drop(std::fs::remove_file(path)));
         Ok(difference)
     }
+}
+
+impl Programs {
+    /// Returns the analysis of checkpoints side by side, as stored in `folder` by an earlier call or
+    /// by running the evaluator.
+    ///
+    /// # Errors
+    /// The evaluator's error.
+    pub fn analyse(
+        &self,
+        checkpoints: &[Finished],
+        heads: &[HeadKind],
+        folder: &Path,
+    ) -> Result<Analysis, String> {
+        let heads: Vec<&str> = heads.iter().map(|head| head.name()).collect();
+        let origins = checkpoints.iter().map(|checkpoint| checkpoint.origin.clone());
+        let request = Request { origins: origins.collect(), heads: heads.join(",") };
+        let read = |name: &str| std::fs::read_to_string(folder.join(name)).ok();
+        let stored = || -> Option<Analysis> {
+            let earlier: Request = serde_json::from_str(&read("request.json")?).ok()?;
+            (earlier == request).then(|| serde_json::from_str(&read("analysis.json")?).ok())?
+        };
+        if let Some(analysis) = stored() {
+            return Ok(analysis);
+        }
+        std::fs::create_dir_all(folder)
+            .map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
+        let mut command = Command::new(&self.evaluator);
+        command.arg("analyse").arg("--out").arg(folder).arg("--heads").arg(&request.heads);
+        command.arg("--checkpoint").args(checkpoints.iter().map(|checkpoint| &checkpoint.path));
+        let log = folder.join("analysis.log");
+        let file =
+            File::create(&log).map_err(|e| format!("cannot write {}: {e}", log.display()))?;
+        let mut child = start(command.stdout(Stdio::null()).stderr(file))?;
+        let status = child.0.wait().map_err(|e| format!("cannot watch the evaluator: {e}"))?;
+        if !status.success() {
+            return Err(reason(&log, status));
+        }
+        let path = folder.join("analysis.json");
+        let analysis = serde_json::from_str(&read("analysis.json").unwrap_or_default())
+            .map_err(|e| format!("{}: not the evaluator's output: {e}", path.display()))?;
+        let text = serde_json::to_string(&request).map_err(|e| e.to_string())?;
+        fewshot_experiment::write_atomically(&folder.join("request.json"), text.as_bytes())
+            .map_err(|e| e.to_string())?;
+        Ok(analysis)
+    }
+}
+
+/// What an analysis was made of.
+#[derive(Deserialize, PartialEq, Serialize)]
+struct Request {
+    /// Origin of each checkpoint.
+    origins: Vec<String>,
+    /// Names of the adaptation heads.
+    heads: String,
 }
 
 /// A stored difference.
