@@ -1,6 +1,6 @@
 //! What can be wrong with an image or with a parameter of a transform.
 
-/// An image cannot be decoded: it is damaged, neither JPEG nor PNG, or beyond a limit.
+/// An image cannot be decoded: it is damaged, of a kind that is not read, or beyond a limit.
 ///
 /// Does not name the image, whose file only the caller knows.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! Decoding of untrusted JPEG and PNG, and transforms to the pixel as torchvision on Pillow.
+//! Decoding of untrusted images, and transforms to the pixel as torchvision on Pillow.
 //!
 //! - [`decode`] turns the bytes of a file into RGB pixels. Sizes are limited before anything is
 //!   allocated, and whatever the bytes are, the answer is an image or a [`DecodeError`].

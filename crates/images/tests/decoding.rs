@@ -6,13 +6,20 @@ use fewshot_images::decode;
 use flate2::write::ZlibEncoder;
 use flate2::{Compression, Crc};
 use image::{DynamicImage, ImageFormat, RgbImage};
+use jpeg_encoder::{ColorType, Encoder};
 
 fn picture(tag: u8) -> RgbImage {
     RgbImage::from_fn(24, 16, |x, y| image::Rgb([tag, (x * 10) as u8, (y * 15) as u8]))
 }
 
 fn jpeg(tag: u8) -> Vec<u8> {
-    save(picture(tag), ImageFormat::Jpeg)
+    encode_jpeg(&picture(tag), 24, 16, ColorType::Rgb)
+}
+
+fn encode_jpeg(samples: &[u8], width: u16, height: u16, colour: ColorType) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Encoder::new(&mut bytes, 90).encode(samples, width, height, colour).unwrap();
+    bytes
 }
 
 fn png(tag: u8) -> Vec<u8> {
@@ -34,7 +41,7 @@ fn save(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
 fn grey_alpha_and_wide_samples_become_rgb() {
     let grey = save(image::GrayImage::from_pixel(3, 2, image::Luma([77])), ImageFormat::Png);
     assert_eq!(load(&grey).unwrap().get_pixel(2, 1).0, [77; 3]);
-    let grey = save(image::GrayImage::from_pixel(9, 9, image::Luma([77])), ImageFormat::Jpeg);
+    let grey = encode_jpeg(&[77; 81], 9, 9, ColorType::Luma);
     assert_eq!(load(&grey).unwrap().get_pixel(8, 8).0, [77; 3]);
     // Alpha is dropped, not blended.
     let alpha = image::RgbaImage::from_pixel(3, 2, image::Rgba([1, 2, 3, 0]));
@@ -43,6 +50,43 @@ fn grey_alpha_and_wide_samples_become_rgb() {
     let wide = image::ImageBuffer::from_pixel(3, 2, image::Luma([0x8080_u16]));
     let wide = save(DynamicImage::ImageLuma16(wide), ImageFormat::Png);
     assert_eq!(load(&wide).unwrap().get_pixel(0, 0).0, [0x80; 3]);
+}
+
+#[test]
+fn what_the_image_crate_reads_is_read() {
+    let picture = picture(3);
+    for format in [ImageFormat::WebP, ImageFormat::Bmp] {
+        assert_eq!(load(&save(picture.clone(), format)).unwrap(), picture, "{format:?}");
+    }
+    let tiff = |compression| {
+        let mut bytes = Cursor::new(Vec::new());
+        let encoder = tiff::encoder::TiffEncoder::new(&mut bytes).unwrap();
+        let mut encoder = encoder.with_compression(compression);
+        encoder.write_image::<tiff::encoder::colortype::RGB8>(24, 16, &picture).unwrap();
+        bytes.into_inner()
+    };
+    use tiff::encoder::Compression::{Deflate, Lzw, Uncompressed};
+    for compression in [Uncompressed, Lzw, Deflate(Default::default())] {
+        assert_eq!(load(&tiff(compression)).unwrap(), picture);
+    }
+    // JPEG in a TIFF is refused by name: tag 259 holds the compression, 7 is JPEG.
+    let mut jpeg = tiff(Uncompressed);
+    let tag = jpeg.windows(4).position(|tag| tag == [3, 1, 3, 0]).unwrap();
+    jpeg[tag + 8] = 7;
+    let error = load(&jpeg).unwrap_err();
+    assert!(error.contains("JPEG") && error.contains("PNG"), "{error}");
+}
+
+#[test]
+fn the_first_frame_of_an_animation_is_read() {
+    let mut bytes = Vec::new();
+    let mut encoder = image::codecs::gif::GifEncoder::new(&mut bytes);
+    for level in [[200, 0, 0, 255], [0, 0, 200, 255]] {
+        let frame = image::RgbaImage::from_pixel(6, 5, image::Rgba(level));
+        encoder.encode_frame(image::Frame::new(frame)).unwrap();
+    }
+    drop(encoder);
+    assert_eq!(load(&bytes).unwrap(), RgbImage::from_pixel(6, 5, image::Rgb([200, 0, 0])));
 }
 
 #[test]
@@ -143,9 +187,10 @@ fn the_end_of_a_thumbnail_is_not_the_end_of_its_image() {
 #[test]
 fn the_format_is_that_of_the_bytes() {
     assert_eq!(load(&png(3)).unwrap(), picture(3));
-    for bytes in [&b"GIF89a..."[..], b"", b"text"] {
-        assert!(load(bytes).unwrap_err().contains("neither JPEG nor PNG"));
+    for bytes in [&b""[..], b"text"] {
+        assert!(load(bytes).unwrap_err().contains("JPEG, PNG, WebP, BMP, GIF and TIFF"));
     }
+    assert!(load(b"qoif\0\0\0\x01\0\0\0\x01\x03\0").unwrap_err().contains("Qoi; "));
 }
 
 #[test]

@@ -70,7 +70,9 @@ fn class_folders(root: &Path) {
             fs::create_dir_all(&folder).unwrap();
             for index in 0..8 {
                 let image = glyphs.draw(5 * s as u32 + class, index);
-                image.save(folder.join(format!("{index}.jpg"))).unwrap();
+                // What an image is tells its content, not its name.
+                let path = folder.join(format!("{index}.jpg"));
+                image.save_with_format(path, image::ImageFormat::Png).unwrap();
             }
         }
     }

@@ -22,7 +22,10 @@ pub fn encoded(image: &RgbImage, format: ImageFormat) -> Vec<u8> {
 }
 
 pub fn jpeg(tag: u8) -> Vec<u8> {
-    encoded(&picture(tag), ImageFormat::Jpeg)
+    let (picture, mut bytes) = (picture(tag), Vec::new());
+    let encoder = jpeg_encoder::Encoder::new(&mut bytes, 90);
+    encoder.encode(&picture, 24, 16, jpeg_encoder::ColorType::Rgb).unwrap();
+    bytes
 }
 
 pub fn png(tag: u8) -> Vec<u8> {

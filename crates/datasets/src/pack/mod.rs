@@ -1,6 +1,6 @@
 //! `pack`: makes one file per split, which a training maps into memory.
 
-mod shrink;
+pub(crate) mod shrink;
 mod split;
 
 use std::fs::File;

@@ -30,7 +30,8 @@ pub fn shrunk(file: &[u8], image: &RgbImage, side: u32) -> Result<Option<Vec<u8>
     encoded.map(Some).map_err(unencoded)
 }
 
-fn jpeg(image: &RgbImage) -> Result<Vec<u8>, String> {
+/// Encodes a JPEG of full colour resolution.
+pub fn jpeg(image: &RgbImage) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let mut encoder = Encoder::new(&mut bytes, QUALITY);
     encoder.set_sampling_factor(SamplingFactor::R_4_4_4);
@@ -59,7 +60,7 @@ mod tests {
             assert_eq!(shrunk(&file, &image, 200).unwrap(), None);
             let small = shrunk(&file, &image, 101).unwrap().unwrap();
             assert_eq!(image::guess_format(&small).unwrap(), format);
-            let small = image::load_from_memory(&small).unwrap().into_rgb8();
+            let small = fewshot_data::check_image("small", small).unwrap();
             assert_eq!(small.dimensions(), (152, 101));
             let expected = resize(&image, 152, 101).unwrap();
             let furthest = small.iter().zip(expected.iter()).map(|(a, b)| a.abs_diff(*b)).max();

@@ -23,8 +23,12 @@ fn birds(root: &Path) {
             let picture = image::RgbImage::from_fn(40, 30, |x, y| {
                 image::Rgb([number * 60, image * 80, (x * y) as u8])
             });
-            let ending = if image == 1 { "png" } else { "jpg" };
-            picture.save(root.join(class).join(format!("{image}.{ending}"))).unwrap();
+            let path = root.join(class).join(image.to_string());
+            if image == 1 {
+                picture.save(path.with_extension("png")).unwrap();
+            } else {
+                fs::write(path.with_extension("jpg"), shrink::jpeg(&picture).unwrap()).unwrap();
+            }
         }
     }
 }

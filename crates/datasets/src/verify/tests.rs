@@ -13,9 +13,9 @@ fn cifar_fs(root: &Path, images: u8) {
             let folder = root.join(split).join(class);
             fs::create_dir_all(&folder).unwrap();
             for image in 0..images {
-                picture(split.len() as u8, number, image)
-                    .save(folder.join(format!("{image}.jpg")))
-                    .unwrap();
+                let picture = picture(split.len() as u8, number, image);
+                let bytes = crate::pack::shrink::jpeg(&picture).unwrap();
+                fs::write(folder.join(format!("{image}.jpg")), bytes).unwrap();
             }
         }
     }

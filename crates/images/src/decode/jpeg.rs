@@ -18,10 +18,13 @@ pub(super) struct Jpeg {
 
 impl Jpeg {
     pub(super) fn open(bytes: Vec<u8>) -> Result<Self, String> {
-        let Outline { complete, frame } = Outline::of(&bytes);
+        let Outline { complete, frame, refusal } = Outline::of(&bytes);
         // The decoder fills what is missing with grey and reports success.
         if !complete {
             return Err("truncated JPEG".into());
+        }
+        if let Some(refusal) = refusal {
+            return Err(refusal);
         }
         let (width, height) = match &frame {
             Some(frame) => (frame.width.into(), frame.height.into()),

@@ -4,29 +4,40 @@ mod huffman;
 mod jpeg;
 mod outline;
 mod reader;
+mod scans;
 mod strict;
 #[cfg(test)]
 mod tests;
+mod tiff;
 
 use std::io::Cursor;
 
-use image::codecs::png::PngDecoder;
-use image::{DynamicImage, ImageDecoder, ImageFormat, Limits, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 
 use self::jpeg::Jpeg;
 pub use self::strict::check_image;
+use self::tiff::Tiff;
 use crate::DecodeError;
 
 /// Most pixels a side of any image.
 pub(crate) const MAX_SIDE: u32 = 16_384;
+/// The kinds of image that are read.
+const READ: &str = "JPEG, PNG, WebP, BMP, GIF and TIFF";
 /// Most bytes that decoding an image may take.
 const MAX_ALLOC: u64 = 512 << 20;
 
-/// Decodes a JPEG or PNG, told apart by its first bytes, to RGB: alpha is dropped, grey repeated
-/// and a palette looked up, as by Pillow's `convert("RGB")`.
+/// Decodes a JPEG, PNG, WebP, BMP, GIF or TIFF, told apart by its first bytes, to RGB: alpha is dropped,
+/// grey repeated and a palette looked up, as by Pillow's `convert("RGB")`. Of several frames or
+/// pages it is the first.
+///
+/// Samples of 16 bits are scaled to 8 and rounded. Pillow, in contrast, takes the upper 8 bits of
+/// colours, and makes grey samples above 255 white.
+///
+/// Pixels are those that the file stores: the orientation that a camera notes in EXIF is not
+/// applied, as it is not by torchvision's datasets, which read images by Pillow's `Image.open`.
 ///
 /// # Errors
-/// [`DecodeError`] where the bytes are no JPEG or PNG, end too early, or hold an image of more
+/// [`DecodeError`] where the bytes are of another kind, end too early, or hold an image of more
 /// than 16,384 pixels a side or of more than 512 MiB in memory.
 pub fn decode(bytes: Vec<u8>) -> Result<RgbImage, DecodeError> {
     Encoded::open(bytes)?.decode_rows(u32::MAX, Vec::new())
@@ -41,16 +52,18 @@ pub struct Encoded {
 
 enum Format {
     Jpeg(Jpeg),
-    Png(Box<PngDecoder<Cursor<Vec<u8>>>>),
+    Tiff(Box<Tiff>),
+    Other(Box<dyn ImageDecoder>),
 }
 
 impl Encoded {
-    /// Reads the header of a JPEG or PNG, told apart by its first bytes.
+    /// Reads the header of an image, whose kind is told by its first bytes.
     ///
     /// # Errors
     /// Those of [`decode`] as far as the header shows them, and a JPEG without an end.
     pub fn open(bytes: Vec<u8>) -> Result<Self, DecodeError> {
-        match image::guess_format(&bytes) {
+        let format = image::guess_format(&bytes);
+        match format {
             Ok(ImageFormat::Jpeg) => {
                 let jpeg = Jpeg::open(bytes)?;
                 let (width, height) = jpeg.dimensions();
@@ -58,15 +71,28 @@ impl Encoded {
                 check_size(width, height, 9 * u64::from(width) * u64::from(height))?;
                 Ok(Self { width, height, format: Format::Jpeg(jpeg) })
             }
-            Ok(ImageFormat::Png) => {
-                let mut png = PngDecoder::with_limits(Cursor::new(bytes), limits())
-                    .map_err(|e| e.to_string())?;
-                let (width, height) = png.dimensions();
-                check_size(width, height, png.total_bytes())?;
-                png.set_limits(limits()).map_err(|e| e.to_string())?;
-                Ok(Self { width, height, format: Format::Png(Box::new(png)) })
+            Ok(ImageFormat::Tiff) => {
+                let tiff = Tiff::open(bytes)?;
+                let (width, height) = (tiff.width, tiff.height);
+                check_size(width, height, tiff.total_bytes())?;
+                Ok(Self { width, height, format: Format::Tiff(Box::new(tiff)) })
             }
-            _ => Err("neither JPEG nor PNG".to_owned().into()),
+            Ok(
+                format @ (ImageFormat::Png
+                | ImageFormat::WebP
+                | ImageFormat::Bmp
+                | ImageFormat::Gif),
+            ) => {
+                let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+                reader.limits(limits());
+                let mut decoder = reader.into_decoder().map_err(|e| e.to_string())?;
+                let (width, height) = decoder.dimensions();
+                check_size(width, height, decoder.total_bytes())?;
+                decoder.set_limits(limits()).map_err(|e| e.to_string())?;
+                Ok(Self { width, height, format: Format::Other(Box::new(decoder)) })
+            }
+            Ok(other) => Err(format!("{other:?}; {READ} are read, so save it as one").into()),
+            Err(_) => Err(format!("no image that is read, which are {READ}").into()),
         }
     }
 
@@ -88,8 +114,9 @@ impl Encoded {
     pub fn decode_rows(self, rows: u32, buffer: Vec<u8>) -> Result<RgbImage, DecodeError> {
         match self.format {
             Format::Jpeg(jpeg) => Ok(jpeg.decode(rows, buffer, false)?),
-            Format::Png(png) => {
-                let image = DynamicImage::from_decoder(*png).map_err(|e| e.to_string())?;
+            Format::Tiff(tiff) => Ok(tiff.decode()?),
+            Format::Other(decoder) => {
+                let image = DynamicImage::from_decoder(decoder).map_err(|e| e.to_string())?;
                 Ok(image.into_rgb8())
             }
         }

@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use memchr::memchr;
 
+use super::scans::Scans;
+
 /// The structure of a JPEG as its markers give it.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Outline {
@@ -11,6 +13,8 @@ pub(super) struct Outline {
     pub complete: bool,
     /// The frame, if the image may be decoded in part.
     pub frame: Option<Frame>,
+    /// Why the image is refused, if it is.
+    pub refusal: Option<String>,
 }
 
 /// The frame of a baseline JPEG with one frame, one scan and three components whose colour is
@@ -30,6 +34,7 @@ impl Outline {
     /// embedded thumbnail do not count.
     pub(super) fn of(jpeg: &[u8]) -> Self {
         let (mut frames, mut scans) = (Vec::new(), Vec::new());
+        let (mut all_scans, mut restarts) = (Scans::default(), false);
         let mut at = 0;
         let complete = loop {
             let Some(next) = next_marker(jpeg, at) else { break false };
@@ -48,7 +53,13 @@ impl Outline {
                 0xc4 | 0xc8 | 0xcc => {}
                 // Whether there are more than two makes no difference; a file has room for millions.
                 0xc0..=0xcf if frames.len() < 2 => frames.push((marker, at..end)),
-                0xda if scans.len() < 2 => scans.push(at..end),
+                0xda => {
+                    all_scans.add(jpeg.get(at..end).unwrap_or_default(), restarts);
+                    if scans.len() < 2 {
+                        scans.push(at..end);
+                    }
+                }
+                0xdd => restarts = jpeg.get(at + 2..end).is_some_and(|interval| interval != [0, 0]),
                 _ => {}
             }
             at = end.min(jpeg.len());
@@ -59,7 +70,11 @@ impl Outline {
             }
             _ => None,
         };
-        Self { complete, frame }
+        let whole_frame =
+            |(marker, at): &(u8, Range<usize>)| Some((*marker, jpeg.get(at.clone())?));
+        let refusal = frames.first().and_then(whole_frame);
+        let refusal = refusal.and_then(|(marker, segment)| all_scans.refusal(marker, segment));
+        Self { complete, frame, refusal }
     }
 }
 

@@ -34,7 +34,7 @@ fn decode(bytes: &[u8], rows: u32) -> RgbImage {
 
 /// Checks every number of rows, and returns how many are decoded for the first.
 fn check_all_rows(bytes: &[u8], what: &str) -> u32 {
-    let whole = image::load_from_memory(bytes).unwrap().into_rgb8();
+    let whole = super::decode(bytes.to_vec()).unwrap();
     assert_eq!(whole.dimensions(), (WIDTH, HEIGHT), "{what}");
     for rows in 0..=HEIGHT {
         let part = decode(bytes, rows);
@@ -56,6 +56,12 @@ fn a_part_is_the_beginning_of_the_whole() {
                 encoder.set_sampling_factor(sampling);
                 encoder.set_restart_interval(restart);
             });
+            // This encoder writes a scan for each component here, which is refused with restarts.
+            if restart > 0 && matches!(sampling, F_4_1 | F_4_2) {
+                let error = super::decode(bytes).unwrap_err();
+                assert!(error.reason.contains("restart markers"), "{error}");
+                continue;
+            }
             let decoded = check_all_rows(&bytes, &format!("{sampling:?}, restart {restart}"));
             assert_eq!(decoded, first, "{sampling:?}");
         }
@@ -98,10 +104,14 @@ fn a_second_frame_or_scan_forbids_decoding_in_part() {
 
 #[test]
 fn a_broken_image_does_not_show_the_one_before_it() {
-    let mut bytes = encoded(ColorType::Rgb, |_| ());
-    // The decoder stops at a second scan and leaves the pixels below as they are.
+    let mut bytes = encoded(ColorType::Rgb, |e| e.set_sampling_factor(SamplingFactor::F_1_1));
+    // A second scan before the first is complete.
     let scan = bytes.windows(2).position(|pair| pair == [0xff, 0xda]).unwrap();
     let (header, middle) = (bytes[scan..scan + 14].to_vec(), bytes.len() / 2);
     bytes.splice(middle..middle, header);
-    assert!(decode(&bytes, HEIGHT).as_raw().ends_with(&[0; 300]));
+    let over = |level| {
+        let encoded = Encoded::open(bytes.clone()).unwrap();
+        encoded.decode_rows(HEIGHT, vec![level; 40_000]).unwrap()
+    };
+    assert_eq!(over(0x55), over(0xaa));
 }

@@ -20,10 +20,8 @@ use super::*;
 const REPOSITORY: &str = "datasets/timm/mini-imagenet";
 
 fn jpeg(shade: usize) -> Vec<u8> {
-    let mut bytes = std::io::Cursor::new(Vec::new());
     let image = RgbImage::from_pixel(8, 8, image::Rgb([shade as u8; 3]));
-    image.write_to(&mut bytes, image::ImageFormat::Jpeg).unwrap();
-    bytes.into_inner()
+    crate::pack::shrink::jpeg(&image).unwrap()
 }
 
 fn wnids() -> Vec<&'static str> {
