@@ -71,19 +71,21 @@ impl<W: Write + Seek> PackWriter<W> {
     }
 
     /// Adds an image to the class begun last: its path in the source, by which images are ordered,
-    /// and the whole file.
+    /// and the whole file. Returns the file's SHA-256.
     ///
     /// # Errors
     /// Those of writing; a path that is in the pack already; no class begun.
-    pub fn image(&mut self, path: &str, content: &[u8]) -> std::io::Result<()> {
+    pub fn image(&mut self, path: &str, content: &[u8]) -> std::io::Result<[u8; 32]> {
         let Some(class) = self.manifest.classes.last_mut() else {
             return Err(std::io::Error::other("an image before any class"));
         };
         class.images.push(path.to_owned());
         self.manifest.images += 1;
-        self.digest.update(Sha256::digest(content));
+        let sha256: [u8; 32] = Sha256::digest(content).into();
+        self.digest.update(sha256);
         let split = self.manifest.split.parse().map_err(std::io::Error::other)?;
-        self.entry(&entry_name(split, path), content)
+        self.entry(&entry_name(split, path), content)?;
+        Ok(sha256)
     }
 
     /// Records that images are missing: the pack then opens only where a partial dataset is allowed.

@@ -1,5 +1,7 @@
 //! Writes the pack of one split.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io::{Seek, Write};
 use std::path::Path;
 use std::time::Duration;
@@ -11,8 +13,10 @@ use rayon::prelude::*;
 
 use super::shrink;
 
-/// Images that are read, checked and resized in parallel before they are written.
+/// Most images that are read, checked and resized in parallel before they are written.
 const CHUNK: usize = 256;
+/// Most bytes of their files, unless one alone has more.
+const CHUNK_BYTES: u64 = 64 << 20;
 /// Broken images that an error lists.
 const LISTED: usize = 20;
 
@@ -25,6 +29,10 @@ pub struct Packed {
     shrunk: usize,
     broken: Vec<String>,
     partial: Vec<String>,
+    /// Where each file was packed first, by its SHA-256: the number of the split, and the image.
+    seen: HashMap<[u8; 32], (usize, String)>,
+    /// Images whose bytes are in several splits.
+    shared: Vec<String>,
 }
 
 impl Packed {
@@ -48,10 +56,31 @@ impl Packed {
         for image in &self.broken {
             text += &format!("\n  left out: {image}");
         }
+        if let Some(first) = self.shared.first() {
+            text += &format!(
+                "\n  warning: {} images are in several splits, so that a model is tested on images it \
+                 was trained on; the first: {first}",
+                self.shared.len()
+            );
+        }
         for lack in &self.partial {
             text += &format!("\n  partial, opens with dataset.allow_partial=true: {lack}");
         }
         text
+    }
+
+    /// Remembers an image of the split that is packed now, and whether another split has it, too.
+    fn note_copies(&mut self, sha256: [u8; 32], image: String) {
+        let split = self.splits.len();
+        match self.seen.entry(sha256) {
+            Entry::Vacant(place) => {
+                place.insert((split, image));
+            }
+            Entry::Occupied(first) if first.get().0 != split => {
+                self.shared.push(format!("{} = {image}", first.get().1));
+            }
+            Entry::Occupied(_) => {}
+        }
     }
 
     /// Fails with the names of broken images, unless they may be left out.
@@ -68,6 +97,17 @@ impl Packed {
             if self.broken.len() > LISTED { "\n  …" } else { "" }
         ))
     }
+}
+
+/// Returns one past the last image of the chunk that begins at `start`, given the length of each file.
+fn chunk_end(start: usize, images: usize, len: impl Fn(usize) -> u64) -> usize {
+    let mut bytes = 0;
+    let fits = |index: &usize| {
+        bytes += len(*index);
+        bytes <= CHUNK_BYTES
+    };
+    let count = (start..images).take(CHUNK).take_while(fits).count();
+    start + count.max(1)
 }
 
 /// One split to be packed.
@@ -99,8 +139,10 @@ impl Packing<'_> {
         let mut pack = PackWriter::new(file, &info);
         let fault = |e: std::io::Error| format!("{}: {e}", path.display());
         let (mut label, mut classes, mut broken) = (None, 0, 0);
-        for start in (0..images.len()).step_by(CHUNK) {
-            let chunk = start..images.len().min(start + CHUNK);
+        let mut start = 0;
+        while start < images.len() {
+            let chunk = start..chunk_end(start, images.len(), |index| images.image_len(index));
+            start = chunk.end;
             let prepared: Vec<_> =
                 chunk.clone().into_par_iter().map(|index| self.prepare(index)).collect();
             for (index, prepared) in chunk.zip(prepared) {
@@ -116,7 +158,8 @@ impl Packing<'_> {
                     classes += 1;
                     self.begin_class(&mut pack, images.labels()[index] as usize);
                 }
-                pack.image(images.image_path(index), &image.content).map_err(fault)?;
+                let sha256 = pack.image(images.image_path(index), &image.content).map_err(fault)?;
+                packed.note_copies(sha256, format!("{split}: {}", images.image_name(index)));
                 packed.written += image.content.len() as u64;
                 packed.read += image.was.unwrap_or(image.content.len()) as u64;
                 packed.shrunk += usize::from(image.was.is_some());
@@ -155,5 +198,19 @@ impl Packing<'_> {
             Some(smaller) => Prepared { was: Some(content.len()), content: smaller },
             None => Prepared { content, was: None },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_has_few_bytes_rather_than_many_images() {
+        assert_eq!(chunk_end(0, 1000, |_| 100_000), 256);
+        assert_eq!(chunk_end(900, 1000, |_| 100_000), 1000);
+        // 8 MiB each: eight of them, and one of 300 MB alone.
+        assert_eq!(chunk_end(16, 1000, |_| 8 << 20), 24);
+        assert_eq!(chunk_end(5, 1000, |_| 300 << 20), 6);
     }
 }

@@ -94,6 +94,22 @@ fn broken_images_are_named_or_left_out() {
 }
 
 #[test]
+fn an_image_in_two_splits_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, out) = (folder.path().join("birds"), folder.path().join("birds.pack"));
+    birds(&root);
+    let said = pack(&arguments(), &root, &out).unwrap();
+    assert!(!said.contains("warning"), "{said}");
+    fs::remove_dir_all(&out).unwrap();
+    // crow is base, gull is val; a second copy within gull is no matter here.
+    fs::copy(root.join("crow/0.jpg"), root.join("gull/copy.jpg")).unwrap();
+    fs::copy(root.join("gull/1.png"), root.join("gull/again.png")).unwrap();
+    let said = pack(&arguments(), &root, &out).unwrap();
+    assert!(said.contains("1 images are in several splits"), "{said}");
+    assert!(said.contains("base: crow/0.jpg = val: gull/copy.jpg"), "{said}");
+}
+
+#[test]
 fn larger_images_are_made_smaller() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("birds");
