@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use image::RgbImage;
 
+use crate::source::budget::Share;
 use crate::source::{ImageData, ImageSource, SourceClass, SourceImage};
 use crate::{Error, Split};
 
@@ -18,6 +19,7 @@ struct Inner {
     images: Vec<SourceImage>,
     labels: Vec<u32>,
     class_names: Vec<String>,
+    notes: Vec<String>,
 }
 
 impl Dataset {
@@ -27,14 +29,16 @@ impl Dataset {
     /// # Errors
     /// Those of the source; [`Error::EmptySplit`] where it lists no image.
     pub fn from_source(source: &impl ImageSource, split: Split) -> Result<Self, Error> {
-        let dataset = Self::new(format!("{}/{split}", source.name()), source.classes(split)?);
+        let name = format!("{}/{split}", source.name());
+        let dataset = Self::new(name, source.classes(split)?, Vec::new());
         if dataset.is_empty() {
-            return Err(Error::EmptySplit { origin: source.origin(), split });
+            let found = String::new();
+            return Err(Error::EmptySplit { origin: source.origin(), split, found });
         }
         Ok(dataset)
     }
 
-    /// Makes a dataset of images in memory, pixels or whole JPEG and PNG files, each with its
+    /// Makes a dataset of images in memory, pixels or whole files, each with its
     /// label: an index into `class_names`. Images stay in the order given.
     ///
     /// ```
@@ -78,13 +82,14 @@ impl Dataset {
             let expected = "names of classes that have an image";
             return Err(Error::parameter("class name", &class_names[empty], expected));
         }
-        Ok(Self(Arc::new(Inner { name: name.to_owned(), images: sources, labels, class_names })))
+        let (name, notes) = (name.to_owned(), Vec::new());
+        Ok(Self(Arc::new(Inner { name, images: sources, labels, class_names, notes })))
     }
 
     /// Labels the classes that have an image from 0 in the order given.
-    pub(crate) fn new(name: String, classes: Vec<SourceClass>) -> Self {
-        let mut inner =
-            Inner { name, images: Vec::new(), labels: Vec::new(), class_names: Vec::new() };
+    pub(crate) fn new(name: String, classes: Vec<SourceClass>, notes: Vec<String>) -> Self {
+        let (images, labels, class_names) = Default::default();
+        let mut inner = Inner { name, images, labels, class_names, notes };
         let classes = classes.into_iter().filter(|class| !class.images.is_empty());
         for (label, class) in (0..).zip(classes) {
             inner.labels.extend(class.images.iter().map(|_| label));
@@ -125,6 +130,12 @@ impl Dataset {
         self.0.class_names.len()
     }
 
+    /// Returns what a user has to know of how the source was read, each as a sentence or two: how class
+    /// folders were divided into splits, and which files were passed over.
+    pub fn notes(&self) -> &[String] {
+        &self.0.notes
+    }
+
     /// Returns where image `index` is, from the root on, as in
     /// `base-0.tar!n01532829/n0153282900000005.jpg`. Empty if there is no such image.
     pub fn image_name(&self, index: usize) -> String {
@@ -160,10 +171,10 @@ impl Dataset {
     /// Reads and decodes image `index`.
     ///
     /// # Errors
-    /// [`Error::Image`] names an image that is not a whole JPEG or PNG, or larger than
+    /// [`Error::Image`] names an image that is not whole or of no kind that is read, or larger than
     /// 16,384 pixels a side or 512 MiB in memory. Other errors are those of reading.
     pub fn load(&self, index: usize) -> Result<RgbImage, Error> {
-        let (image, ()) = self.load_rows(index, Vec::new(), |_, height| (height, ()))?;
+        let (image, (), _) = self.load_rows(index, Vec::new(), |_, height| (height, ()))?;
         Ok(image)
     }
 
@@ -174,7 +185,7 @@ impl Dataset {
         index: usize,
         buffer: Vec<u8>,
         choose: impl FnOnce(u32, u32) -> (u32, T),
-    ) -> Result<(RgbImage, T), Error> {
+    ) -> Result<(RgbImage, T, Share<'static>), Error> {
         self.image(index)?.load_rows(buffer, choose)
     }
 

@@ -41,12 +41,49 @@ pub enum Error {
         remedy: String,
     },
     /// The source has such a split, but none of its images is present.
-    #[error("{origin}: the `{split}` split has no image at all; add its images")]
+    #[error("{origin}: the `{split}` split has no image at all{found}; add its images")]
     EmptySplit {
         /// Root and kind of the source, or the name of a user's own source.
         origin: String,
         /// The split asked for.
         split: Split,
+        /// What was found instead, after a colon; or nothing.
+        found: String,
+    },
+    /// A folder of a class has no image.
+    #[error(
+        "{folder}: a class without an image ({found}); add its images, remove the folder, or allow \
+         a partial dataset"
+    )]
+    EmptyClass {
+        /// The folder.
+        folder: String,
+        /// What is in it.
+        found: String,
+    },
+    /// An image on disk is a link that leads nowhere, or no file.
+    #[error(
+        "{}: a link that leads nowhere, a pipe or a device ({count} of them in all); replace or \
+         remove it, or allow a partial dataset", path.display()
+    )]
+    Unreadable {
+        /// The first of them.
+        path: PathBuf,
+        /// Their number.
+        count: usize,
+    },
+    /// A compressed archive cannot be unpacked to the folder for temporary files.
+    #[error(
+        "{}: {source}, where {} is unpacked to while it is read; make room there, name another \
+         folder by TMPDIR, or unpack the archive", folder.display(), archive.display()
+    )]
+    NoRoom {
+        /// The folder for temporary files.
+        folder: PathBuf,
+        /// The archive.
+        archive: PathBuf,
+        /// The system's error.
+        source: io::Error,
     },
     /// A list names images that are absent.
     #[error(

@@ -65,10 +65,13 @@ pub use crate::source::{
 pub use crate::split::Split;
 pub use crate::tree::{FileTree, StoredFile};
 
-/// Decodes a JPEG or PNG strictly, as [`fewshot_images::check_image`] does.
+/// Decodes an image strictly, as [`fewshot_images::check_image`] does.
 ///
 /// # Errors
 /// [`Error::Image`] with the given name.
 pub fn check_image(name: &str, bytes: Vec<u8>) -> Result<RgbImage, Error> {
-    fewshot_images::check_image(bytes).map_err(|e| Error::decode(name, e))
+    let broken = |e| Error::decode(name, e);
+    let memory = fewshot_images::Encoded::open(bytes.clone()).map_err(broken)?.memory(u32::MAX);
+    let _share = source::budget::SHARED.take(memory);
+    fewshot_images::check_image(bytes).map_err(broken)
 }

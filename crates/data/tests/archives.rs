@@ -156,6 +156,97 @@ fn a_tar_cut_anywhere_is_an_error_that_says_where() {
 }
 
 #[test]
+fn a_tar_behind_another_is_read() {
+    let first = class_folders(&["crow", "jay"], 2);
+    let second = class_folders(&["wren"], 3);
+    let both = [tar_of(&first), tar_of(&second)].concat();
+    for (name, bytes) in [("a.tar", both.clone()), ("a.tgz", gzip(&both))] {
+        let dataset = read_archive(name, &bytes).unwrap();
+        assert_eq!(dataset.class_names(), ["crow", "jay", "wren"], "{name}");
+        assert_eq!(dataset.len(), 7, "{name}");
+        // Tars are filled up with zeros, to records of 10 KiB, say.
+        let padded = [&both[..], &[0; 9_000]].concat();
+        assert_eq!(read_archive("a.tar", &padded).unwrap().len(), 7);
+    }
+    let members = [gzip(&tar_of(&first)), gzip(&tar_of(&second))].concat();
+    assert_eq!(read_archive("a.tgz", &members).unwrap().len(), 7);
+    let error = read_archive("a.tar", &both[..both.len() - 1024 - 300]).unwrap_err();
+    assert!(matches!(error, Error::Truncated { .. }), "{error}");
+    let error = read_archive("a.tar", &[&both[..], &[7; 600]].concat()).unwrap_err();
+    assert!(error.to_string().contains("a.tar"), "{error}");
+}
+
+#[test]
+fn what_an_archive_is_tell_its_first_bytes() {
+    let tree = class_folders(&["crow"], 2);
+    let tar = tar_of(&tree);
+    for (name, bytes) in [
+        ("a.tar", gzip(&tar)),
+        ("a.tar", zip_of(&tree)),
+        ("a.zip", gzip(&tar)),
+        ("a.tgz", zip_of(&tree)),
+    ] {
+        assert_eq!(read_archive(name, &bytes).unwrap().len(), 2, "{name}");
+    }
+}
+
+#[test]
+fn backslashes_divide_the_folders_of_a_zip() {
+    let mut tree = class_folders(&["train/crow", "val/jay", "test/wren"], 2);
+    tree.iter_mut().for_each(|(path, _)| *path = path.replace('/', "\\"));
+    let dataset = read_archive("a.zip", &zip_of(&tree)).unwrap();
+    assert_eq!(dataset.class_names(), ["crow", "jay", "wren"]);
+    assert_eq!(dataset.len(), 6);
+}
+
+/// Pipes would wait for a writer for ever, and `/dev/zero` has no end.
+#[cfg(unix)]
+#[test]
+fn pipes_and_devices_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = |name: &str| {
+        let path = folder.path().join(name);
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        path
+    };
+    let zero = folder.path().join("zero.tgz");
+    std::os::unix::fs::symlink("/dev/zero", &zero).unwrap();
+    for root in [pipe("a.tar"), pipe("a.tgz"), pipe("a.zip"), zero.clone()] {
+        let error = open(&root).unwrap_err();
+        assert!(matches!(&error, Error::Root { path, .. } if *path == root), "{error}");
+    }
+    let list = SourceSpec::new(SourceKind::Json, pipe("list.json")).open(Split::All).unwrap_err();
+    assert!(list.to_string().contains("list.json"), "{list}");
+    write_folder(folder.path(), &class_folders(&["crow"], 2));
+    pipe("crow/b.png");
+    let error = SourceSpec::new(SourceKind::Folders, folder.path()).open(Split::All).unwrap_err();
+    assert!(matches!(&error, Error::Unreadable { .. }), "{error}");
+}
+
+/// The test runs itself once more, with a folder for temporary files that is not there.
+#[test]
+fn no_room_for_temporary_files_is_not_blamed_on_the_archive() {
+    const NAME: &str = "no_room_for_temporary_files_is_not_blamed_on_the_archive";
+    let child = std::env::var_os("FEWSHOT_ARCHIVE");
+    if let Some(archive) = child {
+        let error = open(Path::new(&archive)).unwrap_err();
+        assert!(matches!(&error, Error::NoRoom { .. }), "{error}");
+        let text = error.to_string();
+        assert!(text.starts_with("/nowhere/at/all: ") && text.contains("TMPDIR"), "{text}");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let archive = folder.path().join("a.tgz");
+    fs::write(&archive, gzip(&tar_of(&class_folders(&["crow"], 1)))).unwrap();
+    let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+    again.args(["--exact", NAME]).env("TMPDIR", "/nowhere/at/all").env("FEWSHOT_ARCHIVE", &archive);
+    let output = again.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[test]
 fn other_archives_cut_short_are_errors() {
     let tree = class_folders(&["crow"], 2);
     let tgz = gzip(&tar_of(&tree));
@@ -228,6 +319,17 @@ fn links_of_a_folder_are_followed_but_not_in_circles() {
     };
     link(&elsewhere.path().join("crow"), "crow");
     link(root.path(), "around");
-    link(Path::new("/nowhere"), "dangling.png");
+    link(Path::new("/nowhere"), "notes.txt");
     assert_eq!(open(root.path()).unwrap().len(), 2);
+    // An image or a class would be missing.
+    for name in ["dangling.png", "jay"] {
+        link(Path::new("/nowhere"), name);
+        let error = open(root.path()).unwrap_err();
+        assert!(matches!(error, Error::Unreadable { count: 1, .. }), "{error}");
+        assert!(error.to_string().contains(name), "{error}");
+        let mut spec = SourceSpec::new(SourceKind::Folders, root.path());
+        spec.allow_partial = true;
+        assert_eq!(spec.open(Split::All).unwrap().len(), 2);
+        fs::remove_file(root.path().join(name)).unwrap();
+    }
 }

@@ -319,7 +319,8 @@ fn json_lists_of_sparse_labels() {
         ("images/0.png", &png(0)),
         ("images/2.png", &png(2)),
         ("images/4.png", &png(4)),
-        ("val.json", &json_list(&[("images/0.png", 1)])),
+        ("images/1.png", &png(1)),
+        ("val.json", &json_list(&[("images/1.png", 1)])),
     ]);
     let base =
         json_list(&[("images/4.png", 4), (absolute, 0), ("images/2.png", 2), ("images/0.png", 0)]);

@@ -84,7 +84,7 @@ pub struct Arguments {
     /// Side of the images, in pixels [default: the checkpoint's]
     #[arg(long, value_name = "N")]
     pub image_size: Option<usize>,
-    /// Classes to draw episodes from: base, base-val, val or novel
+    /// Classes to draw episodes from: base, base-val, val, novel, or all of them: all
     #[arg(long, default_value = "novel")]
     pub split: Split,
     /// Classes per episode [default: 5]

@@ -16,7 +16,7 @@ use candidate::Candidate;
 use clap::Parser;
 use evaluator::{Comparison, Report, compare};
 use fewshot_data::Dataset;
-use fewshot_experiment::{Config, Error, open_split, sampler, start};
+use fewshot_experiment::{Config, Error, open_split, start};
 use settings::Settings;
 
 fn main() -> ExitCode {
@@ -57,8 +57,11 @@ fn run(arguments: Arguments) -> Result<String, Error> {
 
 /// Checks that the classes and images suffice, before features are extracted.
 fn check_episodes(config: &Config, dataset: &Dataset) -> Result<(), Error> {
-    let check = |&shot: &usize| sampler(config, dataset.labels(), shot).map(drop);
-    config.test.shots.iter().try_for_each(check)
+    config
+        .test
+        .shots
+        .iter()
+        .try_for_each(|&shot| fewshot_experiment::check_episodes(config, dataset, shot))
 }
 
 /// Evaluates `second` on the episodes of `report`, which were drawn from images with these `labels`.

@@ -115,6 +115,14 @@ pub enum Error {
     /// The data cannot be read.
     #[error(transparent)]
     Data(#[from] fewshot_data::Error),
+    /// A split has too few classes or images for an episode.
+    #[error("{split}: {reason}")]
+    TooFew {
+        /// Kind of source and split.
+        split: String,
+        /// What is needed, what there is, and what to do.
+        reason: String,
+    },
     /// Episodes cannot be drawn.
     #[error(transparent)]
     Episodes(#[from] fewshot_episodes::Error),

@@ -1,5 +1,9 @@
 //! Device, datasets, loaders and samplers, built by a configuration.
 
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::sync::{Mutex, PoisonError};
+
 use candle_core::{DType, Device};
 use fewshot_data::{
     Dataset, Loader, LoaderOptions, Replica, SourceSpec, TrainTransform, Transform,
@@ -41,7 +45,20 @@ pub fn image_dtype(config: &Config) -> DType {
 /// [`Error::NoDataset`], or whatever is wrong with the data.
 pub fn open_split(split: &SplitConfig) -> Result<Dataset, Error> {
     let source = SourceSpec { root: split.resolve_root()?, ..split.source.clone() };
-    Ok(source.open(split.split)?)
+    let dataset = source.open(split.split)?;
+    dataset.notes().iter().for_each(|note| say_once(note));
+    Ok(dataset)
+}
+
+/// Tells the user something on standard error, unless it has been told before: several splits of a
+/// source have the same notes.
+fn say_once(note: &str) {
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    if said.insert(note.to_owned()) {
+        // Without standard error there is nobody to tell.
+        let _ = writeln!(std::io::stderr(), "note: {note}");
+    }
 }
 
 /// Opens the images of one split; returns none if the source has no such split.
@@ -110,4 +127,37 @@ pub fn open_replica_loader(
 pub fn sampler(config: &Config, labels: &[u32], shot: usize) -> Result<Sampler, Error> {
     let shape = EpisodeShape { way: config.test.way, shot, query: config.test.query };
     Ok(Sampler::new(labels, shape, config.test.seed)?)
+}
+
+/// Checks that episodes of [`sampler`] can be drawn of a dataset.
+///
+/// # Errors
+/// As [`sampler`], naming the split, the class, and the settings that need less.
+pub fn check_episodes(config: &Config, dataset: &Dataset, shot: usize) -> Result<(), Error> {
+    let error = match sampler(config, dataset.labels(), shot) {
+        Ok(_) => return Ok(()),
+        Err(Error::Episodes(error)) => error,
+        Err(error) => return Err(error),
+    };
+    let reason = match error {
+        fewshot_episodes::Error::TooFewImages { class, images, shot, query } => {
+            let first = dataset.labels().iter().position(|label| *label == class);
+            let first = dataset.image_name(first.unwrap_or_default());
+            format!(
+                "class `{}` ({}) has {images} images, but an episode of {shot} shots and {query} queries \
+                 needs {} of each class; add images, or lower test.query (--query) or test.shots \
+                 (--shots)",
+                dataset.class_names()[class as usize],
+                first.rsplit_once('/').map_or(&*first, |(folder, _)| folder),
+                shot.saturating_add(query)
+            )
+        }
+        fewshot_episodes::Error::TooFewClasses { way, classes } => format!(
+            "a {way}-way episode needs {way} classes, but this split has {classes}; add classes, or lower \
+             test.way (--way {classes})"
+        ),
+        other => return Err(other.into()),
+    };
+    let notes: String = dataset.notes().iter().map(|note| format!("\nnote: {note}")).collect();
+    Err(Error::TooFew { split: dataset.name().to_owned(), reason: reason + &notes })
 }

@@ -46,7 +46,8 @@ pub use config::{
 };
 pub use error::Error;
 pub use factory::{
-    device, image_dtype, open_loader, open_optional, open_replica_loader, open_split, sampler,
+    check_episodes, device, image_dtype, open_loader, open_optional, open_replica_loader,
+    open_split, sampler,
 };
 pub use model::Model;
 pub use provenance::Provenance;

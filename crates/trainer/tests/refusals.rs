@@ -91,7 +91,7 @@ fn datasets() {
     let (run, root) = (folder.path().join("run"), folder.path().join("images"));
     refuse(&mut on_folders(&run, &root), &["`dataset.root`", "images", "FEWSHOT_DATA"]);
     class_folders(&root);
-    refuse(on_folders(&run, &root).arg("test.way=6"), &["6", "5"]);
+    refuse(on_folders(&run, &root).arg("test.way=6"), &["folders/val", "6 classes", "--way 5"]);
 
     let lists = folder.path().join("lists");
     fs::create_dir_all(lists.join("images")).unwrap();
@@ -104,6 +104,32 @@ fn datasets() {
     let mut command = trainer(&run);
     command.arg("dataset.source=mini-imagenet").arg(format!("dataset.root={}", lists.display()));
     refuse(&mut command, &["train.csv", "n0153282900000006.jpg"]);
+    assert!(!run.exists());
+}
+
+/// Own folders are divided by the order of their names, which is no secret where it leaves too few.
+#[test]
+fn own_folders_with_too_few_classes_or_images() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, root) = (folder.path().join("run"), folder.path().join("images"));
+    let glyphs = fewshot_data::glyphs::Glyphs::new(&Default::default());
+    for class in 0..12 {
+        let folder = root.join(format!("class{class:02}"));
+        fs::create_dir_all(&folder).unwrap();
+        for index in 0..8 {
+            glyphs.draw(class, index).save(folder.join(format!("{index}.png"))).unwrap();
+        }
+    }
+    let division = "6 base, 3 val, 3 novel";
+    let ways_out = ["--way 3", "--split all", "train, val and test"];
+    let parts = [&["12 classes", "folders/val", division], &ways_out[..]].concat();
+    refuse(&mut on_folders(&run, &root), &parts);
+    // The first of val.
+    for index in 3..8 {
+        fs::remove_file(root.join(format!("class01/{index}.png"))).unwrap();
+    }
+    let parts = ["folders/val", "class `class01`", "has 3 images", "4 of each", "test.query"];
+    refuse(on_folders(&run, &root).arg("test.way=3"), &parts);
     assert!(!run.exists());
 }
 

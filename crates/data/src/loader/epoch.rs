@@ -12,6 +12,9 @@ use super::pipeline::{FilledBatch, Pipeline, Plan};
 use super::{Loader, OnBroken};
 use crate::{Dataset, Error};
 
+/// Most bytes of a pixel buffer that is kept for the next image.
+const MAX_BUFFER: usize = 16 << 20;
+
 thread_local! {
     /// The pixel buffer of the last image, reused for the next: the system would have to clear new
     /// pages for each.
@@ -57,9 +60,12 @@ impl Epoch {
                     let params = transform.draw(width, height, &mut rng);
                     (params.crop.bottom(), params)
                 };
-                let (image, params) = dataset.load_rows(index, BUFFER.take(), choose)?;
+                let (image, params, _share) = dataset.load_rows(index, BUFFER.take(), choose)?;
                 normalize_into(&transform.apply_with(&image, &params)?, samples);
-                BUFFER.set(image.into_raw());
+                let pixels = image.into_raw();
+                if pixels.capacity() <= MAX_BUFFER {
+                    BUFFER.set(pixels);
+                }
                 Ok(())
             }
         });

@@ -1,6 +1,6 @@
 //! Caltech-UCSD Birds-200-2011.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{SourceClass, SourceImage, SourceSpec};
 use crate::tree::FileTree;
@@ -26,6 +26,7 @@ pub(super) fn classes(
         classes[slot].name = name.to_owned();
     }
     let labels = labels.by_id()?;
+    let mut listed = HashSet::new();
     for (id, file) in files.by_id()? {
         let number = labels.get(id).ok_or_else(|| {
             files.fault(format!("image {id} has no class in image_class_labels.txt"))
@@ -38,7 +39,10 @@ pub(super) fn classes(
                 files.fault(format!("image {id} is of class {number}, which classes.txt lacks"))
             })?;
         let path = format!("{folder}images/{file}");
-        match tree.get(&path) {
+        if !listed.insert(file) {
+            return Err(files.fault(format!("`{file}` is there twice; remove one line")));
+        }
+        match tree.find(&path) {
             Some(stored) => class.images.push(SourceImage::stored(&path, stored)),
             None => class.absent.push(path),
         }
@@ -88,6 +92,7 @@ impl Table {
         let stored = tree.get(&path).ok_or_else(|| Error::index(&path, "is absent; add it"))?;
         let file = stored.full_name(&path);
         let text = String::from_utf8(stored.read()?).map_err(|e| Error::index(&file, e))?;
+        let text = text.trim_start_matches('\u{feff}').to_owned();
         Ok(Self { file, text })
     }
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{SourceClass, SourceImage, SourceSpec};
-use crate::tree::{FileTree, StoredFile};
+use super::{SourceClass, SourceImage, SourceSpec, notes};
+use crate::tree::FileTree;
 use crate::{Error, Split};
 
 pub(super) fn classes(
@@ -11,15 +11,10 @@ pub(super) fn classes(
     tree: &FileTree,
     split: Split,
 ) -> Result<Vec<SourceClass>, Error> {
-    if let Some(classes) = split_folders(spec, tree, split)? {
-        return Ok(classes);
+    match split_folders(spec, tree, split)? {
+        Some(classes) => Ok(classes),
+        None => spec.by_cub_rule(class_folders(spec, tree, &outer_folder(tree))?, split),
     }
-    let outer = outer_folder(tree);
-    let classes = tree.images().filter_map(|(path, stored)| {
-        let (class, file) = path.strip_prefix(&outer)?.split_once('/')?;
-        (!file.contains('/')).then_some((class, path, stored))
-    });
-    spec.by_cub_rule(group(classes), split)
 }
 
 /// Returns the split's classes if folders are the splits; nothing if no folder is one.
@@ -29,19 +24,8 @@ pub(super) fn split_folders(
     split: Split,
 ) -> Result<Option<Vec<SourceClass>>, Error> {
     let outer = outer_folder(tree);
-    let below_split = |(path, stored)| -> Option<(Split, &str, &str, &str, &StoredFile)> {
-        let inner = str::strip_prefix(path, &outer)?;
-        let (folder, inner) = inner.split_once('/')?;
-        let (class, file) = inner.split_once('/')?;
-        let known = split_of_folder(folder).filter(|_| !file.contains('/'))?;
-        Some((known, folder, class, path, stored))
-    };
-    let images: Vec<_> = tree.images().filter_map(below_split).collect();
-    if images.is_empty() {
-        return Ok(None);
-    }
     let mut folders = BTreeMap::new();
-    for &(known, folder, ..) in &images {
+    for (known, folder) in tree.images().filter_map(|(path, _)| split_of_path(path, &outer)) {
         let first = *folders.entry(known).or_insert(folder);
         if first != folder {
             return Err(Error::Duplicate {
@@ -51,30 +35,88 @@ pub(super) fn split_folders(
             });
         }
     }
+    if folders.is_empty() {
+        return Ok(None);
+    }
     let parts = split.parts();
-    if !folders.keys().any(|known| parts.contains(known)) {
+    folders.retain(|known, _| parts.contains(known));
+    if folders.is_empty() {
         let remedy = format!("add the folder `{outer}{}`", folder_names(split)[0]);
         return Err(spec.no_split(split, remedy));
     }
-    let wanted = images.into_iter().filter(|image| parts.contains(&image.0));
-    let wanted = wanted.map(|(_, _, class, path, stored)| (class, path, stored));
-    Ok(Some(group(wanted)))
+    let mut classes = BTreeMap::<_, SourceClass>::new();
+    for folder in folders.values() {
+        for found in class_folders(spec, tree, &format!("{outer}{folder}/"))? {
+            let class = classes.entry(found.name.clone()).or_default();
+            class.name = found.name;
+            class.images.extend(found.images);
+        }
+    }
+    Ok(Some(classes.into_values().collect()))
 }
 
-/// Returns images by class, given as class, path and file.
-fn group<'a>(images: impl Iterator<Item = (&'a str, &'a str, &'a StoredFile)>) -> Vec<SourceClass> {
-    let mut classes = BTreeMap::<_, Vec<_>>::new();
-    for (class, path, stored) in images {
-        let images = classes.entry(class.to_owned()).or_default();
-        images.push(SourceImage::stored(path, stored));
+/// Whether folders divide the classes into splits, rather than the order of their names.
+pub(super) fn has_split_folders(tree: &FileTree) -> bool {
+    let outer = outer_folder(tree);
+    tree.images().any(|(path, _)| split_of_path(path, &outer).is_some())
+}
+
+/// Returns the split of an image by its path, and that split's folder, if folders are splits.
+fn split_of_path<'a>(path: &'a str, outer: &str) -> Option<(Split, &'a str)> {
+    let (folder, inner) = path.strip_prefix(outer)?.split_once('/')?;
+    Some((split_of_folder(folder).filter(|_| inner.contains('/'))?, folder))
+}
+
+/// Returns the folders in the folder `outer` as classes. An image that lies deeper in one counts to
+/// it, unless all do.
+fn class_folders(
+    spec: &SourceSpec,
+    tree: &FileTree,
+    outer: &str,
+) -> Result<Vec<SourceClass>, Error> {
+    let below = |path| str::strip_prefix(path, outer)?.split_once('/');
+    let images: Vec<_> = tree
+        .images()
+        .filter_map(|(path, stored)| below(path).map(|(class, file)| (class, file, path, stored)))
+        .collect();
+    if let Some((.., path, _)) = images.first()
+        && images.iter().all(|(_, file, ..)| file.contains('/'))
+    {
+        let reason = format!(
+            "its {} images lie deeper than CLASS/IMAGE, such as `{path}`; move them up, or name the \
+             folder that the classes are in",
+            images.len()
+        );
+        return Err(Error::index(spec.root.join(outer).display().to_string(), reason));
     }
-    let classes = classes.into_iter();
-    classes.map(|(name, images)| SourceClass { name, images, absent: Vec::new() }).collect()
+    let mut classes = BTreeMap::<&str, SourceClass>::new();
+    // Folders without an image, too.
+    let folders = tree.folders().filter_map(|path| path.strip_prefix(outer));
+    for name in folders.filter(|name| !name.is_empty() && !name.contains('/')) {
+        classes.entry(name).or_default();
+    }
+    for (name, _) in tree.files().filter_map(|(path, _)| below(path)) {
+        classes.entry(name).or_default();
+    }
+    for (name, _, path, stored) in images {
+        classes.entry(name).or_default().images.push(SourceImage::stored(path, stored));
+    }
+    let empty = classes.iter().find(|(_, class)| class.images.is_empty());
+    if let Some((name, _)) = empty.filter(|_| !spec.allow_partial) {
+        let folder = format!("{outer}{name}/");
+        let files = tree.files().map(|(path, _)| path).filter(|path| path.starts_with(&folder));
+        return Err(Error::EmptyClass {
+            folder: spec.root.join(&folder).display().to_string(),
+            found: notes::endings(files),
+        });
+    }
+    let named = |(name, class): (&str, SourceClass)| SourceClass { name: name.to_owned(), ..class };
+    Ok(classes.into_iter().map(named).collect())
 }
 
 /// Returns the folders around everything, with a final `/`: those that all images share and that
 /// are neither a split nor a class.
-fn outer_folder(tree: &FileTree) -> String {
+pub(super) fn outer_folder(tree: &FileTree) -> String {
     let paths: Vec<_> = tree.images().map(|(path, _)| path).collect();
     let mut outer = 0;
     while let Some((folder, _)) = paths.first().and_then(|first| first[outer..].split_once('/')) {
@@ -103,5 +145,7 @@ fn folder_names(split: Split) -> &'static [&'static str] {
 }
 
 fn split_of_folder(folder: &str) -> Option<Split> {
-    Split::VARIANTS.iter().copied().find(|split| folder_names(*split).contains(&folder))
+    let is_named =
+        |split: &Split| folder_names(*split).iter().any(|n| n.eq_ignore_ascii_case(folder));
+    Split::VARIANTS.iter().copied().find(is_named)
 }

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use fewshot_images::Encoded;
 use image::RgbImage;
 
+use super::budget::{SHARED, Share};
 use crate::Error;
 use crate::tree::StoredFile;
 
 /// The content of an image.
 pub enum ImageData {
-    /// A JPEG or PNG file.
+    /// A file of a kind that [`decode`](fewshot_images::decode) reads.
     Encoded(Vec<u8>),
     /// Pixels.
     Decoded(RgbImage),
@@ -94,23 +95,25 @@ impl SourceImage {
     }
 
     /// Reads the image, has `choose` tell from its width and height how many of its upper rows are
-    /// needed, and decodes at least those. Returns what else `choose` gives, too. The memory of
-    /// `buffer` is used for the pixels.
+    /// needed, and decodes at least those. Returns what else `choose` gives, too, and the share of the
+    /// memory budget, to be kept as long as the pixels are. The memory of `buffer` is used for the
+    /// pixels.
     pub(crate) fn load_rows<T>(
         &self,
         buffer: Vec<u8>,
         choose: impl FnOnce(u32, u32) -> (u32, T),
-    ) -> Result<(RgbImage, T), Error> {
+    ) -> Result<(RgbImage, T, Share<'static>), Error> {
         match self.read()? {
             ImageData::Encoded(file) => {
                 let broken = |e| Error::decode(self.full_name(), e);
                 let encoded = Encoded::open(file).map_err(broken)?;
                 let (rows, chosen) = choose(encoded.width(), encoded.height());
-                Ok((encoded.decode_rows(rows, buffer).map_err(broken)?, chosen))
+                let share = SHARED.take(encoded.memory(rows));
+                Ok((encoded.decode_rows(rows, buffer).map_err(broken)?, chosen, share))
             }
             ImageData::Decoded(image) => {
                 let (_, chosen) = choose(image.width(), image.height());
-                Ok((image, chosen))
+                Ok((image, chosen, SHARED.take(0)))
             }
         }
     }

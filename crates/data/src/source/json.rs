@@ -1,9 +1,10 @@
 //! Published lists in JSON.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use serde::Deserialize;
+use unicode_normalization::UnicodeNormalization;
 
 use super::missing::Missing;
 use super::{SourceClass, SourceImage, SourceSpec};
@@ -18,7 +19,7 @@ pub(super) fn classes(
     tree: &FileTree,
     split: Split,
 ) -> Result<Vec<SourceClass>, Error> {
-    let mut classes = Numbered::new();
+    let (mut classes, mut listed) = (Numbered::new(), HashMap::new());
     if !is_json_file(&spec.root) {
         let paths = split.parts().into_iter().map(|part| format!("{}.json", list_stem(part)));
         let lists: Vec<_> =
@@ -27,7 +28,7 @@ pub(super) fn classes(
             return Err(spec.no_split(split, format!("supply {}.json", list_stem(split))));
         }
         for (path, file) in lists {
-            add_list(spec, tree, &path, file, &mut classes)?;
+            add_list(spec, tree, &path, file, &mut classes, &mut listed)?;
         }
     } else {
         let stem = spec.root.file_stem().unwrap_or_default();
@@ -35,7 +36,7 @@ pub(super) fn classes(
             return Err(spec.no_split(split, "open `all`, or the folder of the lists"));
         }
         let list = StoredFile::on_disk(&spec.root);
-        add_list(spec, tree, "", &list, &mut classes)?;
+        add_list(spec, tree, "", &list, &mut classes, &mut listed)?;
     }
     let classes = classes.into_iter();
     Ok(classes.map(|((_, name), class)| SourceClass { name, ..class }).collect())
@@ -66,24 +67,32 @@ struct List {
     image_labels: Vec<usize>,
 }
 
+/// Adds the images of a list. `listed` has where each image was listed, by its file.
 fn add_list(
     spec: &SourceSpec,
     tree: &FileTree,
     path: &str,
     list_file: &StoredFile,
     classes: &mut Numbered,
+    listed: &mut HashMap<String, String>,
 ) -> Result<(), Error> {
     let file = list_file.full_name(path);
     let list = parse_list(&list_file.read()?, &file)?;
     let mut missing = Missing::new(file.clone(), list.image_names.len());
-    for (name, &label) in list.image_names.iter().zip(&list.image_labels) {
+    for (number, (name, &label)) in list.image_names.iter().zip(&list.image_labels).enumerate() {
         let class_name = list.label_names.get(label).ok_or_else(|| {
             let reason = format!("image `{name}` has label {label}, beyond label_names");
             Error::index(&file, reason)
         })?;
         let class = classes.entry((label, class_name.clone())).or_default();
         match find(tree, list_file, name) {
-            Some(found) => class.images.push(SourceImage::stored(name, &found)),
+            Some(found) => {
+                let place = format!("{file}: image_names[{number}], label `{class_name}`");
+                if let Some(first) = listed.insert(found.identity(name), place.clone()) {
+                    return Err(Error::Duplicate { name: name.clone(), first, second: place });
+                }
+                class.images.push(SourceImage::stored(name, &found));
+            }
             None => {
                 missing.add(name);
                 class.absent.push(name.clone());
@@ -94,6 +103,7 @@ fn add_list(
 }
 
 fn parse_list(bytes: &[u8], file: &str) -> Result<List, Error> {
+    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
     let list: List = serde_json::from_slice(bytes).map_err(|e| Error::index(file, e))?;
     let (names, labels) = (list.image_names.len(), list.image_labels.len());
     if names != labels {
@@ -106,11 +116,14 @@ fn parse_list(bytes: &[u8], file: &str) -> Result<List, Error> {
 /// Finds an image that a list names. A list in an archive can name only what is in the archive.
 fn find(tree: &FileTree, list: &StoredFile, name: &str) -> Option<StoredFile> {
     let relative = name.strip_prefix("./").unwrap_or(name);
-    if let Some(file) = tree.get(relative) {
+    if let Some(file) = tree.find(relative) {
         return Some(file.clone());
     }
-    let path = list.folder()?.join(name);
-    path.is_file().then(|| StoredFile::on_disk(path))
+    let folder = list.folder()?;
+    // The disk may have the name in the other normal form of Unicode.
+    let forms = [name.to_owned(), name.nfc().collect(), name.nfd().collect()];
+    let path = forms.iter().map(|name| folder.join(name)).find(|path| path.is_file())?;
+    Some(StoredFile::on_disk(path))
 }
 
 #[cfg(test)]

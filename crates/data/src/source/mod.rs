@@ -1,6 +1,7 @@
 //! Sources of images, and how they divide into splits. One file for each built-in kind lists the
 //! classes of a split with the images that are present; the registry of kinds is below.
 
+pub(crate) mod budget;
 mod cub;
 mod folders;
 mod glyphs;
@@ -9,6 +10,7 @@ mod image_source;
 mod json;
 mod mini_imagenet;
 mod missing;
+mod notes;
 mod omniglot;
 mod pack;
 mod spec;
@@ -78,10 +80,12 @@ source_kinds! {
     /// a fifth as many further images of the base classes.
     Glyphs => Layout { open_root: None, ..Layout::of_files(glyphs::classes) };
 
-    /// `CLASS/*.jpg|jpeg|png`. Below folders named `base` or `train`, `val`, `novel` or
-    /// `test`, and `base_val`, these are the splits. Without them the classes, sorted by
+    /// `CLASS/IMAGE`; an image that lies deeper than the others counts to its class. Below folders
+    /// named `base` or `train`, `val`, `novel` or `test`, and `base_val`, in capitals or not, these
+    /// are the splits. Without them the classes, sorted by
     /// name and counted from 0, divide by the published CUB rule: even to base, 1 modulo 4
-    /// to val, 3 modulo 4 to novel. A single folder around all of it is skipped.
+    /// to val, 3 modulo 4 to novel. A single folder around all of it is skipped. A class
+    /// folder without an image is refused unless [`SourceSpec::allow_partial`] is set.
     Folders => Layout::of_files(folders::classes);
 
     /// mini-ImageNet by the published lists, which [`mini_imagenet`](crate::mini_imagenet) has;

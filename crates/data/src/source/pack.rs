@@ -13,8 +13,7 @@ pub(super) fn classes(
     tree: &FileTree,
     split: Split,
 ) -> Result<Option<Vec<SourceClass>>, Error> {
-    let is_packed = |split: &Split| tree.get(&manifest_name(*split)).is_some();
-    let packed: Vec<_> = Split::VARIANTS.iter().copied().filter(is_packed).collect();
+    let packed = packed_splits(tree);
     if packed.is_empty() {
         return Ok(None);
     }
@@ -31,6 +30,18 @@ pub(super) fn classes(
         classes = merged(classes);
     }
     Ok(Some(classes.into_iter().map(|(_, class)| class).collect()))
+}
+
+fn packed_splits(tree: &FileTree) -> Vec<Split> {
+    let is_packed = |split: &Split| tree.get(&manifest_name(*split)).is_some();
+    Split::VARIANTS.iter().copied().filter(is_packed).collect()
+}
+
+impl SourceSpec {
+    /// Whether the tree is a pack.
+    pub(super) fn is_pack(&self, tree: &FileTree) -> bool {
+        !packed_splits(tree).is_empty()
+    }
 }
 
 /// Reads what the manifest of a split says of its pack, and the pack's checksum.

@@ -17,7 +17,8 @@ pub struct SourceSpec {
     /// may also be a pack made of such a source: the folder of its files, or one of them (see
     /// [`PackWriter`](crate::PackWriter)).
     pub root: PathBuf,
-    /// Whether images that the source's lists name may be absent.
+    /// Whether images may be absent: those that the source's lists name, all of a class, links that
+    /// lead nowhere.
     pub allow_partial: bool,
     /// Number of images to take of each class: the first in the order of their paths.
     pub images_per_class: Option<usize>,
@@ -49,11 +50,23 @@ impl SourceSpec {
     ///
     /// # Errors
     /// [`Error::NoSplit`] where the source has no such split, [`Error::MissingImages`],
-    /// [`Error::Incomplete`] and [`Error::PartialPack`] where images are absent and
+    /// [`Error::Incomplete`], [`Error::EmptyClass`], [`Error::Unreadable`] and [`Error::PartialPack`] where images are absent and
     /// [`Self::allow_partial`] is off, [`Error::EmptySplit`] where all are; otherwise whatever
     /// is wrong with the files.
     pub fn open(&self, split: Split) -> Result<Dataset, Error> {
-        Dataset::from_source(self, split)
+        let tree = self.tree()?;
+        let classes = self.select(split, self.all_classes(&tree, self.listed(split))?)?;
+        if classes.is_empty() {
+            let found = self.found_instead(&tree, split);
+            return Err(Error::EmptySplit { origin: self.origin(), split, found });
+        }
+        let notes = self.notes(&tree, split, &classes);
+        Ok(Dataset::new(format!("{}/{split}", self.kind), classes, notes))
+    }
+
+    /// The split whose images make up this one.
+    fn listed(&self, split: Split) -> Split {
+        if self.hold_out > 0 && split == Split::BaseVal { Split::Base } else { split }
     }
 
     /// Whether the split exists and has an image. Takes as long as opening it.
@@ -82,6 +95,9 @@ impl SourceSpec {
         tree: &FileTree,
         split: Split,
     ) -> Result<Vec<SourceClass>, Error> {
+        if let ([first, ..], false) = (tree.unreadable(), self.allow_partial) {
+            return Err(Error::Unreadable { path: first.clone(), count: tree.unreadable().len() });
+        }
         match pack::classes(self, tree, split)? {
             Some(classes) => Ok(classes),
             None => (self.kind.layout().classes)(self, tree, split),
@@ -161,7 +177,6 @@ impl ImageSource for SourceSpec {
     }
 
     fn classes(&self, split: Split) -> Result<Vec<SourceClass>, Error> {
-        let listed = if self.hold_out > 0 && split == Split::BaseVal { Split::Base } else { split };
-        self.select(split, self.all_classes(&self.tree()?, listed)?)
+        self.select(split, self.all_classes(&self.tree()?, self.listed(split))?)
     }
 }

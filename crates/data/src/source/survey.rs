@@ -83,7 +83,11 @@ impl SourceSpec {
                 split,
                 partial: whole.all_classes(tree, split).err().and_then(absence),
                 classes: classes.iter().map(surveyed).collect(),
-                images: Dataset::new(format!("{}/{split}", self.kind), all.select(split, classes)?),
+                images: Dataset::new(
+                    format!("{}/{split}", self.kind),
+                    all.select(split, classes)?,
+                    Vec::new(),
+                ),
                 pack,
                 sha256,
             });
@@ -95,7 +99,7 @@ impl SourceSpec {
                 unlisted.images.push(SourceImage::stored(path, file));
             }
         }
-        let unlisted = Dataset::new(format!("{}/unlisted", self.kind), vec![unlisted]);
+        let unlisted = Dataset::new(format!("{}/unlisted", self.kind), vec![unlisted], Vec::new());
         Ok(Survey { splits, unlisted })
     }
 
@@ -123,6 +127,11 @@ fn absence(error: Error) -> Option<String> {
             ))
         }
         Error::PartialPack { lacks, .. } => Some(lacks),
+        Error::EmptyClass { folder, .. } => Some(format!("{folder} has no image")),
+        Error::Unreadable { path, count } => Some(format!(
+            "{count} links lead nowhere or are no files, the first is {}",
+            path.display()
+        )),
         _ => None,
     }
 }

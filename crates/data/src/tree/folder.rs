@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::{Builder, StoredFile, is_hidden};
+use super::{Builder, StoredFile, is_hidden, is_image_name, names};
 use crate::Error;
 
 /// Most folders within each other.
@@ -25,11 +25,12 @@ fn walk(folder: &Path, prefix: &str, depth: usize, tree: &mut Builder) -> Result
     for entry in fs::read_dir(folder).map_err(Error::io(folder))? {
         let entry = entry.map_err(Error::io(folder))?;
         tree.count(folder)?;
-        let name = entry.file_name().to_string_lossy().into_owned();
+        let (name, escaped) = names::text(entry.file_name().as_encoded_bytes());
         if is_hidden(&name) {
             continue;
         }
         let path = entry.path();
+        tree.escaped.add(&format!("{prefix}{name}"), escaped)?;
         let kind = entry.file_type().map_err(Error::io(&path))?;
         // Links in a folder are followed: its owner may have the data elsewhere.
         let (is_dir, is_file) = if kind.is_symlink() {
@@ -43,10 +44,13 @@ fn walk(folder: &Path, prefix: &str, depth: usize, tree: &mut Builder) -> Result
         };
         if is_dir {
             if !tree.skips(&name) {
+                tree.folders.insert(format!("{prefix}{name}"));
                 walk(&path, &format!("{prefix}{name}/"), depth + 1, tree)?;
             }
         } else if is_file && !(depth == 0 && tree.add_archive(&path)?) {
             tree.insert(format!("{prefix}{name}"), StoredFile::on_disk(path))?;
+        } else if !is_file && (is_image_name(&name) || !name.contains('.')) && !path.is_dir() {
+            tree.unreadable.push(path);
         }
     }
     Ok(())

@@ -3,16 +3,20 @@
 
 mod folder;
 mod mapped;
+mod names;
 mod positioned;
 mod tar;
 mod zip;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use unicode_normalization::UnicodeNormalization;
+
+use self::names::Escaped;
 use self::positioned::PositionedFile;
 use self::zip::ZipFile;
 use crate::Error;
@@ -24,9 +28,13 @@ const MAX_ENTRY_BYTES: u64 = 256 << 20;
 
 /// All files below a root, sorted by their path from the root on.
 ///
-/// The root is a folder or one archive (`.tar`, `.tar.gz`, `.tgz`, `.zip`). Archives directly in a
-/// root folder are read as if they were unpacked there. Paths have `/` between components, none of
-/// which is hidden, `.` or `..`.
+/// The root is a folder or one archive (`.tar`, `.tar.gz`, `.tgz`, `.zip`; which of them it is, its
+/// first bytes tell). Archives directly in a root folder are read as if they were unpacked there.
+/// Paths have `/` between components, none of which is hidden, `.` or `..`.
+///
+/// Names that are not UTF-8 have their other bytes written as `%E4`. In a zip, names that are not
+/// marked as UTF-8 are code page 437, unless all of them are UTF-8 anyway; `\` divides folders.
+/// Tars that were put one behind the other are all read.
 ///
 /// Archives are read in place. Only a compressed tar is inflated first, to a temporary file without
 /// a name, and to no more than a hundred times its size. Links inside an archive are not followed.
@@ -34,6 +42,8 @@ const MAX_ENTRY_BYTES: u64 = 256 << 20;
 #[derive(Default)]
 pub struct FileTree {
     files: BTreeMap<String, StoredFile>,
+    folders: BTreeSet<String>,
+    unreadable: Vec<PathBuf>,
 }
 
 /// A file on disk or in an archive, read when asked for.
@@ -90,12 +100,33 @@ impl FileTree {
         self.files.get(path)
     }
 
+    /// Returns the file at a path, or at the same path in the other normal form of Unicode: macOS writes
+    /// `é` as two characters where lists have one.
+    pub(crate) fn find(&self, path: &str) -> Option<&StoredFile> {
+        let normal = |path: String| (!path.is_ascii()).then(|| self.get(&path)).flatten();
+        self.get(path)
+            .or_else(|| normal(path.nfc().collect()))
+            .or_else(|| normal(path.nfd().collect()))
+    }
+
+    /// Returns the folders, those without a file included.
+    pub(crate) fn folders(&self) -> impl Iterator<Item = &str> {
+        self.folders.iter().map(String::as_str)
+    }
+
+    /// Returns links on disk that lead nowhere and files that are none, such as pipes, unless their
+    /// ending is that of something other than an image.
+    pub(crate) fn unreadable(&self) -> &[PathBuf] {
+        &self.unreadable
+    }
+
     /// Returns all files with their paths, sorted by path.
     pub fn files(&self) -> impl Iterator<Item = (&str, &StoredFile)> {
         self.files.iter().map(|(path, file)| (path.as_str(), file))
     }
 
-    /// Returns the files whose name ends in `.jpg`, `.jpeg` or `.png`, in any case, sorted by path.
+    /// Returns the files whose name ends as that of an image (`.jpg`, `.jpeg`, `.jpe`, `.jfif`, `.png`,
+    /// `.webp`, `.bmp`, `.gif`, `.tif`, `.tiff`), in any case, sorted by path.
     pub fn images(&self) -> impl Iterator<Item = (&str, &StoredFile)> {
         self.files().filter(|(path, _)| is_image_name(path))
     }
@@ -147,6 +178,19 @@ impl StoredFile {
         }
     }
 
+    /// Returns a name that two paths to the same file share.
+    pub(crate) fn identity(&self, path: &str) -> String {
+        match &self.0 {
+            Location::Disk(file) => {
+                file.canonicalize().unwrap_or(file.clone()).display().to_string()
+            }
+            Location::Tar { archive, offset, .. } => {
+                format!("{}!{offset}", archive.path().display())
+            }
+            Location::Zip { .. } => self.full_name(path.trim_start_matches("./")),
+        }
+    }
+
     /// As [`Self::full_name`], without the folders above the root.
     pub(crate) fn short_name(&self, path: &str) -> String {
         match self.file() {
@@ -178,16 +222,24 @@ impl StoredFile {
 
 /// Reads a file on disk, of at most 256 MiB.
 fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
-    let file = File::open(path).map_err(Error::io(path))?;
-    let meta = file.metadata().map_err(Error::io(path))?;
-    let what = || path.display().to_string();
-    if !meta.is_file() {
-        return Err(Error::image(what(), "not a regular file"));
-    }
-    let len = checked_len(meta.len(), what)?;
+    let file = open_regular(path)?;
+    let len = file.metadata().map_err(Error::io(path))?.len();
+    let len = checked_len(len, || path.display().to_string())?;
     let mut bytes = Vec::with_capacity(len);
     file.take(MAX_ENTRY_BYTES).read_to_end(&mut bytes).map_err(Error::io(path))?;
     Ok(bytes)
+}
+
+/// Opens a file, but no pipe, which would wait for a writer, and no device, which may have no end.
+fn open_regular(path: &Path) -> Result<File, Error> {
+    if !std::fs::metadata(path).map_err(Error::io(path))?.is_file() {
+        return Err(Error::Root {
+            path: path.to_owned(),
+            found: "a pipe, a device or a folder",
+            expected: "a file",
+        });
+    }
+    File::open(path).map_err(Error::io(path))
 }
 
 fn checked_len(len: u64, what: impl FnOnce() -> String) -> Result<usize, Error> {
@@ -201,10 +253,14 @@ fn checked_len(len: u64, what: impl FnOnce() -> String) -> Result<usize, Error> 
     Ok(len as usize)
 }
 
-/// Whether the name ends in `.jpg`, `.jpeg` or `.png`, in any case.
-fn is_image_name(path: &str) -> bool {
+/// Endings of the names of images.
+const IMAGE_ENDINGS: [&str; 10] =
+    ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff"];
+
+/// Whether the name ends as that of an image, in any case.
+pub(crate) fn is_image_name(path: &str) -> bool {
     path.rsplit_once('.').is_some_and(|(_, extension)| {
-        ["jpg", "jpeg", "png"].iter().any(|known| extension.eq_ignore_ascii_case(known))
+        IMAGE_ENDINGS.iter().any(|known| extension.eq_ignore_ascii_case(known))
     })
 }
 
@@ -212,6 +268,9 @@ fn is_image_name(path: &str) -> bool {
 #[derive(Default)]
 struct Builder {
     files: BTreeMap<String, StoredFile>,
+    folders: BTreeSet<String>,
+    unreadable: Vec<PathBuf>,
+    escaped: Escaped,
     /// Number of files and folders so far, hidden ones included.
     entries: usize,
     /// Which folders and archives to look into, for [`FileTree::open_nested`].
@@ -234,40 +293,58 @@ impl Builder {
     /// Adds the files of an archive; returns false if the name is not that of an archive.
     fn add_archive(&mut self, path: &Path) -> Result<bool, Error> {
         let name = path.to_string_lossy().to_ascii_lowercase();
+        let ending =
+            [".tar", ".tar.gz", ".tgz", ".zip"].into_iter().find(|end| name.ends_with(end));
+        let Some(ending) = ending else { return Ok(false) };
         if self.skips(path.file_name().unwrap_or_default().to_string_lossy().as_ref()) {
             return Ok(false);
         }
-        if name.ends_with(".tar") {
-            tar::index(PositionedFile::open(path)?, self)?;
-        } else if name.ends_with(".tar.gz") || name.ends_with(".tgz") {
-            tar::index(tar::inflate(path)?, self)?;
-        } else if name.ends_with(".zip") {
-            zip::index(path, self)?;
-        } else {
-            return Ok(false);
+        let mut start = [0; 4];
+        let count = open_regular(path)?.read(&mut start).map_err(Error::io(path))?;
+        match (&start[..count], ending) {
+            ([0x1f, 0x8b, ..], _) => tar::index(tar::inflate(path)?, self)?,
+            (b"PK\x03\x04" | b"PK\x05\x06", _) | (_, ".zip") => zip::index(path, self)?,
+            (_, ".tar") => tar::index(PositionedFile::open(path)?, self)?,
+            _ => tar::index(tar::inflate(path)?, self)?,
         }
         Ok(true)
     }
 
-    /// Adds a file of an archive.
-    fn add_entry(&mut self, archive: &Path, name: &str, file: Location) -> Result<(), Error> {
-        self.count(archive)?;
-        match clean(name).map_err(|reason| entry_error(archive, name, reason))? {
-            Some(path) => self.insert(path, StoredFile(file)),
+    /// Adds a file of an archive. `raw` is its name before it was made text.
+    fn add_entry(
+        &mut self,
+        archive: &Path,
+        name: &str,
+        raw: &[u8],
+        file: Location,
+    ) -> Result<(), Error> {
+        match self.entry_path(archive, name)? {
+            Some(path) => {
+                self.escaped.add_all(&path, raw)?;
+                self.insert(path, StoredFile(file))
+            }
             None => Ok(()),
         }
     }
 
-    /// Counts a folder of an archive and checks its path.
-    fn add_folder(&mut self, archive: &Path, name: &str) -> Result<(), Error> {
-        self.count(archive)?;
-        clean(name).map_err(|reason| entry_error(archive, name, reason))?;
+    /// Adds a folder of an archive.
+    fn add_folder(&mut self, archive: &Path, name: &str, raw: &[u8]) -> Result<(), Error> {
+        if let Some(path) = self.entry_path(archive, name)? {
+            self.escaped.add_all(&path, raw)?;
+            self.folders.insert(path);
+        }
         Ok(())
+    }
+
+    /// Counts an entry of an archive and checks its path.
+    fn entry_path(&mut self, archive: &Path, name: &str) -> Result<Option<String>, Error> {
+        self.count(archive)?;
+        clean(name).map_err(|reason| entry_error(archive, name, reason))
     }
 
     /// Skips a link or a device, unless an image would be missing then.
     fn skip_special(&mut self, archive: &Path, name: &str) -> Result<(), Error> {
-        self.add_folder(archive, name)?;
+        self.entry_path(archive, name)?;
         if is_image_name(name) {
             let reason = "a link or a device, which is not followed; store the image itself";
             return Err(entry_error(archive, name, reason));
@@ -301,7 +378,7 @@ impl Builder {
     }
 
     fn finish(self) -> FileTree {
-        FileTree { files: self.files }
+        FileTree { files: self.files, folders: self.folders, unreadable: self.unreadable }
     }
 }
 

@@ -20,8 +20,7 @@ pub(crate) struct PositionedFile {
 
 impl PositionedFile {
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        let file = File::open(path).map_err(Error::io(path))?;
-        Self::new(file, path)
+        Self::new(super::open_regular(path)?, path)
     }
 
     pub(super) fn new(file: File, path: &Path) -> Result<Self, Error> {

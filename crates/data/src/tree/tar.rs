@@ -1,14 +1,16 @@
 //! The files of a tar.
 
-use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::positioned::{Cursor, PositionedFile};
-use super::{Builder, Location, entry_error};
+use super::{Builder, Location, entry_error, names, open_regular};
 use crate::Error;
+
+/// Bytes of a tar's header and of what contents are filled up to.
+const BLOCK: usize = 512;
 
 /// Adds all files of a tar to the tree, by offset and length.
 pub(super) fn index(file: PositionedFile, tree: &mut Builder) -> Result<(), Error> {
@@ -25,7 +27,16 @@ struct Part {
 }
 
 impl Part {
-    fn index(&self, tree: &mut Builder) -> Result<(), Error> {
+    /// Adds the files of the tar, and of others that were put behind its end.
+    fn index(mut self, tree: &mut Builder) -> Result<(), Error> {
+        while let Some(start) = self.index_one(tree)? {
+            self.bytes.start = start;
+        }
+        Ok(())
+    }
+
+    /// Adds the files up to the end of the tar. Returns where another one begins behind it, if there is one.
+    fn index_one(&self, tree: &mut Builder) -> Result<Option<u64>, Error> {
         let cursor = Cursor::new(&self.file);
         let window = Window { cursor, bytes: self.bytes.clone(), position: 0 };
         let reader = EndWatch { reader: BufReader::new(window), reached_end: false };
@@ -33,10 +44,30 @@ impl Part {
         let read = self.add_entries(&mut archive, tree);
         // A tar ends with a block of zeros. A reader that reached the end of the file did not find
         // it; the tar crate accepts either as the end.
-        if archive.into_inner().reached_end {
+        let mut reader = archive.into_inner();
+        if reader.reached_end {
             return Err(self.truncated());
         }
-        read
+        read?;
+        let end = reader.stream_position().map_err(Error::io(self.file.path()))?;
+        self.next_after(self.bytes.start + end)
+    }
+
+    /// Returns where the first block lies at or after `at` that is not all zeros.
+    fn next_after(&self, at: u64) -> Result<Option<u64>, Error> {
+        let mut cursor = Cursor::new(&self.file);
+        cursor.seek(SeekFrom::Start(at)).map_err(Error::io(self.file.path()))?;
+        let mut rest = BufReader::new(cursor).take(self.bytes.end.saturating_sub(at));
+        let (mut block, mut at) = (Vec::with_capacity(BLOCK), at);
+        loop {
+            block.clear();
+            let read = (&mut rest).take(BLOCK as u64).read_to_end(&mut block);
+            match read.map_err(Error::io(self.file.path()))? {
+                0 => return Ok(None),
+                _ if block.iter().all(|&byte| byte == 0) => at += block.len() as u64,
+                _ => return Ok(Some(at)),
+            }
+        }
     }
 
     fn truncated(&self) -> Error {
@@ -62,21 +93,24 @@ impl Part {
             if kind.is_pax_global_extensions() {
                 continue;
             }
-            let own_name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-            let name = match &self.name {
+            let own_raw = entry.path_bytes().into_owned();
+            let (own_name, _) = names::text(&own_raw);
+            let (name, raw) = match &self.name {
                 // As if unpacked into a folder of the inner archive's name. The name is checked
                 // before the folder is put in front of it.
                 Some(archive) => {
                     super::clean(&own_name)
                         .map_err(|reason| entry_error(file.path(), &own_name, reason))?;
-                    format!("{}/{own_name}", archive.trim_end_matches(".tar"))
+                    let folder = archive.trim_end_matches(".tar");
+                    let raw = [folder.as_bytes(), b"/", &own_raw].concat();
+                    (format!("{folder}/{own_name}"), raw)
                 }
-                None => own_name,
+                None => (own_name, own_raw),
             };
             let offset = self.bytes.start.saturating_add(entry.raw_file_position());
             let len = entry.size();
             if kind.is_dir() {
-                tree.add_folder(file.path(), &name)?;
+                tree.add_folder(file.path(), &name, &raw)?;
             } else if kind.is_file() || kind.is_contiguous() {
                 // The tar crate seeks over contents, also beyond the end.
                 let end = offset.checked_add(len).filter(|end| *end <= self.bytes.end);
@@ -88,7 +122,7 @@ impl Part {
                     continue;
                 }
                 let archive = Arc::clone(file);
-                tree.add_entry(file.path(), &name, Location::Tar { archive, offset, len })?;
+                tree.add_entry(file.path(), &name, &raw, Location::Tar { archive, offset, len })?;
             } else {
                 tree.skip_special(file.path(), &name)?;
             }
@@ -96,6 +130,9 @@ impl Part {
         Ok(())
     }
 }
+
+/// Bytes of an archive that are inflated at a time.
+const COPIED: usize = 1 << 16;
 
 /// Returns the largest inflated size of a compressed tar: images hardly compress, so that more than
 /// this is an attack on the disk.
@@ -105,26 +142,43 @@ fn inflated_limit(compressed: u64) -> u64 {
 
 /// Inflates a `.tar.gz` into a temporary file without a name, which is deleted when it is closed.
 pub(super) fn inflate(path: &Path) -> Result<PositionedFile, Error> {
-    let compressed = File::open(path).map_err(Error::io(path))?;
+    let compressed = open_regular(path)?;
     let len = compressed.metadata().map_err(Error::io(path))?.len();
     let limit = inflated_limit(len);
-    let mut inflated = tempfile::tempfile().map_err(Error::io(std::env::temp_dir()))?;
+    let no_room =
+        |source| Error::NoRoom { folder: std::env::temp_dir(), archive: path.to_owned(), source };
+    let mut inflated = tempfile::tempfile().map_err(no_room)?;
     let content = flate2::bufread::MultiGzDecoder::new(BufReader::new(compressed));
-    let copied = io::copy(&mut content.take(limit.saturating_add(1)), &mut inflated);
-    match copied {
-        Ok(size) if size <= limit => PositionedFile::new(inflated, path),
-        Ok(value) => Err(Error::Limit {
-            what: format!("{}: inflated size in bytes", path.display()),
-            value,
-            limit,
-        }),
-        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
-            Err(Error::Truncated { archive: path.to_owned(), offset: len })
+    let mut content = BufReader::with_capacity(COPIED, content.take(limit.saturating_add(1)));
+    let mut size = 0;
+    // Not `io::copy`, which does not tell whether reading failed or writing.
+    loop {
+        let part = match content.fill_buf() {
+            Ok([]) => break,
+            Ok(part) => part,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(broken(path, len, e)),
+        };
+        inflated.write_all(part).map_err(no_room)?;
+        let count = part.len();
+        size += count as u64;
+        content.consume(count);
+    }
+    if size > limit {
+        let what = format!("{}: inflated size in bytes", path.display());
+        return Err(Error::Limit { what, value: size, limit });
+    }
+    PositionedFile::new(inflated, path)
+}
+
+/// Says why a compressed tar of `len` bytes cannot be inflated.
+fn broken(path: &Path, len: u64, e: io::Error) -> Error {
+    match e.kind() {
+        io::ErrorKind::UnexpectedEof => Error::Truncated { archive: path.to_owned(), offset: len },
+        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
+            Error::Archive { archive: path.to_owned(), reason: e.to_string() }
         }
-        Err(e) if matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => {
-            Err(Error::Archive { archive: path.to_owned(), reason: e.to_string() })
-        }
-        Err(e) => Err(Error::io(path)(e)),
+        _ => Error::io(path)(e),
     }
 }
 

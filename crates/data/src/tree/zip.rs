@@ -9,7 +9,7 @@ use zip::result::ZipError;
 
 use super::mapped::Mapped;
 use super::positioned::{Cursor, PositionedFile};
-use super::{Builder, Location, checked_len, entry_error};
+use super::{Builder, Location, checked_len, clean, entry_error, names};
 use crate::Error;
 use crate::pack::is_manifest;
 
@@ -42,20 +42,48 @@ pub(super) fn index(path: &Path, tree: &mut Builder) -> Result<(), Error> {
         });
     }
     check_overlaps(path, &archive)?;
+    let is_cp437 = has_cp437_names(path, &archive)?;
     let zip = Arc::new(ZipFile { path: path.to_owned(), archive });
     for number in 0..zip.archive.len() {
         let entry = zip.archive.by_index_data(number).map_err(|e| failure(path, e))?;
-        let name = String::from_utf8_lossy(entry.name_raw());
-        if entry.is_dir() {
-            tree.add_folder(path, &name)?;
+        let raw = entry.name_raw();
+        let as_stored = if is_cp437 && !is_marked_utf8(entry.flags().as_u16()) {
+            names::cp437(raw)
+        } else {
+            names::text(raw).0
+        };
+        clean(&as_stored).map_err(|reason| entry_error(path, &as_stored, reason))?;
+        // Some programs write the separator of Windows.
+        let name = as_stored.replace('\\', "/");
+        let raw = if is_cp437 { name.clone().into_bytes() } else { raw.to_owned() };
+        let raw: Vec<_> = raw.into_iter().map(|b| if b == b'\\' { b'/' } else { b }).collect();
+        if entry.is_dir() || name.ends_with('/') {
+            tree.add_folder(path, &name, &raw)?;
         } else if entry.is_symlink() {
             tree.skip_special(path, &name)?;
         } else {
             let archive = Arc::clone(&zip);
-            tree.add_entry(path, &name, Location::Zip { archive, number })?;
+            tree.add_entry(path, &name, &raw, Location::Zip { archive, number })?;
         }
     }
     Ok(())
+}
+
+/// Whether the zip says that this name is UTF-8.
+fn is_marked_utf8(flags: u16) -> bool {
+    flags & 1 << 11 != 0
+}
+
+/// Whether names that are not marked as UTF-8 are code page 437, as the format has it: not if all of them
+/// are UTF-8 anyway, as macOS writes them.
+fn has_cp437_names(path: &Path, archive: &zip::ZipArchive<Content>) -> Result<bool, Error> {
+    for number in 0..archive.len() {
+        let entry = archive.by_index_data(number).map_err(|e| failure(path, e))?;
+        if !is_marked_utf8(entry.flags().as_u16()) && str::from_utf8(entry.name_raw()).is_err() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn open(path: &Path, content: Content) -> Result<zip::ZipArchive<Content>, Error> {

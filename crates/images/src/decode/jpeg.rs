@@ -37,6 +37,15 @@ impl Jpeg {
         (self.width, self.height)
     }
 
+    /// Most bytes that decoding the upper `rows` rows takes: where all coefficients are kept until the end,
+    /// they take twice the room of the pixels.
+    pub(super) fn memory(&self, rows: u32) -> u64 {
+        match &self.frame {
+            Some(frame) => 3 * u64::from(self.width) * u64::from(frame.rows_to_decode(rows)),
+            None => 9 * u64::from(self.width) * u64::from(self.height),
+        }
+    }
+
     /// Decodes the upper `rows` rows, or more where the JPEG does not allow to stop there: most of
     /// a loader's time goes into decoding, and a random crop seldom reaches the bottom.
     pub(super) fn decode(

@@ -106,6 +106,16 @@ impl Encoded {
         self.height
     }
 
+    /// Most bytes that decoding the upper `rows` rows takes, the pixels included.
+    pub fn memory(&self, rows: u32) -> u64 {
+        let pixels = u64::from(self.width) * u64::from(self.height);
+        match &self.format {
+            Format::Jpeg(jpeg) => jpeg.memory(rows),
+            Format::Tiff(tiff) => tiff.total_bytes() + 3 * pixels,
+            Format::Other(decoder) => 2 * decoder.total_bytes() + 3 * pixels,
+        }
+    }
+
     /// Decodes the upper `rows` rows as [`decode`] does, or more of them where the format does not
     /// allow to stop there. Pixels are written into the memory of `buffer`, whose content is lost.
     ///

@@ -1,7 +1,7 @@
 //! The images of an experiment.
 
 use fewshot_data::{Dataset, Split};
-use fewshot_experiment::{Config, Error, open_optional, open_split, sampler};
+use fewshot_experiment::{Config, Error, check_episodes, open_optional, open_split};
 
 /// The images of an experiment, by split.
 pub struct Datasets {
@@ -29,10 +29,10 @@ impl Datasets {
             novel: open_split(&config.dataset.novel)?,
         };
         for &shot in &config.test.shots {
-            sampler(config, datasets.val.labels(), shot)?;
-            sampler(config, datasets.novel.labels(), shot)?;
+            check_episodes(config, &datasets.val, shot)?;
+            check_episodes(config, &datasets.novel, shot)?;
         }
-        sampler(config, datasets.val.labels(), config.val.shot)?;
+        check_episodes(config, &datasets.val, config.val.shot)?;
         Ok(datasets)
     }
 }
