@@ -179,8 +179,21 @@ fn broken_images_can_be_skipped() {
     let dataset = dataset(&folder, &broken);
     let loader = Loader::new(dataset.clone(), Transform::eval(12), options).unwrap();
     let mut epoch = loader.epoch(0);
-    let batches: Vec<_> = epoch.by_ref().map(Result::unwrap).collect();
-    assert_eq!(epoch.skipped(), broken.len());
+    let mut batches = Vec::new();
+    let mut positions = Vec::new();
+    while let Some(batch) = epoch.next() {
+        batches.push(batch.unwrap());
+        positions.push((epoch.batches(), epoch.skipped()));
+    }
+    assert_eq!(positions, [(1, 0), (2, 1), (4, 6), (5, 6)]);
+    // Whoever stops after a batch goes on with the next.
+    for (index, (position, _)) in positions.iter().enumerate() {
+        let rest: Vec<_> = loader.epoch_from(0, *position).map(Result::unwrap).collect();
+        assert_eq!(rest, batches[index + 1..]);
+    }
+    let mut only_broken = loader.epoch_from(0, 2);
+    only_broken.next();
+    assert_eq!((only_broken.batches(), only_broken.skipped()), (2, 5));
     let indices: Vec<_> = batches.iter().map(|batch| batch.indices.clone()).collect();
     let expected: [&[usize]; 4] =
         [&[0, 1, 2, 3, 4], &[5, 7, 8, 9], &[15, 16, 17, 18, 19], &[20, 21, 22]];

@@ -40,6 +40,7 @@ pub struct Epoch {
     order: Arc<Vec<usize>>,
     size: usize,
     on_broken: OnBroken,
+    batches: usize,
     skipped: usize,
     /// Nothing at the end, so that the workers stop.
     pipeline: Option<Pipeline>,
@@ -78,15 +79,22 @@ impl Epoch {
             order,
             size: loader.transform.size(),
             on_broken: loader.options.on_broken,
+            batches: 0,
             skipped: 0,
             pipeline,
             start_error,
         }
     }
 
-    /// Returns the number of images skipped as broken in the batches given so far.
+    /// Returns the number of images skipped as broken in the [`batches`](Self::batches) so far.
     pub fn skipped(&self) -> usize {
         self.skipped
+    }
+
+    /// Returns the number of batches so far, those included that are not given because all of their
+    /// images are broken: where [`Loader::epoch_from`] goes on.
+    pub fn batches(&self) -> usize {
+        self.batches
     }
 
     fn next_batch(&mut self) -> Result<Option<Batch>, Error> {
@@ -106,6 +114,7 @@ impl Epoch {
                 }
                 broken.push(position);
             }
+            self.batches += 1;
             self.skipped += broken.len();
             if broken.len() < items.len() {
                 return Ok(Some(self.gather(items, samples, &broken)));
