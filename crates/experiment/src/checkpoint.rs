@@ -21,7 +21,8 @@ type Tensors = BTreeMap<String, Tensor>;
 pub struct TrainingState {
     /// Number of complete epochs.
     pub epochs: usize,
-    /// Number of complete steps of the current epoch; other than 0 only after an interruption.
+    /// Number of complete batches of the current epoch, those included of which every image was
+    /// broken; other than 0 only after an interruption.
     pub steps: usize,
     /// Sum of the losses of this epoch's images so far.
     pub loss_sum: f64,
@@ -31,15 +32,23 @@ pub struct TrainingState {
     pub seen: usize,
     /// Number of images of this epoch so far that were skipped as broken.
     pub skipped: usize,
+    /// Number of training images within an epoch, by which a resumed run knows that the rest of the
+    /// epoch is still the same; 0 after a complete one.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub images: usize,
     /// Best validation accuracy so far, in percent.
     pub best_accuracy: Option<f64>,
     /// Number of complete epochs when it was reached: that of the checkpoint `best`.
     pub best_epochs: usize,
 }
 
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
 /// The one field of the file's metadata: safetensors writes several in any order, and the
 /// files of equal runs should be equal.
-const METADATA_KEY: &str = "fewshot";
+pub(crate) const METADATA_KEY: &str = "fewshot";
 
 /// The content of that field, as JSON.
 #[derive(Serialize, Deserialize)]
@@ -76,11 +85,10 @@ impl Checkpoint {
             return read_pytorch(path, bytes);
         }
         let bad = |reason: &dyn std::fmt::Display| Error::checkpoint(path, reason);
-        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| bad(&e))?;
-        let metadata = header.metadata().as_ref().and_then(|m| m.get(METADATA_KEY));
+        let metadata = read_metadata(path, &bytes)?;
         let tensors = read_tensors(path, &bytes)?;
         let Some(metadata) = metadata else { return from_state(path, tensors, 0) };
-        let Metadata { config, state } = serde_json::from_str(metadata).map_err(|e| bad(&e))?;
+        let Metadata { config, state } = serde_json::from_str(&metadata).map_err(|e| bad(&e))?;
         let config = RawConfig::from_toml(&config).map_err(|e| bad(&e))?;
         Ok(Self { config, state, tensors: from_published(tensors) })
     }
@@ -176,6 +184,12 @@ pub(crate) fn write_tensors(
     let bytes =
         safetensors::serialize(&tensors, metadata).map_err(|e| Error::checkpoint(path, e))?;
     write_atomically(path, &bytes)
+}
+
+/// Reads what a safetensors file's metadata says of its run, if it does.
+pub(crate) fn read_metadata(path: &Path, bytes: &[u8]) -> Result<Option<String>, Error> {
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| Error::checkpoint(path, e))?;
+    Ok(header.metadata().as_ref().and_then(|fields| fields.get(METADATA_KEY)).cloned())
 }
 
 /// Reads the tensors of a safetensors file.

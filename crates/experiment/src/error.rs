@@ -73,6 +73,36 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Another trainer is at work in a run folder.
+    #[error(
+        "{path}: another trainer{holder} is at work there: wait for it{remedy}, or name another folder with --run-dir"
+    )]
+    RunInUse {
+        /// The run folder.
+        path: PathBuf,
+        /// Who that is, as ` (process N on HOST)`, if it is known.
+        holder: String,
+        /// What else can be done.
+        remedy: String,
+    },
+    /// A run would be written to a folder that holds something else.
+    #[error("{path}: holds no run, but `{name}`: name an empty or a new folder for the run")]
+    NotARun {
+        /// The folder.
+        path: PathBuf,
+        /// Something that lies in it.
+        name: String,
+    },
+    /// A resumed run was given other settings than its own.
+    #[error(
+        "{path}: a run that goes on keeps its settings, but these were given otherwise:\n{changes}\nleave them out, or add --change to go on with what was given"
+    )]
+    OtherSettings {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The settings, a line each.
+        changes: String,
+    },
     /// A file or folder would be overwritten.
     #[error("{path}: it is there already: name a new {kind}")]
     Exists {
@@ -139,6 +169,11 @@ impl Error {
     pub fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { action, path, source }
+    }
+
+    /// Whether a file or folder is not there.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
     }
 
     /// Returns a function for `map_err` on writing JSON.

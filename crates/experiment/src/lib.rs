@@ -41,8 +41,8 @@ mod start;
 pub use batch::{BatchUploader, DeviceBatch};
 pub use checkpoint::{Checkpoint, TrainingState};
 pub use config::{
-    Augment, Config, DatasetConfig, DeviceKind, LoaderConfig, Method, OptimizerKind, Precision,
-    RawConfig, Schedule, SplitConfig, Test, Train, Validation,
+    Augment, Change, Config, DatasetConfig, DeviceKind, LoaderConfig, Method, OptimizerKind,
+    Precision, RawConfig, Schedule, SplitConfig, Test, Train, Validation,
 };
 pub use error::Error;
 pub use factory::{
@@ -51,7 +51,7 @@ pub use factory::{
 };
 pub use model::Model;
 pub use provenance::Provenance;
-pub use run::{RunFolder, write_atomically};
+pub use run::{RunClaim, RunFolder, write_atomically};
 pub use start::start;
 
 pub use fewshot_progress::Progress;

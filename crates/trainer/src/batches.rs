@@ -7,6 +7,16 @@ use fewshot_experiment::{BatchUploader, Config, DeviceBatch, Error};
 #[cfg(feature = "cuda")]
 mod image_cache;
 
+/// The next batch of an epoch that has an image, and how far the epoch has come with it.
+pub(crate) struct NextBatch {
+    /// Nothing at the end of an epoch.
+    pub(crate) batch: Option<DeviceBatch>,
+    /// Number of batches so far, those included of which every image is broken.
+    pub(crate) batches: usize,
+    /// Number of images of these batches that were skipped as broken.
+    pub(crate) skipped: usize,
+}
+
 /// The batches of any epoch.
 pub(crate) struct Batches {
     loader: Loader,
@@ -33,32 +43,37 @@ impl Batches {
         })
     }
 
-    /// Returns an epoch's batches in order, without the first `from`, each with the number of
-    /// images that were skipped as broken since the first of them.
+    /// Returns an epoch's batches in order, without the first `from`; numbers count from there on.
+    /// The last item has no batch: images may be skipped after the last that has one.
     pub(crate) fn epoch_from(
         &mut self,
         epoch: usize,
         from: usize,
-    ) -> Box<dyn Iterator<Item = Result<(DeviceBatch, usize), Error>> + '_> {
+    ) -> Box<dyn Iterator<Item = Result<NextBatch, Error>> + '_> {
         let uploader = &mut self.uploader;
         #[cfg(feature = "cuda")]
         if let Some(cache) = &self.cache {
             let plans = self.loader.plan_epoch_from(epoch as u64, from, |image| cache.size(image));
-            let mut skipped = 0;
-            let counted = plans.map(move |batch| {
-                skipped += batch.skipped;
-                (batch, skipped)
-            });
             let dtype = uploader.dtype();
-            let not_empty = counted.filter(|(batch, _)| !batch.labels.is_empty());
-            return Box::new(
-                not_empty.map(move |(batch, skipped)| Ok((cache.augment(&batch, dtype)?, skipped))),
-            );
+            let mut skipped = 0;
+            return Box::new(plans.enumerate().map(move |(index, plan)| {
+                skipped += plan.skipped;
+                let is_empty = plan.labels.is_empty();
+                let batch = (!is_empty).then(|| cache.augment(&plan, dtype)).transpose()?;
+                Ok(NextBatch { batch, batches: index + 1, skipped })
+            }));
         }
         let mut loaded = self.loader.epoch_from(epoch as u64, from);
+        let mut is_over = false;
         Box::new(std::iter::from_fn(move || {
-            let batch = loaded.next()?.map_err(Error::from);
-            Some(batch.and_then(|batch| Ok((uploader.upload(batch)?, loaded.skipped()))))
+            if is_over {
+                return None;
+            }
+            let batch = loaded.next();
+            is_over = batch.is_none();
+            let batch = batch.map(|batch| uploader.upload(batch?)).transpose();
+            let (batches, skipped) = (loaded.batches(), loaded.skipped());
+            Some(batch.map(|batch| NextBatch { batch, batches, skipped }))
         }))
     }
 }

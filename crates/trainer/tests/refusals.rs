@@ -176,9 +176,22 @@ fn checkpoints() {
         command
     };
     let last = run.join("last.safetensors");
-    refuse(resume(&last).arg("method.backbone=resnet10"), &["last.safetensors", "resnet10"]);
-    refuse(resume(&last).arg("method.image_size=32"), &["last.safetensors", "classifier.weight"]);
-    refuse(resume(&last).arg("train.optimizer=sgd"), &["optimizer"]);
+    for (setting, before) in [
+        ("method.backbone=resnet10", "method.backbone: \"conv4\" before, \"resnet10\" now"),
+        ("method.image_size=32", "method.image_size: 16 before, 32 now"),
+        ("train.optimizer=sgd", "train.optimizer: \"adam\" before, \"sgd\" now"),
+    ] {
+        refuse(resume(&last).arg(setting), &["last.safetensors", before, "--change"]);
+    }
+    let change = |setting: &str| {
+        let mut command = resume(&last);
+        command.args(["--change", setting]);
+        command
+    };
+    refuse(&mut change("method.backbone=resnet10"), &["last.safetensors", "resnet10"]);
+    refuse(&mut change("method.image_size=32"), &["last.safetensors", "classifier.weight"]);
+    refuse(&mut change("train.optimizer=sgd"), &["optimizer"]);
+    refuse(trainer(&run).arg("--change"), &["--resume"]);
 
     let bytes = fs::read(&last).unwrap();
     let half = run.join("half.safetensors");
@@ -188,6 +201,47 @@ fn checkpoints() {
     refuse(&mut resume(&half), &["half.safetensors"]);
     refuse(&mut resume(&run.join("absent.safetensors")), &["absent.safetensors"]);
     assert!(!folder.path().join("other").exists());
+}
+
+#[test]
+fn a_batch_of_one_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    // 768 images: ResNet-10 leaves one value of each channel of an image of 16 pixels.
+    let parts: &[&str] = &["`train.batch_size` is 59", "resnet10 at 16 px"];
+    let with = |size: &str, backbone: &str| {
+        let mut command = trainer(&run);
+        command.args(["train.epochs=1", &format!("train.batch_size={size}")]);
+        command.arg(format!("method.backbone={backbone}"));
+        command
+    };
+    refuse(&mut with("59", "resnet10"), parts);
+    refuse(&mut with("1", "resnet10"), &["`train.batch_size` is 1", "resnet10"]);
+    assert!(!run.exists());
+    // Conv4 leaves four values.
+    succeed(&mut with("59", "conv4"));
+}
+
+#[test]
+fn run_folders() {
+    let folder = tempfile::tempdir().unwrap();
+    let mine = folder.path().join("mine");
+    fs::create_dir(&mine).unwrap();
+    fs::write(mine.join("thesis.tex"), "years of work").unwrap();
+    refuse(&mut trainer(&mine), &["mine", "holds no run", "thesis.tex"]);
+    let names: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
+    assert_eq!(names.len(), 1, "nothing was moved");
+
+    let named = |name: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_trainer"));
+        command.current_dir(folder.path()).args(common::SMALL).args(["--name", name]);
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        command
+    };
+    for name in ["../..", "a/../../../b"] {
+        refuse(&mut named(name), &["--name", name, "--run-dir"]);
+    }
+    assert!(!folder.path().join("checkpoints").exists());
 }
 
 #[test]

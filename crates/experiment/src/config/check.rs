@@ -3,6 +3,7 @@
 //! Defaults are those of the published `lib/config.py`, except that the default source of images
 //! is the one that needs no file.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use fewshot_data::glyphs::GlyphOptions;
@@ -19,10 +20,23 @@ use super::{
 use crate::Error;
 
 const POSITIVE: &str = "a positive finite number";
+/// What seeds there are: TOML's whole numbers.
+const SEEDS: RangeInclusive<usize> = 0..=i64::MAX as usize;
+/// Most epochs, episodes, images of a class, and the like.
+const MANY: usize = 10_000_000;
+/// Most classes of an episode, and images of each.
+const FEW: usize = 100_000;
+/// Most bytes of a batch's images.
+const BATCH: usize = 8 << 30;
+/// Most drawn images of a class: nothing else bounds them.
+const GLYPHS: usize = 10_000;
+/// Most weights of a classifier, 1 GiB.
+const CLASSIFIER: usize = 1 << 28;
+
 const NOT_NEGATIVE: &str = "a finite number of at least 0";
 
 pub(super) fn check(mut r: Reader) -> Result<Config, Error> {
-    let seed = r.count("seed", 0, 0)? as u64;
+    let seed = r.count("seed", 0, SEEDS)? as u64;
     let device = r.text("device", "cpu", DeviceKind::EXPECTED, |name| name.parse().ok())?;
     let precision: Precision = r.name("precision", "f32")?;
     if device == DeviceKind::Cpu && precision != Precision::F32 {
@@ -35,7 +49,7 @@ pub(super) fn check(mut r: Reader) -> Result<Config, Error> {
         device,
         precision,
         dataset,
-        train: train(&mut r)?,
+        train: train(&mut r, method.image_size)?,
         augment: Augment {
             min_area: r
                 .number("augment.min_area", 0.08, "a number in (0, 1]", |v| v > 0.0 && v <= 1.0)?,
@@ -45,11 +59,11 @@ pub(super) fn check(mut r: Reader) -> Result<Config, Error> {
             flip: r.flag("augment.flip", true)?,
         },
         val: Validation {
-            freq: r.count("val.freq", 20, 0)?,
-            episodes: r.count("val.episodes", 100, 1)?,
-            shot: r.count("val.shot", 5, 1)?,
+            freq: r.count("val.freq", 20, 0..=MANY)?,
+            episodes: r.count("val.episodes", 100, 1..=MANY)?,
+            shot: r.count("val.shot", 5, 1..=FEW)?,
         },
-        test: test(&mut r, method.classifier)?,
+        test: test(&mut r, &method)?,
         loader: loader(&mut r, device)?,
         method,
         resolved: r.finish()?,
@@ -58,7 +72,7 @@ pub(super) fn check(mut r: Reader) -> Result<Config, Error> {
 
 fn dataset(r: &mut Reader) -> Result<DatasetConfig, Error> {
     let mut source = SourceSpec::new(SourceKind::Glyphs, "");
-    source.hold_out = r.count("dataset.hold_out", 0, 0)?;
+    source.hold_out = r.count("dataset.hold_out", 0, 0..=MANY)?;
     let root_key = "dataset.root".to_owned();
     let default = SplitConfig { root_key, source, split: Split::Base };
     let base = split(r, "dataset", &default)?;
@@ -91,7 +105,9 @@ fn split(r: &mut Reader, section: &str, default: &SplitConfig) -> Result<SplitCo
         return Err(value_error(&key("root"), "not set", &expected));
     }
     let root_key = if r.is_given(&key("root")) { key("root") } else { root_key.clone() };
-    let images = r.count(&key("images_per_class"), inherited.images_per_class.unwrap_or(0), 0)?;
+    let inherited_images = inherited.images_per_class.unwrap_or(0);
+    let most = if kind == SourceKind::Glyphs { GLYPHS } else { MANY };
+    let images = r.count(&key("images_per_class"), inherited_images, 0..=most)?;
     let names = "base, base-val, val, novel or all";
     let split = r.text(&key("split"), &split.to_string(), names, |s| s.parse().ok())?;
     let mut source = SourceSpec { kind, root, ..inherited.clone() };
@@ -106,7 +122,7 @@ fn split(r: &mut Reader, section: &str, default: &SplitConfig) -> Result<SplitCo
         "a whole number from 8 to 1024",
         |v| v.as_integer()?.try_into().ok().filter(|v| (8..=1024).contains(v)),
     )?;
-    glyphs.seed = r.count(&key("glyph_seed"), inherited.glyphs.seed as usize, 0)? as u64;
+    glyphs.seed = r.count(&key("glyph_seed"), inherited.glyphs.seed as usize, SEEDS)? as u64;
     Ok(SplitConfig { root_key, source, split })
 }
 
@@ -124,7 +140,8 @@ fn method(r: &mut Reader) -> Result<Method, Error> {
     let kinds = ClassifierKind::ALL.map(ClassifierKind::name).join(", ");
     let classifier =
         r.text("method.classifier", "neg-cosine", &format!("one of {kinds}"), |s| s.parse().ok())?;
-    let outputs = r.count("method.outputs", 0, 0)?;
+    let features = backbone.features(image_size).unwrap_or(1).max(1);
+    let outputs = r.count("method.outputs", 0, 0..=CLASSIFIER / features)?;
     Ok(Method {
         backbone,
         image_size,
@@ -134,11 +151,16 @@ fn method(r: &mut Reader) -> Result<Method, Error> {
         outputs: (outputs > 0).then_some(outputs),
         drop_rate: r
             .number("method.drop_rate", 0.0, "a number in [0, 1)", |v| (0.0..1.0).contains(&v))?,
-        dropblock_size: r.count("method.dropblock_size", 5, 1)?,
+        dropblock_size: r.count("method.dropblock_size", 5, 1..=1024)?,
     })
 }
 
-fn train(r: &mut Reader) -> Result<Train, Error> {
+/// The most images of this side that a batch may have.
+fn largest_batch(image_size: usize) -> usize {
+    BATCH / (3 * image_size * image_size * size_of::<f32>())
+}
+
+fn train(r: &mut Reader, image_size: usize) -> Result<Train, Error> {
     let share = "a number in [0, 1)";
     let momentum = r.number("train.momentum", 0.9, share, |v| (0.0..1.0).contains(&v))?;
     let dampening =
@@ -155,8 +177,8 @@ fn train(r: &mut Reader) -> Result<Train, Error> {
         let got = format!("true with momentum {momentum} and dampening {dampening}");
         return Err(value_error("train.nesterov", got, "momentum above 0 and no dampening"));
     }
-    let epochs = r.count("train.epochs", 200, 1)?;
-    let warmup_epochs = r.count("train.warmup_epochs", 50.min(epochs / 4), 0)?;
+    let epochs = r.count("train.epochs", 200, 1..=MANY)?;
+    let warmup_epochs = r.count("train.warmup_epochs", 50.min(epochs / 4), 0..=MANY)?;
     let schedule = match r.name("train.schedule", "warmup-cosine")? {
         ScheduleName::WarmupCosine => Schedule::WarmupCosine { warmup_epochs },
         ScheduleName::Constant => Schedule::Constant,
@@ -167,33 +189,34 @@ fn train(r: &mut Reader) -> Result<Train, Error> {
     }
     Ok(Train {
         optimizer,
-        print_freq: r.count("train.print_freq", 10, 1)?,
+        print_freq: r.count("train.print_freq", 10, 1..=MANY)?,
         sync_batch_norm: r.flag("train.sync_batch_norm", false)?,
         learning_rate: r.number("train.learning_rate", 3e-3, POSITIVE, |v| v > 0.0)?,
         weight_decay: r.number("train.weight_decay", 0.0, NOT_NEGATIVE, |v| v >= 0.0)?,
         schedule,
         epochs,
-        batch_size: r.count("train.batch_size", 256, 1)?,
+        batch_size: r.count("train.batch_size", 256, 1..=largest_batch(image_size))?,
     })
 }
 
-fn test(r: &mut Reader, classifier: ClassifierKind) -> Result<Test, Error> {
+fn test(r: &mut Reader, &Method { classifier, image_size, .. }: &Method) -> Result<Test, Error> {
     let shots = r.read(
         "test.shots",
         vec![1, 5],
-        "a list of whole numbers of at least 1, such as [1, 5]",
+        "a list of up to 100 whole numbers from 1 to 100000, such as [1, 5]",
         |value| {
-            let count =
-                |v: &toml::Value| v.as_integer()?.try_into().ok().filter(|&n: &usize| n > 0);
+            let count = |v: &toml::Value| {
+                v.as_integer()?.try_into().ok().filter(|n: &usize| (1..=FEW).contains(n))
+            };
             let shots: Vec<_> = value.as_array()?.iter().map(count).collect::<Option<_>>()?;
-            (!shots.is_empty()).then_some(shots)
+            (1..=100).contains(&shots.len()).then_some(shots)
         },
     )?;
-    let way = r.count("test.way", 5, 2)?;
-    let query = r.count("test.query", 16, 1)?;
-    let episodes = r.count("test.episodes", 600, 1)?;
-    let seed = r.count("test.seed", 0, 0)? as u64;
-    let batch_size = r.count("test.batch_size", 128, 1)?;
+    let way = r.count("test.way", 5, 2..=FEW)?;
+    let query = r.count("test.query", 16, 1..=FEW)?;
+    let episodes = r.count("test.episodes", 600, 1..=MANY)?;
+    let seed = r.count("test.seed", 0, SEEDS)? as u64;
+    let batch_size = r.count("test.batch_size", 128, 1..=largest_batch(image_size))?;
     let kind: HeadKind =
         r.text("test.head", HeadKind::FineTune.name(), &HeadKind::names(), |s| s.parse().ok())?;
     let pixel_baseline = r.flag("test.pixel_baseline", false)?;
@@ -214,7 +237,7 @@ impl Settings for HeadSettings<'_, '_> {
     type Error = Error;
 
     fn count(&mut self, key: &str, default: usize, minimum: usize) -> Result<usize, Error> {
-        self.0.count(&format!("test.{key}"), default, minimum)
+        self.0.count(&format!("test.{key}"), default, minimum..=MANY)
     }
 
     fn number(
@@ -229,14 +252,14 @@ impl Settings for HeadSettings<'_, '_> {
 }
 
 fn loader(r: &mut Reader, device: DeviceKind) -> Result<LoaderConfig, Error> {
-    let threads = r.count("loader.threads", 0, 0)?;
+    let threads = r.count("loader.threads", 0, 0..=1024)?;
     let keep_on_gpu = r.flag("loader.keep_on_gpu", false)?;
     if keep_on_gpu && device == DeviceKind::Cpu {
         return Err(value_error("loader.keep_on_gpu", true, "false on a CPU"));
     }
     Ok(LoaderConfig {
         threads: (threads > 0).then_some(threads),
-        prefetch_bytes: r.count("loader.prefetch_mib", 256, 1)? << 20,
+        prefetch_bytes: r.count("loader.prefetch_mib", 256, 1..=MANY)? << 20,
         on_broken: r.name("loader.on_broken", "error")?,
         keep_on_gpu,
     })

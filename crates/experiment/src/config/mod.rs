@@ -2,8 +2,10 @@
 
 mod check;
 mod raw;
+mod resume;
 
 pub use raw::RawConfig;
+pub use resume::Change;
 
 use std::path::PathBuf;
 use std::str::FromStr;

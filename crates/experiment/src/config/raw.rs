@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::str::FromStr;
 
+use fewshot_progress::printable;
 use strum::VariantNames;
 use toml::{Table, Value};
 
@@ -13,7 +15,16 @@ use crate::{Config, Error};
 /// Settings by dotted key, unchecked.
 #[derive(Clone, Debug, Default)]
 pub struct RawConfig {
-    values: BTreeMap<String, Value>,
+    values: BTreeMap<String, Setting>,
+}
+
+/// One setting.
+#[derive(Clone, Debug)]
+struct Setting {
+    value: Value,
+    /// As it was typed, if it was an argument: what reads as TOML may be meant as text, such as the
+    /// name `2024-05-01`, and `.001` is a number to all but TOML.
+    typed: Option<String>,
 }
 
 impl RawConfig {
@@ -48,11 +59,11 @@ impl RawConfig {
         };
         let parsed = format!("v = {value}").parse::<Table>().ok();
         let parsed = parsed.filter(|table| table.len() == 1).and_then(|mut t| t.remove("v"));
-        let value = parsed.unwrap_or_else(|| Value::String(value.to_owned()));
-        match value {
+        match parsed.unwrap_or_else(|| Value::String(value.to_owned())) {
             Value::Table(table) => self.flatten(key.trim(), table),
-            value => {
-                self.values.insert(key.trim().to_owned(), value);
+            parsed => {
+                let typed = Some(value.trim().to_owned());
+                self.values.insert(key.trim().to_owned(), Setting { value: parsed, typed });
             }
         }
         Ok(())
@@ -66,7 +77,8 @@ impl RawConfig {
     /// The settings as TOML that [`from_toml`](Self::from_toml) reads back, without defaults.
     pub fn to_toml(&self) -> String {
         let mut table = Table::new();
-        self.values.iter().for_each(|(key, value)| insert(&mut table, key, value.clone()));
+        let settings = self.values.iter();
+        settings.for_each(|(key, setting)| insert(&mut table, key, setting.value.clone()));
         table.to_string()
     }
 
@@ -82,6 +94,11 @@ impl RawConfig {
         self.values.retain(|key, _| !is_taken(key));
         let taken = other.values.iter().filter(|(key, _)| is_taken(key));
         self.values.extend(taken.map(|(key, value)| (key.clone(), value.clone())));
+    }
+
+    /// Takes out the settings whose keys `is_kept` does not pick.
+    pub(super) fn retain(&mut self, is_kept: impl Fn(&str, &Value) -> bool) {
+        self.values.retain(|key, setting| is_kept(key, &setting.value));
     }
 
     /// Checks the settings.
@@ -102,16 +119,19 @@ impl RawConfig {
             match value {
                 Value::Table(table) => self.flatten(&key, table),
                 value => {
-                    self.values.insert(key, value);
+                    self.values.insert(key, Setting { value, typed: None });
                 }
             }
         }
     }
 }
 
+/// No key is longer, in bytes: what is similar to a longer one is not looked for.
+const LONGEST_KEY: usize = 200;
+
 /// Reads settings one by one. The keys that were asked for are those that exist.
 pub(super) struct Reader<'a> {
-    values: &'a BTreeMap<String, Value>,
+    values: &'a BTreeMap<String, Setting>,
     asked: BTreeSet<String>,
     resolved: Table,
 }
@@ -125,20 +145,43 @@ impl Reader<'_> {
         expected: &str,
         parse: impl FnOnce(&Value) -> Option<T>,
     ) -> Result<T, Error> {
+        self.read_typed(key, default, expected, |_, _| None, parse)
+    }
+
+    /// As [`read`](Self::read), for an argument that TOML takes for a value of another type:
+    /// `retype` makes the right one of TOML's value and of what was typed.
+    fn read_typed<T>(
+        &mut self,
+        key: &str,
+        default: impl Into<Value>,
+        expected: &str,
+        retype: impl FnOnce(&Value, &str) -> Option<Value>,
+        parse: impl FnOnce(&Value) -> Option<T>,
+    ) -> Result<T, Error> {
         self.asked.insert(key.to_owned());
-        let value = self.values.get(key).cloned().unwrap_or_else(|| default.into());
+        let value = self.values.get(key).map(|Setting { value, typed }| {
+            let retyped = typed.as_ref().and_then(|typed| retype(value, typed));
+            retyped.unwrap_or_else(|| value.clone())
+        });
+        let value = value.unwrap_or_else(|| default.into());
         let Some(parsed) = parse(&value) else {
-            return Err(value_error(key, &value, expected));
+            return Err(value_error(key, printable(&value.to_string()), expected));
         };
         insert(&mut self.resolved, key, value);
         Ok(parsed)
     }
 
-    /// A whole number of at least `minimum`.
-    pub fn count(&mut self, key: &str, default: usize, minimum: usize) -> Result<usize, Error> {
-        let expected = format!("a whole number of at least {minimum}");
-        self.read(key, default as i64, &expected, |value| {
-            usize::try_from(value.as_integer()?).ok().filter(|&n| n >= minimum && n <= 1 << 40)
+    /// A whole number within bounds.
+    pub fn count(
+        &mut self,
+        key: &str,
+        default: usize,
+        bounds: RangeInclusive<usize>,
+    ) -> Result<usize, Error> {
+        let expected = format!("a whole number from {} to {}", bounds.start(), bounds.end());
+        let retype = |_: &Value, typed: &str| typed.parse().ok().map(Value::Integer);
+        self.read_typed(key, default as i64, &expected, retype, |value| {
+            usize::try_from(value.as_integer()?).ok().filter(|count| bounds.contains(count))
         })
     }
 
@@ -150,7 +193,10 @@ impl Reader<'_> {
         expected: &str,
         is_valid: impl FnOnce(f64) -> bool,
     ) -> Result<f64, Error> {
-        self.read(key, default, expected, |value| {
+        let retype = |value: &Value, typed: &str| {
+            value.is_str().then(|| typed.parse().ok().map(Value::Float)).flatten()
+        };
+        self.read_typed(key, default, expected, retype, |value| {
             let number = value.as_float().or_else(|| value.as_integer().map(|i| i as f64))?;
             (number.is_finite() && is_valid(number)).then_some(number)
         })
@@ -169,7 +215,8 @@ impl Reader<'_> {
         expected: &str,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Result<T, Error> {
-        self.read(key, default, expected, |value| parse(value.as_str()?))
+        let retype = |value: &Value, typed: &str| (!value.is_str()).then(|| Value::from(typed));
+        self.read_typed(key, default, expected, retype, |value| parse(value.as_str()?))
     }
 
     /// The name of a variant of `T`.
@@ -191,6 +238,9 @@ impl Reader<'_> {
         let Some(key) = self.values.keys().find(|key| !self.asked.contains(*key)) else {
             return Ok(self.resolved);
         };
+        if key.len() > LONGEST_KEY {
+            return Err(Error::UnknownKey { key: printable(key), hint: None });
+        }
         let distance = |known: &&String| strsim::damerau_levenshtein(key, known);
         // A key in the wrong section is as good a guess as one that is misspelt.
         let last = |key: &str| key.rsplit('.').next().map(str::to_owned);
@@ -231,6 +281,84 @@ fn insert(table: &mut Table, key: &str, value: Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn check(settings: &[&str]) -> Result<Config, Error> {
+        let mut raw = RawConfig::default();
+        settings.iter().try_for_each(|setting| raw.set(setting))?;
+        raw.check()
+    }
+
+    #[test]
+    fn text_is_text_whatever_toml_takes_it_for() {
+        for name in ["2024-05-01", "2024", "1e5", "0x10", "true", "nan", "1_000", "3.10"] {
+            let setting = format!("dataset.name={name}");
+            let config = check(&[&setting]).unwrap();
+            assert_eq!(config.dataset.name, name);
+            // What is written down reads back as the same.
+            let again = RawConfig::from_toml(&config.to_toml()).unwrap().check().unwrap();
+            assert_eq!(again.dataset.name, name);
+            assert_eq!(again.sha256(), config.sha256());
+
+            let setting = format!("dataset.root={name}");
+            let config = check(&["dataset.source=folders", &setting]).unwrap();
+            assert_eq!(config.dataset.novel.source.root, Path::new(name));
+        }
+        assert_eq!(check(&["dataset.name=\"2024\""]).unwrap().dataset.name, "2024");
+    }
+
+    #[test]
+    fn numbers_are_numbers_even_where_toml_wants_more_digits() {
+        for (margin, number) in
+            [("-.02", -0.02), (".5", 0.5), ("5.", 5.0), ("+.5", 0.5), ("-1", -1.0), ("2E-2", 0.02)]
+        {
+            let config = check(&[&format!("method.margin={margin}")]).unwrap();
+            assert_eq!(config.method.margin, number, "{margin}");
+        }
+        assert_eq!(check(&["train.learning_rate=.001"]).unwrap().train.learning_rate, 0.001);
+        let same = [check(&["method.margin=-.02"]), check(&["method.margin=-0.02"])];
+        let [typed, written] = same.map(|config| config.unwrap().sha256());
+        assert_eq!(typed, written);
+        assert_eq!(check(&["seed=007"]).unwrap().seed, 7);
+        for wrong in ["method.margin=infinity", "method.margin=a.5", "seed=1.5", "seed=0x"] {
+            assert!(matches!(check(&[wrong]), Err(Error::Value { .. })), "{wrong}");
+        }
+    }
+
+    /// Every count has a bound, and the message names it.
+    #[test]
+    fn counts_are_bounded_by_their_keys() {
+        let all = RawConfig::default().check().unwrap().to_toml();
+        let all = RawConfig::from_toml(&all).unwrap();
+        let counts = all.values.iter().filter(|(_, setting)| setting.value.is_integer());
+        let mut checked = 0;
+        for (key, _) in counts.filter(|(key, _)| !key.ends_with("seed")) {
+            for value in [1_i64 << 40, i64::MAX, -1] {
+                let message = check(&[&format!("{key}={value}")]).unwrap_err().to_string();
+                assert!(message.contains(&format!("`{key}` is {value}")), "{message}");
+            }
+            checked += 1;
+        }
+        assert!(checked > 25, "{checked}");
+        for key in ["seed", "test.seed", "dataset.glyph_seed"] {
+            check(&[&format!("{key}={}", i64::MAX)]).unwrap();
+            for wrong in ["-1", "9223372036854775808"] {
+                let message = check(&[&format!("{key}={wrong}")]).unwrap_err().to_string();
+                assert!(message.contains(&format!("from 0 to {}", i64::MAX)), "{message}");
+            }
+        }
+        let message = check(&["method.outputs=1000000"]).unwrap_err().to_string();
+        assert!(message.contains("`method.outputs`"), "{message}");
+    }
+
+    /// Ten million letters would take half a minute to compare with each key.
+    #[test]
+    fn an_endless_key_is_refused_and_cut_short() {
+        let text = format!("{} = 1", "k".repeat(10_000_000));
+        let error = RawConfig::from_toml(&text).unwrap().check().unwrap_err();
+        let Error::UnknownKey { key, hint } = error else { panic!("{error}") };
+        assert!(key.starts_with("kkk") && key.len() < 10_000, "{}", key.len());
+        assert_eq!(hint, None);
+    }
 
     #[test]
     fn settings_are_taken_by_key() {

@@ -1,19 +1,21 @@
 //! A training: started or resumed, run to its end, and reported.
 
+mod checks;
 mod datasets;
 mod steps;
 mod training;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use candle_core::Device;
 use fewshot_experiment::{
-    Checkpoint, Config, Error, Model, Progress, Provenance, RunFolder, TrainingState, device,
-    write_atomically,
+    Change, Checkpoint, Config, Error, Model, Progress, Provenance, RunClaim, RunFolder,
+    TrainingState, device, write_atomically,
 };
 use tempfile::TempDir;
 
+use self::checks::{load, smallest_batch};
 pub use self::datasets::Datasets;
 use crate::{FinalReport, ModelReport, Optimizer, Parallel, ProcessGroup};
 
@@ -31,13 +33,14 @@ pub struct Session {
     config: Config,
     datasets: Datasets,
     run: RunFolder,
-    moved_run: Option<PathBuf>,
     model: Model,
     optimizer: Optimizer,
     /// How far the training has come.
     state: TrainingState,
     device: Device,
     parallel: Parallel,
+    /// Number of images that the network can be trained on at once, at least.
+    smallest_batch: usize,
     /// When the session was opened, to say how long the first step was in coming.
     opened: Instant,
     /// The run folder of a process other than the first, which keeps no files.
@@ -46,13 +49,14 @@ pub struct Session {
 
 impl Session {
     /// Starts a training that keeps its files in `run_folder`. An earlier run that lies there
-    /// is moved aside ([`moved_run`](Self::moved_run)).
+    /// is moved aside, which is printed before, but its best checkpoint stays until this run has one.
     ///
     /// `group` says which of several processes this is: the default is a process of its own.
     /// Only the first process prints and writes to the run folder.
     ///
     /// # Errors
-    /// Whatever is wrong with the settings or the data; a run folder that cannot be written to.
+    /// Whatever is wrong with the settings or the data; a run folder that cannot be written to, in
+    /// which another trainer is at work, or which holds something other than a run.
     pub fn start(config: Config, run_folder: &Path, group: ProcessGroup) -> Result<Self, Error> {
         Self::open(config, run_folder, None, group)
     }
@@ -62,7 +66,8 @@ impl Session {
     ///
     /// # Errors
     /// Those of [`start`](Self::start); a checkpoint that cannot be read, is of another network
-    /// or optimizer, or has lost its optimizer's state.
+    /// or optimizer, or has lost its optimizer's state; one within an epoch, if its batches or its
+    /// images were others.
     pub fn resume(
         config: Config,
         run_folder: &Path,
@@ -80,50 +85,67 @@ impl Session {
     ) -> Result<Self, Error> {
         let opened = Instant::now();
         group.configure(&mut config)?;
-        let device = device(&config)?;
-        let datasets = Datasets::open(&config)?;
-        // Whatever is wrong with settings or checkpoint is found before anything is written.
-        let model = Model::new(&config, datasets.base.class_count(), &device)?;
-        let train = &config.train;
-        let parameters = model.parameters.trainable();
-        let mut optimizer = Optimizer::new(train.optimizer, train.weight_decay, parameters)?;
-        let mut state = match checkpoint {
-            None => TrainingState::default(),
-            Some(path) => load(path, &config, &model, &mut optimizer)?,
-        };
-
         let is_first = group.is_first();
         if !is_first {
             Progress::silence();
         }
         let scratch = (!is_first).then(tempfile::tempdir).transpose();
         let scratch = scratch.map_err(Error::io("create a folder in", &std::env::temp_dir()))?;
-        let continues = is_first && checkpoint.and_then(Path::parent) == Some(run_folder);
-        let (run, moved_run) = if continues {
-            (RunFolder::open(run_folder)?, None)
+        let run_folder =
+            scratch.as_ref().map_or_else(|| run_folder.to_owned(), |s| s.path().join("run"));
+        // Whatever is wrong is found before anything is written, first of all another trainer.
+        let claim = RunClaim::new(&run_folder)?;
+        let device = device(&config)?;
+        let datasets = Datasets::open(&config)?;
+        let smallest_batch = smallest_batch(&config, datasets.base.len(), &group, &device)?;
+        let model = Model::new(&config, datasets.base.class_count(), &device)?;
+        let train = &config.train;
+        let parameters = model.parameters.trainable();
+        let mut optimizer = Optimizer::new(train.optimizer, train.weight_decay, parameters)?;
+        let images = datasets.base.len();
+        let resumed = checkpoint.map(|path| load(path, &config, images, &model, &mut optimizer));
+        let (mut state, changes) = resumed.transpose()?.unwrap_or_default();
+
+        let continues = checkpoint.is_some_and(|path| claim.contains(path));
+        let run = if continues {
+            claim.resume()?
         } else {
             // The best checkpoint of another run stays with that run.
             (state.best_accuracy, state.best_epochs) = (None, 0);
-            match &scratch {
-                None => RunFolder::create(run_folder)?,
-                Some(scratch) => RunFolder::create(&scratch.path().join("run"))?,
+            if let Some(aside) = claim.moves_to()? {
+                let (from, to) = (run_folder.display(), aside.display());
+                println!("moving the run that is in {from} to {to}");
             }
+            claim.start()?
         };
         run.truncate_metrics(state.epochs)?;
         write_atomically(&run.file("config.toml"), config.to_toml().as_bytes())?;
-        Ok(Self {
+        let mut session = Self {
             config,
             datasets,
             run,
-            moved_run,
             model,
             optimizer,
             state,
             device,
             parallel: Parallel::new(group),
+            smallest_batch,
             opened,
             _scratch: scratch,
-        })
+        };
+        if session.state.best_epochs > 0 && changes.iter().any(Change::concerns_validation) {
+            session.measure_best_again()?;
+        }
+        Ok(session)
+    }
+
+    /// Validates the best checkpoint so far under the present settings, so that those to come are
+    /// compared with it by the same measure.
+    fn measure_best_again(&mut self) -> Result<(), Error> {
+        let path = self.run.file("best.safetensors");
+        let best = Checkpoint::read(&path)?.model(&path, &self.config, &self.device)?;
+        self.state.best_accuracy = Some(self.validate(&best)?.0);
+        Ok(())
     }
 
     /// The configuration, as adjusted to this process of its group.
@@ -139,11 +161,6 @@ impl Session {
     /// The run folder.
     pub fn run_folder(&self) -> &RunFolder {
         &self.run
-    }
-
-    /// Where the run went that was in the run folder before, if there was one.
-    pub fn moved_run(&self) -> Option<&Path> {
-        self.moved_run.as_deref()
     }
 
     /// The network and its classifier as trained so far.
@@ -203,21 +220,4 @@ impl Session {
         let optimizer = self.optimizer.tensors()?;
         self.run.save(&self.config, &self.state, &self.model, &optimizer, is_best)
     }
-}
-
-/// Loads a checkpoint and its optimizer's state; returns how far its training had come.
-fn load(
-    path: &Path,
-    config: &Config,
-    model: &Model,
-    optimizer: &mut Optimizer,
-) -> Result<TrainingState, Error> {
-    let checkpoint = Checkpoint::read(path)?;
-    let loaded = model.parameters.load(&checkpoint.tensors);
-    loaded.map_err(|e| {
-        let network = format!("{} with {}", config.method.backbone, config.method.classifier);
-        Error::checkpoint(path, format!("does not hold a {network}: {}", Error::from(e)))
-    })?;
-    optimizer.load(&RunFolder::optimizer(path, &checkpoint.state)?)?;
-    Ok(checkpoint.state)
 }

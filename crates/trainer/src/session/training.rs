@@ -3,10 +3,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use candle_core::{DType, Tensor};
 use evaluator::{extract_features, few_shot};
 use fewshot_data::Replica;
 use fewshot_experiment::{
-    DeviceBatch, Error, Progress, Provenance, TrainingState, open_replica_loader,
+    DeviceBatch, Error, Model, Progress, Provenance, TrainingState, open_replica_loader,
 };
 use fewshot_losses::{count_correct, cross_entropy};
 use fewshot_models::Pass;
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::steps::UnreadSteps;
 use super::{Outcome, Session};
-use crate::batches::Batches;
+use crate::batches::{Batches, NextBatch};
 use crate::{EventWriter, LearningRate, ProcessGroup};
 
 impl Session {
@@ -35,6 +36,7 @@ impl Session {
         let first_step = self.state.epochs * steps_per_epoch + self.state.steps;
         let mut events = EventWriter::create(self.run.path(), first_step)?;
         let mut is_first_step = true;
+        let mut last_images = None;
         let mut batches = Batches::new(&self.config, loader, &self.device)?;
         let mut unread = UnreadSteps::new(self.config.train.print_freq);
 
@@ -42,12 +44,23 @@ impl Session {
             let epoch = self.state.epochs;
             let started = Instant::now();
             let seen_before = self.state.seen;
+            let (steps_before, skipped_before) = (self.state.steps, self.state.skipped);
             let title = format!("epoch {}/{}", epoch + 1, self.config.train.epochs);
-            let progress = Progress::new(title, images_per_epoch - seen_before, "images");
-            let skipped_before = self.state.skipped;
-            for batch in batches.epoch_from(epoch, self.state.steps) {
-                let (batch, skipped) = batch?;
-                let step = epoch * steps_per_epoch + self.state.steps;
+            let images_before = steps_before * (self.config.train.batch_size / world_size);
+            let images_left = images_per_epoch.saturating_sub(images_before);
+            let progress = Progress::new(title, images_left, "images");
+            for next in batches.epoch_from(epoch, steps_before) {
+                let NextBatch { batch, batches, skipped } = next?;
+                self.state.steps = steps_before + batches;
+                self.state.skipped = skipped_before + skipped;
+                let Some(batch) = batch else { continue };
+                if batch.labels.elem_count() < self.smallest_batch {
+                    // One image, beside which all others of its batch are broken.
+                    self.state.skipped += 1;
+                    continue;
+                }
+                let step = epoch * steps_per_epoch + self.state.steps - 1;
+                last_images = Some(batch.images.clone());
                 let count = self.step(batch, (step, rate.at(step)), &mut unread)?;
                 let mut stops = stop.load(Ordering::Relaxed);
                 let reads = unread.is_due() || is_first_step;
@@ -58,7 +71,6 @@ impl Session {
                     // All stop at the same step, or those that go on would wait for ever.
                     stops = reads && self.parallel.any(stops)?;
                 }
-                self.state.skipped = skipped_before + skipped;
                 if std::mem::take(&mut is_first_step) {
                     let seconds = self.opened.elapsed().as_secs_f64();
                     progress.print_line(&format!("first step {seconds:.2} s after the start"));
@@ -67,6 +79,8 @@ impl Session {
                 if stops {
                     self.read(&mut unread, &mut events)?;
                     events.flush()?;
+                    self.check_model(step, last_images.as_ref())?;
+                    self.state.images = self.datasets.base.len();
                     self.save(false)?;
                     return Ok(Outcome::Interrupted);
                 }
@@ -76,6 +90,7 @@ impl Session {
             let images_per_second =
                 (self.state.seen - seen_before) as f64 / started.elapsed().as_secs_f64();
             let steps = (epoch + 1) * steps_per_epoch;
+            self.check_model(steps - 1, last_images.take().as_ref())?;
             self.end_epoch(steps, rate.at(steps - 1), images_per_second, &mut events)?;
         }
         Ok(Outcome::Finished)
@@ -99,7 +114,6 @@ impl Session {
         let gradients = self.parallel.backward(&context, &loss, self.optimizer.parameters())?;
         self.optimizer.step(&gradients, rate)?;
         unread.add(step, rate, count, loss.detach(), count_correct(&scores, &labels)?);
-        self.state.steps += 1;
         Ok(count)
     }
 
@@ -107,15 +121,7 @@ impl Session {
     fn read(&mut self, unread: &mut UnreadSteps, events: &mut EventWriter) -> Result<(), Error> {
         for step in unread.read()? {
             if !step.loss.is_finite() {
-                let rate = self.config.train.learning_rate;
-                return Err(Error::Value {
-                    key: "train.learning_rate".to_owned(),
-                    got: format!("{rate}, and the loss became {}", step.loss),
-                    expected: format!(
-                        "a rate that training survives (it failed at step {})",
-                        step.number
-                    ),
-                });
+                return Err(self.diverged(step.number, &format!("the loss became {}", step.loss)));
             }
             let accuracy = 100.0 * step.correct as f64 / step.count as f64;
             let scalars = [("lr", step.rate), ("loss", step.loss), ("train_acc", accuracy)];
@@ -125,6 +131,39 @@ impl Session {
             self.state.seen += step.count;
         }
         Ok(())
+    }
+
+    /// Checks what is about to be saved: the last step may have spoilt it, and no loss has shown that
+    /// yet. Every number has to be finite, and so do the scores of the last images, if there are any.
+    fn check_model(&self, step: usize, images: Option<&Tensor>) -> Result<(), Error> {
+        // Whatever is not finite, times zero, is not a number.
+        let is_finite = |tensor: &Tensor| -> Result<bool, Error> {
+            let zero = tensor.affine(0.0, 0.0)?.sum_all()?.to_dtype(DType::F32)?;
+            Ok(zero.to_scalar::<f32>()? == 0.0)
+        };
+        let model = self.model.parameters.all();
+        let model = model.iter().map(|(name, variable)| (name, variable.as_tensor()));
+        for (name, tensor) in model.chain(&self.optimizer.tensors()?) {
+            if tensor.dtype().is_float() && !is_finite(tensor)? {
+                return Err(self.diverged(step, &format!("`{name}` is not finite any more")));
+            }
+        }
+        if let Some(images) = images {
+            let model = self.model.frozen(&self.config, &self.device)?;
+            let scores = model.head.scores(&model.backbone.forward(images, Pass::Eval)?)?;
+            if !is_finite(&scores)? {
+                return Err(self.diverged(step, "the scores of its images are not finite any more"));
+            }
+        }
+        Ok(())
+    }
+
+    fn diverged(&self, step: usize, what: &str) -> Error {
+        Error::Value {
+            key: "train.learning_rate".to_owned(),
+            got: format!("{}, and {what}", self.config.train.learning_rate),
+            expected: format!("a rate that training survives (it failed at step {step})"),
+        }
     }
 
     /// Mean loss of this epoch's images so far.
@@ -167,14 +206,16 @@ impl Session {
             ..TrainingState::default()
         };
         let epochs = self.state.epochs;
-        let mut line = format!(
-            "epoch {epochs}/{}: {running}, {images_per_second:.0} images/s, {} left",
-            self.config.train.epochs,
-            duration((self.config.train.epochs - epochs) as f64 * seen as f64 / images_per_second)
-        );
+        let mut line = format!("epoch {epochs}/{}: {running}", self.config.train.epochs);
+        // None were left for a run that was stopped after the last step of the epoch.
+        if images_per_second > 0.0 {
+            let images_left = ((self.config.train.epochs - epochs) * seen) as f64;
+            let time_left = duration(images_left / images_per_second);
+            line += &format!(", {images_per_second:.0} images/s, {time_left} left");
+        }
         let mut is_best = false;
         if self.is_validation_due() {
-            let (mean, validation) = self.validate()?;
+            let (mean, validation) = self.validate(&self.model)?;
             is_best = self.state.best_accuracy.is_none_or(|best| mean > best);
             if is_best {
                 self.state.best_accuracy = Some(mean);
@@ -204,9 +245,9 @@ impl Session {
     }
 
     /// Returns the mean accuracy on validation classes, in percent, and its entry in the log.
-    fn validate(&self) -> Result<(f64, Value), Error> {
+    pub(super) fn validate(&self, model: &Model) -> Result<(f64, Value), Error> {
         let (config, val) = (&self.config, &self.config.val);
-        let bank = extract_features(config, &self.model, &self.datasets.val, &self.device)?;
+        let bank = extract_features(config, model, &self.datasets.val, &self.device)?;
         let accuracy =
             few_shot(config, &bank, &*config.test.head, val.shot, val.episodes, &self.device)?;
         let (mean, ci95) = (100.0 * accuracy.mean, 100.0 * accuracy.ci95);

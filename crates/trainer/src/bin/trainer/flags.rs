@@ -16,7 +16,13 @@ use clap::Parser;
   trainer --config configs/cpu/mini-imagenet-conv4.toml method.margin=0 seed=1
   trainer --config configs/cub/neg-cosine-5shot.toml dataset.root=/data/CUB_200_2011.tgz
   trainer --resume last            continue an interrupted quickstart
+  trainer --resume checkpoints/glyphs/quickstart/last.safetensors train.epochs=12
   trainer --print-config           print all settings with their values
+
+Without --config, the quickstart's settings apply, or, if dataset.source or dataset.root names other
+images, the defaults of all settings. A run that goes on keeps its own settings: of what is given, only
+train.epochs, train.print_freq, loader.threads, loader.prefetch_mib and all of [val] and [test] may
+differ, the rest with --change.
 
 The run folder holds config.toml, last and best.safetensors, metrics.jsonl (a line an epoch),
 TensorBoard events, results.json and report.md. Relative dataset roots are also looked up under
@@ -42,31 +48,17 @@ pub struct Flags {
     /// The run folder [default: checkpoints/DATASET/CONFIG[_SUPPLEMENT]]
     #[arg(long, value_name = "DIR")]
     pub run_dir: Option<PathBuf>,
-    /// Continue from this run's last or best checkpoint, or from a checkpoint at any path
+    /// Continue from this run's last or best checkpoint, or from a checkpoint at any path, whose run
+    /// goes on unless another run folder is named
     #[arg(long, value_name = "last|best|PATH")]
     pub resume: Option<String>,
+    /// Continue under the settings that are given, even if the run began under others
+    #[arg(long, requires = "resume")]
+    pub change: bool,
     /// Print every setting with its effective value, as TOML, and exit
     #[arg(long)]
     pub print_config: bool,
     /// Settings that override the configuration's
     #[arg(value_name = "KEY=VALUE")]
     pub settings: Vec<String>,
-}
-
-impl Flags {
-    /// The command that continues an interrupted run of these flags.
-    pub fn resume_command(&self) -> String {
-        let mut command = "trainer --resume last".to_owned();
-        if let Some(config) = &self.config {
-            command += &format!(" --config {}", config.display());
-        }
-        if let Some(name) = &self.name {
-            command += &format!(" --name {name}");
-        }
-        if let Some(folder) = &self.run_dir {
-            command += &format!(" --run-dir {}", folder.display());
-        }
-        self.settings.iter().for_each(|setting| command += &format!(" {setting}"));
-        command
-    }
 }

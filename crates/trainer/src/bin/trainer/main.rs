@@ -47,7 +47,7 @@ fn run(flags: &Flags) -> Result<Outcome, Error> {
         match outcome {
             Outcome::Finished => report(&session)?,
             Outcome::Interrupted => {
-                let command = &settings.resume_command;
+                let command = settings.resume_command();
                 println!("\ninterrupted and saved; to go on:\n  {command}");
             }
         }
@@ -61,11 +61,9 @@ fn print_start(settings: &Settings, session: &Session) {
         return;
     }
     let folder = session.run_folder().path();
-    if let Some(moved) = session.moved_run() {
-        println!("moved the run that was in {} to {}", folder.display(), moved.display());
-    }
     if let Some(checkpoint) = &settings.resume {
         println!("resuming {} after epoch {}", checkpoint.display(), session.epochs());
+        settings.changes.iter().for_each(|change| println!("  {change}"));
     }
     println!("{}", summary(session, folder));
 }
