@@ -218,6 +218,7 @@ fn wholly_broken_batches_leave_no_trace_of_an_interruption() {
         for line in metrics(&whole) {
             assert_eq!(line["skipped"], broken);
         }
+        assert_eq!(metrics(&whole), metrics(&stopped));
         for file in ["metrics.jsonl", "last.safetensors", "best.safetensors"] {
             let [whole, stopped] = [&whole, &stopped].map(|run| fs::read(run.join(file)).unwrap());
             assert!(whole == stopped, "{file} of {seed}");
