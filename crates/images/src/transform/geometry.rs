@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
-use fast_image_resize::{FilterType, ImageView, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 
 use crate::ParameterError;
@@ -46,8 +46,9 @@ impl Crop {
 /// [`ParameterError`] where the image or the result has no pixels, or the result more than 16,384
 /// a side.
 pub fn resize(image: &RgbImage, width: u32, height: u32) -> Result<RgbImage, ParameterError> {
-    let image = view(image)?;
-    resample(&image, Area::whole(&image), width, height)
+    let whole = Crop::whole(image.width(), image.height());
+    let area = Area::whole(&whole);
+    resample(&view(image)?, whole, area, width, height)
 }
 
 /// Crops the central `size`×`size` pixels.
@@ -91,9 +92,8 @@ pub fn resized_crop(
     if !(fits(left, width, image.width()) && fits(top, height, image.height())) {
         return Err(outside());
     }
-    let crop =
-        TypedCroppedImage::from_ref(&source, left, top, width, height).map_err(|_| outside())?;
-    resample(&crop, Area::whole(&crop), size, size)
+    let crop = Crop { top, left, height, width };
+    resample(&source, crop, Area::whole(&crop), size, size)
 }
 
 /// Resizes to a square of ⌊1.15 `size`⌋ pixels and crops the central `size`×`size`, without
@@ -109,7 +109,8 @@ pub(super) fn resized_center(image: &RgbImage, size: u32) -> Result<RgbImage, Pa
         width: scaled(size, image.width()),
         height: scaled(size, image.height()),
     };
-    resample(&view(image)?, area, size, size)
+    let whole = Crop::whole(image.width(), image.height());
+    resample(&view(image)?, whole, area, size, size)
 }
 
 /// Offset of the central `inner` of `outer` pixels; halves are rounded to even as in Python.
@@ -125,8 +126,8 @@ fn view(image: &RgbImage) -> Result<TypedImageRef<'_, U8x3>, ParameterError> {
         .ok_or_else(|| ParameterError::new("image", (width, height), "at least 1×1 pixels"))
 }
 
-/// The part of an image that a resize shows, in pixels. Pixels around it contribute where the
-/// filter reaches them.
+/// The part of a crop that a resize shows, in pixels. Pixels around it contribute where the filter
+/// reaches them.
 struct Area {
     left: f64,
     top: f64,
@@ -135,13 +136,16 @@ struct Area {
 }
 
 impl Area {
-    fn whole(image: &impl ImageView) -> Self {
-        Self { left: 0.0, top: 0.0, width: image.width().into(), height: image.height().into() }
+    fn whole(crop: &Crop) -> Self {
+        Self { left: 0.0, top: 0.0, width: crop.width.into(), height: crop.height.into() }
     }
 }
 
+/// Resizes the `area` of a crop. Both passes read the same type of view, whole images too: the
+/// library's kernels are compiled once for each type.
 fn resample(
-    image: &impl ImageView<Pixel = U8x3>,
+    image: &TypedImageRef<'_, U8x3>,
+    crop: Crop,
     area: Area,
     width: u32,
     height: u32,
@@ -154,21 +158,24 @@ fn resample(
         return Err(impossible());
     }
     let bilinear = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    let across = bilinear.crop(area.left, 0.0, area.width, image.height().into());
+    let across = bilinear.crop(area.left, 0.0, area.width, crop.height.into());
     let down = bilinear.crop(0.0, area.top, width.into(), area.height);
     let mut resized = RgbImage::new(width, height);
-    RESIZER.with_borrow_mut(|(resizer, between)| {
+    let mut resize = |resizer: &mut Resizer, between: &mut Vec<u8>| -> Option<()> {
         // Horizontally first as in Pillow, since each pass rounds. In one call the library would
         // begin vertically.
-        between.resize(width as usize * image.height() as usize * 3, 0);
-        let mut narrow =
-            TypedImage::from_buffer(width, image.height(), between).map_err(|_| impossible())?;
-        let mut target =
-            TypedImage::from_buffer(width, height, &mut resized).map_err(|_| impossible())?;
-        resizer
-            .resize_typed(image, &mut narrow, &across)
-            .and_then(|()| resizer.resize_typed(&narrow, &mut target, &down))
-            .map_err(|_| impossible())
-    })?;
+        between.resize(width as usize * crop.height as usize * 3, 0);
+        let Crop { top, left, height: rows, width: columns } = crop;
+        let source = TypedCroppedImage::from_ref(image, left, top, columns, rows).ok()?;
+        let mut narrow = TypedImage::from_buffer(width, rows, between).ok()?;
+        resizer.resize_typed(&source, &mut narrow, &across).ok()?;
+        let narrow = TypedImageRef::<U8x3>::from_buffer(width, rows, between).ok()?;
+        let source = TypedCroppedImage::from_ref(&narrow, 0, 0, width, rows).ok()?;
+        let mut target = TypedImage::from_buffer(width, height, &mut resized).ok()?;
+        resizer.resize_typed(&source, &mut target, &down).ok()
+    };
+    RESIZER
+        .with_borrow_mut(|(resizer, between)| resize(resizer, between))
+        .ok_or_else(impossible)?;
     Ok(resized)
 }
