@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use fewshot_bench::{Bench, Probe, bench};
+use fewshot_progress::conclude;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
@@ -22,14 +23,5 @@ fn main() -> ExitCode {
         Arguments::Bench(arguments) => bench(&arguments),
         Arguments::BenchMemory(probe) => probe.run(),
     };
-    match result {
-        Ok(message) => {
-            println!("{message}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(2)
-        }
-    }
+    conclude(result)
 }

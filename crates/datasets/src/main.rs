@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 #[cfg(feature = "emnist")]
 use fewshot_datasets::PrepareEmnist;
 use fewshot_datasets::{Download, List, Pack, Prepare, Verify};
+use fewshot_progress::{conclude, say};
 
 /// Datasets: download, prepare, verify, pack.
 #[derive(Parser)]
@@ -56,21 +57,12 @@ fn main() -> ExitCode {
         Task::Datasets(arguments) => arguments.run(),
         Task::Verify(arguments) => match arguments.run() {
             Ok((report, false)) => {
-                println!("{report}");
+                say(report);
                 return ExitCode::from(1);
             }
             other => other.map(|(report, _)| report),
         },
         Task::Pack(arguments) => arguments.run(),
     };
-    match done {
-        Ok(message) => {
-            println!("{message}");
-            ExitCode::SUCCESS
-        }
-        Err(message) => {
-            eprintln!("error: {message}");
-            ExitCode::from(2)
-        }
-    }
+    conclude(done)
 }

@@ -8,6 +8,7 @@ use evaluator::analysis::{Analysis, Subject, analyse, page};
 use fewshot_episodes::Head;
 use fewshot_episodes::heads::HeadKind;
 use fewshot_experiment::{Error, RawConfig, device, write_atomically};
+use fewshot_progress::warn;
 
 use crate::candidate::Candidate;
 use crate::settings::set;
@@ -78,7 +79,8 @@ impl AnalyseArguments {
         let mut first: Option<RawConfig> = None;
         let (mut checkpoints, mut extracted) = (Vec::new(), Vec::new());
         for (number, path) in (1..).zip(&self.checkpoint) {
-            eprintln!("[{number}/{}] {}", self.checkpoint.len(), path.display());
+            let count = self.checkpoint.len();
+            warn(format_args!("[{number}/{count}] {}", path.display()));
             let adjust = |raw: &mut RawConfig| {
                 if let Some(first) = &first {
                     raw.take_from(first, |key| key.starts_with("test."));

@@ -17,27 +17,18 @@ use clap::Parser;
 use evaluator::{Comparison, Report, compare};
 use fewshot_data::Dataset;
 use fewshot_experiment::{Config, Error, open_split, start};
+use fewshot_progress::conclude;
 use settings::Settings;
 
 fn main() -> ExitCode {
     let CommandLine { command, evaluation } = CommandLine::parse();
-    let outcome = match (command, evaluation) {
+    conclude(match (command, evaluation) {
         #[cfg(feature = "analysis")]
         (Some(Command::Analyse(arguments)), _) => start().and_then(|()| arguments.run()),
         (_, Some(arguments)) => run(arguments),
         // Without a command, clap requires --checkpoint.
         _ => Err(Error::Syntax("--checkpoint PATH is missing".to_owned())),
-    };
-    match outcome {
-        Ok(report) => {
-            println!("{report}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(2)
-        }
-    }
+    })
 }
 
 fn run(arguments: Arguments) -> Result<String, Error> {

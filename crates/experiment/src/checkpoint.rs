@@ -31,6 +31,13 @@ pub struct TrainingState {
     pub correct: usize,
     /// Number of images of this epoch so far.
     pub seen: usize,
+    /// As `loss_sum`, of the scores without margin.
+    pub plain_loss_sum: f64,
+    /// As `correct`, by the scores without margin.
+    pub plain_correct: usize,
+    /// Number of images that these two are of: fewer than `seen` where an earlier version, which
+    /// did not keep them, began the epoch.
+    pub plain_seen: usize,
     /// Number of images of this epoch so far that were skipped as broken.
     pub skipped: usize,
     /// Number of training images within an epoch, by which a resumed run knows that the rest of the

@@ -51,8 +51,8 @@ pub enum Error {
         /// What was asked for.
         needed_for: String,
     },
-    /// The handler of Ctrl-C cannot be installed.
-    #[error("cannot install the handler of Ctrl-C: {0}")]
+    /// Signals to stop, such as Ctrl-C, cannot be received.
+    #[error("cannot receive Ctrl-C and other signals to stop: {0}")]
     SignalHandler(String),
     /// A file cannot be downloaded. The message names its address.
     #[error("{0}")]

@@ -53,6 +53,31 @@ impl MarginHead {
         Ok(margin_scores(&self.products(features)?, Some(labels), self.options())?)
     }
 
+    /// Scores for training as [`training_scores`](Self::training_scores) gives them, and the scores
+    /// without margin as [`scores`](Self::scores) gives them, of the same products. The latter have
+    /// no gradient: they tell how well the training's images would be classified.
+    ///
+    /// # Errors
+    /// Shapes that do not fit, or a label outside the classes.
+    pub fn training_and_plain_scores(
+        &self,
+        features: &Tensor,
+        labels: &Tensor,
+    ) -> Result<(Tensor, Tensor), Error> {
+        let (products, options) = (self.products(features)?, self.options());
+        let training = margin_scores(&products, Some(labels), options)?;
+        let plain = match options.margin {
+            0.0 => training.detach(),
+            _ => margin_scores(&products.detach(), None, options)?,
+        };
+        Ok((training, plain))
+    }
+
+    /// Whether training scores differ from those without labels.
+    pub fn has_margin(&self) -> bool {
+        self.options().margin != 0.0
+    }
+
     /// Scores without labels, `[B, C]`, as for classifying: no margin.
     ///
     /// # Errors
@@ -76,6 +101,49 @@ impl MarginHead {
             scale: self.margin.scale(self.kind),
             margin: self.margin.margin(self.kind),
             subtract_min: self.kind.subtract_min(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{DType, Device, Var};
+    use candle_nn::VarMap;
+
+    /// Each is what its own function gives, and so is the gradient of the trained one.
+    #[test]
+    fn plain_scores_come_beside_those_that_are_trained() {
+        let values = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let features = Tensor::new(&[[0.3f32, -1.2, 0.7], [1.0, 0.2, -0.4]], &Device::Cpu).unwrap();
+        let features = Var::from_tensor(&features).unwrap();
+        let labels = Tensor::new(&[1u32, 3], &Device::Cpu).unwrap();
+        for kind in ClassifierKind::ALL {
+            for margin in [-0.3, 0.0, 0.2] {
+                let variables = VarMap::new();
+                let parameters = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
+                let options = Margin::new(5.0, margin).unwrap();
+                let head = MarginHead::new(kind, 3, 4, options, parameters).unwrap();
+                let (training, plain) = head.training_and_plain_scores(&features, &labels).unwrap();
+                let alone = head.training_scores(&features, &labels).unwrap();
+                assert_eq!(values(&training), values(&alone), "{kind} {margin}");
+                assert_eq!(
+                    values(&plain),
+                    values(&head.scores(&features).unwrap()),
+                    "{kind} {margin}"
+                );
+                assert_eq!(
+                    head.has_margin(),
+                    values(&training) != values(&plain),
+                    "{kind} {margin}"
+                );
+                let gradient = |scores: &Tensor| {
+                    let loss = fewshot_ops::cross_entropy(scores, &labels).unwrap();
+                    values(&loss.backward().unwrap().get(&features).unwrap().clone())
+                };
+                assert_eq!(gradient(&training), gradient(&alone), "{kind} {margin}");
+                assert!(plain.sum_all().unwrap().backward().unwrap().get(&features).is_none());
+            }
         }
     }
 }

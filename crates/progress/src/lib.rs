@@ -1,5 +1,7 @@
-//! What long-running programs tell a person: [`Progress`] on a terminal or in a log file, a
-//! [`duration`], and text from elsewhere made [`printable`].
+//! What long-running programs and a person tell each other: [`Progress`] on a terminal or in a log
+//! file, lines that the program survives if nobody can read them ([`say`], [`warn`](fn@warn),
+//! [`deliver`]), a [`duration`], text from elsewhere made [`printable`], and signals to stop
+//! ([`on_stop_signal`]).
 //!
 //! ```
 //! use fewshot_progress::{Progress, Unit, duration, printable};
@@ -16,10 +18,13 @@
 //! assert_eq!(duration(7_500.0), "2 h 5 min");
 //! assert_eq!(printable("ok\x1b[2J"), "ok?[2J");
 //! ```
-#![forbid(unsafe_code)]
 
+mod output;
 mod progress;
+mod signals;
 mod text;
 
+pub use output::{conclude, deliver, say, silence, warn};
 pub use progress::{Progress, Unit};
-pub use text::{duration, printable};
+pub use signals::on_stop_signal;
+pub use text::{counted, duration, printable, printable_value};

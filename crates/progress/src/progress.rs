@@ -1,12 +1,12 @@
 //! Progress of anything that takes a while.
 
 use std::io::IsTerminal;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{DecimalBytes, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
+use crate::output::{is_quiet, say, warn};
 use crate::text::{duration, printable, shorten};
 
 /// Time between lines where there is no terminal.
@@ -15,9 +15,6 @@ const INTERVAL: Duration = Duration::from_secs(10);
 const WIDTH: usize = 80;
 /// Longest title of a bar, so that its numbers fit beside it.
 const LONGEST_TITLE: usize = 30;
-
-/// Whether nothing is shown.
-static IS_QUIET: AtomicBool = AtomicBool::new(false);
 
 /// What a stage counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,11 +54,6 @@ struct Stage {
 }
 
 impl Progress {
-    /// Shows nothing from now on: for all but one of several processes that do the same.
-    pub fn silence() {
-        IS_QUIET.store(true, Ordering::Relaxed);
-    }
-
     /// Starts to count `total` pieces of `unit` (`images`, `episodes`).
     pub fn new(title: impl Into<String>, total: usize, unit: &'static str) -> Self {
         let progress = Self::with_stages(title);
@@ -71,7 +63,7 @@ impl Progress {
 
     /// Shows nothing until the first [`set`](Self::set) or [`note`](Self::note).
     pub fn with_stages(name: impl Into<String>) -> Self {
-        let is_quiet = IS_QUIET.load(Ordering::Relaxed);
+        let is_quiet = is_quiet();
         let is_terminal = std::io::stderr().is_terminal();
         let target = if is_terminal && !is_quiet {
             ProgressDrawTarget::stderr_with_hz(5)
@@ -115,26 +107,25 @@ impl Progress {
         self.print_if_due(&mut state, String::new);
     }
 
-    /// Prints a line on standard output, above the bar.
+    /// Prints a line on standard output, above the bar, as [`say`](fn@say) does.
     pub fn print_line(&self, line: &str) {
-        if !IS_QUIET.load(Ordering::Relaxed) {
-            self.bar.suspend(|| println!("{line}"));
-        }
+        self.bar.suspend(|| say(line));
     }
 
     /// Prints `NAME: TEXT` on standard error, above the bar, and ends the current stage. The
     /// text may come from a server: it is made [`printable`], on one line.
     pub fn note(&self, text: &str) {
         locked(&self.state).stage = None;
-        if !IS_QUIET.load(Ordering::Relaxed) {
-            let text = printable(text).replace('\n', "?");
-            self.bar.suspend(|| eprintln!("{}: {text}", self.name));
+        if !is_quiet() {
+            let text = text.replace('\n', "?");
+            self.bar.suspend(|| warn(format_args!("{}: {text}", self.name)));
         }
     }
 
     fn begin(&self, stage: &str, unit: Unit, done: u64, total: Option<u64>) -> Stage {
         let title =
             if stage.is_empty() { self.name.clone() } else { format!("{}: {stage}", self.name) };
+        let title = printable(&title);
         let prefix = shorten(&title, LONGEST_TITLE);
         // What the title, the bar at its least (nothing) and three spaces leave.
         let room = WIDTH - prefix.chars().count() - 3;
@@ -169,7 +160,7 @@ impl Progress {
         let speed = done.saturating_sub(stage.first) as f64 / seconds;
         let left = total.unwrap_or_default().saturating_sub(done) as f64 / speed;
         let numbers = numbers(stage.unit, done, total, speed, left);
-        eprintln!("{} {numbers} {}", stage.title, message());
+        warn(format_args!("{} {numbers} {}", stage.title, message()));
         state.last_line = Instant::now();
     }
 }
@@ -205,8 +196,7 @@ fn numbers(unit: Unit, done: u64, total: Option<u64>, speed: f64, left: f64) -> 
     }
     text += &format!(" {speed_text}/s");
     if total.is_some() {
-        let left = if speed > 0.0 { duration(left) } else { "unknown time".to_owned() };
-        text += &format!(" {left} left");
+        text += &format!(" {} left", duration(if speed > 0.0 { left } else { f64::NAN }));
     }
     text
 }

@@ -5,6 +5,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use fewshot_progress::conclude;
 use fewshot_publish::{Convert, Publish, convert, publish};
 
 /// Checkpoints for others: convert, publish.
@@ -30,14 +31,5 @@ fn main() -> ExitCode {
         Task::Convert(arguments) => convert(&arguments),
         Task::Publish(arguments) => publish(&arguments),
     };
-    match done {
-        Ok(message) => {
-            println!("{message}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(2)
-        }
-    }
+    conclude(done)
 }

@@ -24,7 +24,7 @@ use budget::Budget;
 use cells::Cell;
 use estimate::Estimator;
 use fewshot_experiment::write_atomically;
-use fewshot_progress::{Progress, duration};
+use fewshot_progress::{Progress, duration, on_stop_signal, say, warn};
 pub use margins::Margins;
 use plan::{Planned, State, Training, plan};
 pub use plot::Plot;
@@ -120,7 +120,7 @@ impl Reproduce {
         let out = self.out.clone();
         let out = out.unwrap_or_else(|| Path::new("checkpoints/reproduce").join(&budget.name));
         let (trainings, _) = plan(&budget, &cells, self.seeds, &out)?;
-        println!("{}", announce(&budget.name, &trainings)?);
+        say(announce(&budget.name, &trainings)?);
         if self.dry_run {
             return Ok(Outcome::Done);
         }
@@ -137,7 +137,7 @@ fn exit(outcome: Result<Outcome, String>) -> ExitCode {
         Ok(Outcome::SomeFailed) => ExitCode::from(1),
         Ok(Outcome::Interrupted) => ExitCode::from(130),
         Err(message) => {
-            eprintln!("error: {message}");
+            warn(format_args!("error: {message}"));
             ExitCode::from(2)
         }
     }
@@ -171,20 +171,20 @@ fn reproduce(
 ) -> Result<Outcome, String> {
     let failures = train(trainings, programs, stop);
     if stop.load(Ordering::Relaxed) {
-        println!("interrupted and saved; the same command goes on");
+        say("interrupted and saved; the same command goes on");
         return Ok(Outcome::Interrupted);
     }
     let (all, planned) = plan(budget, &cells::CELLS, seeds, out)?;
     let table = table(budget, &all, &planned, programs, &failures);
     let markdown = table.to_markdown();
-    println!("\n{markdown}");
     let json = serde_json::to_string_pretty(&table).map_err(|e| e.to_string())?;
     let csv = table.to_csv().map_err(|e| e.to_string())?;
     std::fs::create_dir_all(out).map_err(|e| format!("cannot create {}: {e}", out.display()))?;
     for (name, text) in [("table.md", &markdown), ("table.json", &json), ("table.csv", &csv)] {
         write_atomically(&out.join(name), text.as_bytes()).map_err(|e| e.to_string())?;
     }
-    println!("written: {0}/table.md, {0}/table.csv, {0}/table.json", out.display());
+    say(format_args!("\n{markdown}"));
+    say(format_args!("written: {0}/table.md, {0}/table.csv, {0}/table.json", out.display()));
     Ok(if failures.is_empty() { Outcome::Done } else { Outcome::SomeFailed })
 }
 
@@ -322,7 +322,9 @@ fn table(
             if let (State::Done(a), State::Done(b)) = (first.state(), second.state()) {
                 match programs.compare((first, &a), (second, &b), checkpoint, shot) {
                     Ok(difference) => seeds.push(difference),
-                    Err(reason) => eprintln!("{}: cannot compare: {reason}", first.name),
+                    Err(reason) => {
+                        warn(format_args!("{}: cannot compare: {reason}", first.name));
+                    }
                 }
             }
         }
@@ -344,10 +346,10 @@ fn table(
 fn stop_signal() -> Result<Arc<AtomicBool>, String> {
     let stop = Arc::new(AtomicBool::new(false));
     let raised = Arc::clone(&stop);
-    let handler = move || {
+    let act = move |_| {
         raised.store(true, Ordering::Relaxed);
-        eprintln!("\nstopping the training after its step");
+        warn("\nstopping the training after its step");
     };
-    ctrlc::set_handler(handler).map_err(|error| format!("no signal handler: {error}"))?;
+    on_stop_signal(act).map_err(|error| format!("cannot receive signals to stop: {error}"))?;
     Ok(stop)
 }

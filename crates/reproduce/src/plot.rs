@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use fewshot_experiment::write_atomically;
 use fewshot_figures::{Chart, Figure, Page, Series};
+use fewshot_progress::conclude;
 use serde_json::{Map, Value};
 
 /// Command line of `cargo xtask plot`.
@@ -47,16 +48,7 @@ const FIGURES: [Wanted; 4] = [
 impl Plot {
     /// Draws the curves; prints where they are.
     pub fn run(&self) -> ExitCode {
-        match self.plot() {
-            Ok(message) => {
-                println!("{message}");
-                ExitCode::SUCCESS
-            }
-            Err(message) => {
-                eprintln!("error: {message}");
-                ExitCode::from(2)
-            }
-        }
+        conclude(self.plot())
     }
 
     fn plot(&self) -> Result<String, String> {

@@ -33,7 +33,9 @@ impl Default for ProcessGroup {
 impl ProcessGroup {
     /// Reads `RANK`, `WORLD_SIZE`, `LOCAL_RANK`, `MASTER_ADDR` and `MASTER_PORT` (torchrun), else
     /// `SLURM_PROCID`, `SLURM_NTASKS`, `SLURM_LOCALID` and `SLURM_LAUNCH_NODE_IPADDR` (srun).
-    /// Without either, or with one process, it is a group of one.
+    /// Without either, or with one process, it is a group of one; so is the script of an `sbatch`
+    /// that asked for no number of tasks, where `SLURM_NTASKS` is not set. Empty variables count as
+    /// not set.
     ///
     /// # Errors
     /// [`Error::ProcessGroup`] for variables that are absent beside others, are no numbers, or
@@ -43,9 +45,11 @@ impl ProcessGroup {
     }
 
     fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        // An empty variable is one that a script has left unset.
+        let variable = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
         let [rank, size, local, host] = if variable("WORLD_SIZE").is_some() {
             ["RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR"]
-        } else if variable("SLURM_PROCID").is_some() {
+        } else if ["SLURM_PROCID", "SLURM_NTASKS"].iter().all(|name| variable(name).is_some()) {
             ["SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_LAUNCH_NODE_IPADDR"]
         } else {
             return Ok(Self::default());
@@ -177,6 +181,16 @@ mod tests {
         assert_eq!(group(&[("WORLD_SIZE", "1")]), Ok(ProcessGroup::default()));
         let alone = group(&[("SLURM_PROCID", "0"), ("SLURM_NTASKS", "1")]);
         assert_eq!(alone, Ok(ProcessGroup::default()));
+        // The script of an sbatch without -n.
+        let script = [("SLURM_PROCID", "0"), ("SLURM_LOCALID", "0"), ("SLURM_JOB_ID", "7")];
+        assert_eq!(group(&script), Ok(ProcessGroup::default()));
+        let empty =
+            [("WORLD_SIZE", ""), ("RANK", ""), ("SLURM_PROCID", "0"), ("SLURM_NTASKS", " ")];
+        assert_eq!(group(&empty), Ok(ProcessGroup::default()));
+        // Slurm's numbers count where torchrun's are empty, and the launching host where
+        // MASTER_ADDR is.
+        let both = [&slurm[..], &[("WORLD_SIZE", ""), ("MASTER_ADDR", "")]].concat();
+        assert_eq!(group(&both), group(&slurm));
     }
 
     #[test]

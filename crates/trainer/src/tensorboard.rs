@@ -45,17 +45,18 @@ struct Value {
 
 #[derive(Clone, PartialEq, Message)]
 struct SessionLog {
-    /// 1 is START: events of earlier files at or after its step are discarded.
+    /// 1 is START: events of earlier files at or above its step are discarded.
     #[prost(int32, tag = "1")]
     status: i32,
 }
 
 impl EventWriter {
-    /// Creates a file in `folder` for a training that starts or resumes at `step`.
+    /// Creates a file in `folder` for a training that starts or resumes after `steps` steps. Of what
+    /// earlier files say, TensorBoard discards what is above that step.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn create(folder: &Path, step: usize) -> Result<Self, Error> {
+    pub fn create(folder: &Path, steps: usize) -> Result<Self, Error> {
         let name = |n: u32| folder.join(format!("events.out.tfevents.{}.{n}", now() as u64));
         // Two runs may begin in one second.
         let path = (0..).map(name).find(|p| !p.exists()).unwrap_or_default();
@@ -64,7 +65,7 @@ impl EventWriter {
         let version = Some("brain.Event:2".to_owned());
         writer.write(Event { file_version: version, ..Event::default() })?;
         let session_log = Some(SessionLog { status: 1 });
-        writer.write(Event { step: step as i64, session_log, ..Event::default() })?;
+        writer.write(Event { step: steps as i64 + 1, session_log, ..Event::default() })?;
         writer.flush()?;
         Ok(writer)
     }
@@ -140,7 +141,7 @@ mod tests {
         assert_eq!(events[0].file_version.as_deref(), Some("brain.Event:2"));
         assert_eq!(
             (events[1].step, events[1].session_log.clone()),
-            (7, Some(SessionLog { status: 1 }))
+            (8, Some(SessionLog { status: 1 }))
         );
         let values = &events[2].summary.as_ref().unwrap().value;
         assert_eq!((events[2].step, values.len()), (8, 2));

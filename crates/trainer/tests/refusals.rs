@@ -149,6 +149,22 @@ fn a_truncated_image_is_named_or_skipped_and_counted() {
     assert!(metrics.contains("\"skipped\":1"), "{metrics}");
 }
 
+/// Nothing that is trained on is no training.
+#[test]
+fn an_epoch_without_images_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, root) = (folder.path().join("run"), folder.path().join("images"));
+    class_folders(&root);
+    for class in 0..5 {
+        for index in 0..8 {
+            fs::write(root.join(format!("base/class{class}/{index}.jpg")), "x").unwrap();
+        }
+    }
+    let mut command = on_folders(&run, &root);
+    refuse(command.arg("loader.on_broken=skip"), &["40 images", "skipped as broken", "0.jpg"]);
+    assert!(!run.join("last.safetensors").exists() && !run.join("metrics.jsonl").exists());
+}
+
 #[test]
 fn an_instruction_set_that_there_is_not() {
     let folder = tempfile::tempdir().unwrap();

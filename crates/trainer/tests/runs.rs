@@ -83,6 +83,39 @@ fn a_run_leaves_what_it_promises() {
     assert!(folder.path().join("run.1/results.json").exists());
 }
 
+/// With a rate that moves nothing, runs of all margins have the same network, which classifies the
+/// training's images alike. Only what is trained has the margin's bonus.
+#[test]
+fn accuracy_and_loss_without_margin_are_those_of_the_network() {
+    let folder = tempfile::tempdir().unwrap();
+    let frozen = ["train.learning_rate=1e-12", "train.epochs=1", "train.warmup_epochs=0"];
+    let [none, bonus] = ["0", "-0.5"].map(|margin| {
+        let run = folder.path().join(margin);
+        let margin = format!("method.margin={margin}");
+        let printed = succeed(trainer(&run).args(frozen).arg(margin)).stdout;
+        (json(&run.join("metrics.jsonl")), String::from_utf8(printed).unwrap())
+    });
+    let number = |metrics: &Value, key: &str| metrics[key].as_f64().unwrap();
+    for (plain, margined) in
+        [("train_accuracy_without_margin", "train_accuracy"), ("loss_without_margin", "loss")]
+    {
+        assert_eq!(none.0[plain], none.0[margined], "without a margin they are the same");
+        assert_eq!(bonus.0[plain], none.0[plain], "{plain}");
+    }
+    let (plain, with) = ("train_accuracy_without_margin", "train_accuracy");
+    assert!(number(&bonus.0, with) > number(&bonus.0, plain) + 50.0, "{}", bonus.0);
+    assert!(number(&bonus.0, "loss") < number(&bonus.0, "loss_without_margin"), "{}", bonus.0);
+    // The line of an epoch has the plain ones first.
+    let line = |printed: &str| {
+        printed.lines().find(|line| line.starts_with("epoch 1/1: ")).unwrap().to_owned()
+    };
+    let percent = |metrics: &Value, key: &str| format!("{:.2} %", number(metrics, key));
+    let (first, second) = (percent(&bonus.0, plain), percent(&bonus.0, with));
+    let line_with = line(&bonus.1);
+    assert!(line_with.find(&first).unwrap() < line_with.find(&second).unwrap(), "{line_with}");
+    assert!(line_with.contains("with the margin") && !line(&none.1).contains("with the margin"));
+}
+
 #[test]
 fn a_killed_run_resumes_bit_for_bit() {
     let folder = tempfile::tempdir().unwrap();

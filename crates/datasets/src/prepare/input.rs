@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use fewshot_data::mini_imagenet::{self, Class, FoundImage};
+use fewshot_progress::warn;
 
 use super::cache::Cache;
 
@@ -87,7 +88,7 @@ impl Input {
 
 /// Reads a pickled cache.
 pub fn read_cache(path: &Path) -> Result<Cache, String> {
-    eprintln!("mini-imagenet: reading {}", path.display());
+    warn(format_args!("mini-imagenet: reading {}", path.display()));
     let bytes = std::fs::read(path).map_err(|e| e.to_string());
     bytes.and_then(Cache::from_bytes).map_err(|e| format!("{}: {e}", path.display()))
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use cache::CachedImage;
 use fewshot_data::{SourceKind, Split};
-use fewshot_progress::Progress;
+use fewshot_progress::{Progress, warn};
 use folder::Folder;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
@@ -82,7 +82,7 @@ impl Prepare {
         };
         let is_new = !folder.exists() && {
             for path in &self.from {
-                eprintln!("{FOLDER}: looking into {}", path.display());
+                warn(format_args!("{FOLDER}: looking into {}", path.display()));
             }
             let input = Input::find(&self.from)?;
             self.check_whole(&input)?;
@@ -117,7 +117,7 @@ impl Prepare {
         if !self.allow_partial {
             return Err(format!("{what}; add them, or go on without by --allow-partial{lines}"));
         }
-        eprintln!("{FOLDER}: {what}{lines}");
+        warn(format_args!("{FOLDER}: {what}{lines}"));
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use evaluator::analysis::Analysis;
-use fewshot_progress::Progress;
+use fewshot_progress::{Progress, say};
 use grid::{Curve, Grid};
 use output::{Output, Subject};
 use statistics::points;
@@ -70,7 +70,7 @@ impl Margins {
         let out = out.unwrap_or_else(|| Path::new("checkpoints/reproduce").join(&grid.name));
         let trainings = grid.trainings(&out)?;
         if !self.no_training {
-            println!("{}", announce(&grid.name, &trainings)?);
+            say(announce(&grid.name, &trainings)?);
         }
         if self.dry_run {
             return Ok(Outcome::Done);
@@ -94,12 +94,12 @@ impl Margins {
             false => train(trainings, programs, stop),
         };
         if stop.load(Ordering::Relaxed) {
-            println!("interrupted and saved; the same command goes on");
+            say("interrupted and saved; the same command goes on");
             return Ok(Outcome::Interrupted);
         }
         let output = analyse(grid, programs, out, stop)?;
         if stop.load(Ordering::Relaxed) {
-            println!("interrupted; the same command goes on");
+            say("interrupted; the same command goes on");
             return Ok(Outcome::Interrupted);
         }
         if output.points.is_empty() {
@@ -108,12 +108,9 @@ impl Margins {
                 out.display()
             ));
         }
-        println!("\n{}", output.write(subject, out)?);
-        println!(
-            "written: {0}/{1}.html, .md, .csv, .json and figures",
-            out.display(),
-            subject.name()
-        );
+        say(format_args!("\n{}", output.write(subject, out)?));
+        let (out, name) = (out.display(), subject.name());
+        say(format_args!("written: {out}/{name}.html, .md, .csv, .json and figures"));
         Ok(if failures.is_empty() { Outcome::Done } else { Outcome::SomeFailed })
     }
 }

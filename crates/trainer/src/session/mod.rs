@@ -10,9 +10,10 @@ use std::time::Instant;
 
 use candle_core::Device;
 use fewshot_experiment::{
-    Change, Checkpoint, Config, Error, Model, Progress, Provenance, RunClaim, RunFolder,
-    TrainingState, device, write_atomically,
+    Change, Checkpoint, Config, Error, Model, Provenance, RunClaim, RunFolder, TrainingState,
+    device, write_atomically,
 };
+use fewshot_progress::say;
 use tempfile::TempDir;
 
 use self::checks::{load, smallest_batch};
@@ -87,7 +88,7 @@ impl Session {
         group.configure(&mut config)?;
         let is_first = group.is_first();
         if !is_first {
-            Progress::silence();
+            fewshot_progress::silence();
         }
         let scratch = (!is_first).then(tempfile::tempdir).transpose();
         let scratch = scratch.map_err(Error::io("create a folder in", &std::env::temp_dir()))?;
@@ -114,7 +115,7 @@ impl Session {
             (state.best_accuracy, state.best_epochs) = (None, 0);
             if let Some(aside) = claim.moves_to()? {
                 let (from, to) = (run_folder.display(), aside.display());
-                println!("moving the run that is in {from} to {to}");
+                say(format_args!("moving the run that is in {from} to {to}"));
             }
             claim.start()?
         };

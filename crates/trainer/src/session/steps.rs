@@ -2,6 +2,13 @@
 
 use candle_core::{Result, Tensor};
 
+/// Mean loss and number of correctly classified images of a step: `L` and `C` are tensors while
+/// they still lie on the device.
+pub(super) struct Score<L, C> {
+    pub(super) loss: L,
+    pub(super) correct: C,
+}
+
 /// Steps whose loss and accuracy still lie on the device.
 pub(super) struct UnreadSteps {
     capacity: usize,
@@ -12,8 +19,8 @@ struct UnreadStep {
     number: usize,
     rate: f64,
     count: usize,
-    loss: Tensor,
-    correct: Tensor,
+    margined: Score<Tensor, Tensor>,
+    plain: Score<Tensor, Tensor>,
 }
 
 /// A step whose loss and accuracy have been read.
@@ -24,10 +31,10 @@ pub(super) struct Step {
     pub(super) rate: f64,
     /// Number of images.
     pub(super) count: usize,
-    /// Mean loss of the images.
-    pub(super) loss: f64,
-    /// Number of images that were classified correctly.
-    pub(super) correct: usize,
+    /// By the scores that are trained, with the margin at the label.
+    pub(super) margined: Score<f64, usize>,
+    /// By the scores without margin, by which new images are classified.
+    pub(super) plain: Score<f64, usize>,
 }
 
 impl UnreadSteps {
@@ -36,17 +43,16 @@ impl UnreadSteps {
         Self { capacity, steps: Vec::new() }
     }
 
-    /// Adds a step of `count` images with its loss and its number of correctly classified
-    /// images, both scalars.
+    /// Adds a step of `count` images with its scores, all scalars.
     pub(super) fn add(
         &mut self,
         number: usize,
         rate: f64,
         count: usize,
-        loss: Tensor,
-        correct: Tensor,
+        margined: Score<Tensor, Tensor>,
+        plain: Score<Tensor, Tensor>,
     ) {
-        self.steps.push(UnreadStep { number, rate, count, loss, correct });
+        self.steps.push(UnreadStep { number, rate, count, margined, plain });
     }
 
     /// Whether so many steps have gathered that they should be read.
@@ -59,18 +65,26 @@ impl UnreadSteps {
         if self.steps.is_empty() {
             return Ok(Vec::new());
         }
-        let stack = |part: fn(&UnreadStep) -> &Tensor| {
-            Tensor::stack(&self.steps.iter().map(part).collect::<Vec<_>>(), 0)
-        };
-        let (losses, correct) = (stack(|step| &step.loss)?, stack(|step| &step.correct)?);
-        let (losses, correct) = (losses.to_vec1::<f32>()?, correct.to_vec1::<u32>()?);
-        let read = |(step, (loss, correct)): (UnreadStep, (f32, u32))| Step {
+        let margined = read_scores(self.steps.iter().map(|step| &step.margined))?;
+        let plain = read_scores(self.steps.iter().map(|step| &step.plain))?;
+        let read = |(step, (margined, plain)): (UnreadStep, _)| Step {
             number: step.number,
             rate: step.rate,
             count: step.count,
-            loss: loss.into(),
-            correct: correct as usize,
+            margined,
+            plain,
         };
-        Ok(self.steps.drain(..).zip(losses.into_iter().zip(correct)).map(read).collect())
+        Ok(self.steps.drain(..).zip(margined.into_iter().zip(plain)).map(read).collect())
     }
+}
+
+/// Copies the scores of several steps from the device.
+fn read_scores<'s>(
+    scores: impl Iterator<Item = &'s Score<Tensor, Tensor>>,
+) -> Result<Vec<Score<f64, usize>>> {
+    let (losses, correct): (Vec<_>, Vec<_>) = scores.map(|s| (&s.loss, &s.correct)).unzip();
+    let losses = Tensor::stack(&losses, 0)?.to_vec1::<f32>()?;
+    let correct = Tensor::stack(&correct, 0)?.to_vec1::<u32>()?;
+    let both = losses.into_iter().zip(correct);
+    Ok(both.map(|(loss, c)| Score { loss: loss.into(), correct: c as usize }).collect())
 }

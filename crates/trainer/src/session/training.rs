@@ -11,10 +11,10 @@ use fewshot_experiment::{
 };
 use fewshot_losses::{count_correct, cross_entropy};
 use fewshot_models::Pass;
-use fewshot_progress::duration;
+use fewshot_progress::{counted, duration, say};
 use serde_json::{Value, json};
 
-use super::steps::UnreadSteps;
+use super::steps::{Score, UnreadSteps};
 use super::{Outcome, Session};
 use crate::batches::{Batches, NextBatch};
 use crate::{EventWriter, LearningRate, ProcessGroup};
@@ -33,8 +33,8 @@ impl Session {
         let loader = open_replica_loader(&self.config, base, true, replica)?;
         let (images_per_epoch, steps_per_epoch) = (loader.len(), loader.batches_per_epoch());
         let rate = LearningRate::new(&self.config, steps_per_epoch);
-        let first_step = self.state.epochs * steps_per_epoch + self.state.steps;
-        let mut events = EventWriter::create(self.run.path(), first_step)?;
+        let steps_done = self.state.epochs * steps_per_epoch + self.state.steps;
+        let mut events = EventWriter::create(self.run.path(), steps_done)?;
         let mut is_first_step = true;
         let mut last_images = None;
         let mut batches = Batches::new(&self.config, loader, &self.device)?;
@@ -75,7 +75,7 @@ impl Session {
                     let seconds = self.opened.elapsed().as_secs_f64();
                     progress.print_line(&format!("first step {seconds:.2} s after the start"));
                 }
-                progress.advance(count, || self.running());
+                progress.advance(count, || self.plain());
                 if stops {
                     self.read(&mut unread, &mut events)?;
                     events.flush()?;
@@ -87,6 +87,9 @@ impl Session {
             }
             self.read(&mut unread, &mut events)?;
             drop(progress);
+            if self.state.seen == 0 {
+                return Err(self.no_images());
+            }
             let images_per_second =
                 (self.state.seen - seen_before) as f64 / started.elapsed().as_secs_f64();
             let steps = (epoch + 1) * steps_per_epoch;
@@ -109,26 +112,46 @@ impl Session {
         let pass = Pass::Train { seed, forward: step as u64 };
         let context = self.parallel.tape_context(self.config.train.sync_batch_norm);
         let features = self.model.backbone.forward_with(&images, pass, &context)?;
-        let scores = self.model.head.training_scores(&features, &labels)?;
+        let (scores, plain) = self.model.head.training_and_plain_scores(&features, &labels)?;
         let loss = cross_entropy(&scores, &labels)?;
         let gradients = self.parallel.backward(&context, &loss, self.optimizer.parameters())?;
         self.optimizer.step(&gradients, rate)?;
-        unread.add(step, rate, count, loss.detach(), count_correct(&scores, &labels)?);
+        let margined = Score { loss: loss.detach(), correct: count_correct(&scores, &labels)? };
+        let plain = Score {
+            loss: cross_entropy(&plain, &labels)?,
+            correct: count_correct(&plain, &labels)?,
+        };
+        unread.add(step, rate, count, margined, plain);
         Ok(count)
     }
 
     /// Reads losses and accuracies of the unread steps.
     fn read(&mut self, unread: &mut UnreadSteps, events: &mut EventWriter) -> Result<(), Error> {
         for step in unread.read()? {
-            if !step.loss.is_finite() {
-                return Err(self.diverged(step.number, &format!("the loss became {}", step.loss)));
+            let Score { loss, correct } = step.margined;
+            if !loss.is_finite() {
+                return Err(self.diverged(step.number, &format!("the loss became {loss}")));
             }
-            let accuracy = 100.0 * step.correct as f64 / step.count as f64;
-            let scalars = [("lr", step.rate), ("loss", step.loss), ("train_acc", accuracy)];
-            events.scalars(step.number, &scalars)?;
-            self.state.loss_sum += step.loss * step.count as f64;
-            self.state.correct += step.correct;
-            self.state.seen += step.count;
+            let percent = |correct: usize| 100.0 * correct as f64 / step.count as f64;
+            // A step is known by the number of updates up to it, as the validation after it is: a
+            // resumed run keeps what is at or below the number of updates that it starts with.
+            events.scalars(
+                step.number + 1,
+                &[
+                    ("lr", step.rate),
+                    ("loss", loss),
+                    ("loss_without_margin", step.plain.loss),
+                    ("train_acc", percent(correct)),
+                    ("train_acc_without_margin", percent(step.plain.correct)),
+                ],
+            )?;
+            let state = &mut self.state;
+            state.loss_sum += loss * step.count as f64;
+            state.correct += correct;
+            state.seen += step.count;
+            state.plain_loss_sum += step.plain.loss * step.count as f64;
+            state.plain_correct += step.plain.correct;
+            state.plain_seen += step.count;
         }
         Ok(())
     }
@@ -176,8 +199,42 @@ impl Session {
         100.0 * self.state.correct as f64 / self.state.seen.max(1) as f64
     }
 
+    /// Mean loss and accuracy in percent of this epoch's images so far, without margin.
+    fn plain_scores(&self) -> (f64, f64) {
+        let TrainingState { plain_loss_sum, plain_correct, plain_seen, .. } = self.state;
+        let count = plain_seen.max(1) as f64;
+        (plain_loss_sum / count, 100.0 * plain_correct as f64 / count)
+    }
+
+    /// Loss and accuracy without margin, for people.
+    fn plain(&self) -> String {
+        let (loss, accuracy) = self.plain_scores();
+        format!("loss {loss:.4} accuracy {accuracy:.2} %")
+    }
+
+    /// As [`plain`](Self::plain), and what they are with the margin if there is one.
     fn running(&self) -> String {
-        format!("loss {:.4} accuracy {:.2} %", self.loss(), self.accuracy())
+        let mut text = self.plain();
+        if self.model.head.has_margin() {
+            let (loss, accuracy) = (self.loss(), self.accuracy());
+            text += &format!(" (with the margin {loss:.4} and {accuracy:.2} %)");
+        }
+        text
+    }
+
+    /// An epoch in which every image was skipped as broken.
+    fn no_images(&self) -> Error {
+        let base = &self.datasets.base;
+        let reason = base.load(0).map_or_else(|e| format!(", the first: {e}"), |_| String::new());
+        Error::Value {
+            key: "loader.on_broken".to_owned(),
+            got: format!(
+                "skip, and all {} images of epoch {} were skipped as broken{reason}",
+                base.len(),
+                self.state.epochs + 1
+            ),
+            expected: "images that can be decoded".to_owned(),
+        }
     }
 
     /// Validates if that is due, logs, and saves.
@@ -194,7 +251,9 @@ impl Session {
             "steps": steps,
             "learning_rate": rate,
             "loss": self.loss(),
+            "loss_without_margin": self.plain_scores().0,
             "train_accuracy": self.accuracy(),
+            "train_accuracy_without_margin": self.plain_scores().1,
             "skipped": self.state.skipped,
             "run": Provenance::of(&self.config),
         });
@@ -226,16 +285,16 @@ impl Session {
             metrics["val"] = validation;
         }
         if skipped > 0 {
-            line += &format!(", {skipped} broken images skipped");
-        }
-        if self.is_first() {
-            println!("{line}");
+            line += &format!(", {} skipped", counted(skipped, "broken image"));
         }
         events.flush()?;
         // Before the checkpoint: after a kill in between, the epoch is repeated and its line
         // replaced.
         self.run.append_metrics(&metrics)?;
-        self.save(is_best)
+        self.save(is_best)?;
+        // Only now that it is true, and that whatever becomes of the output the epoch is kept.
+        say(line);
+        Ok(())
     }
 
     fn is_validation_due(&self) -> bool {

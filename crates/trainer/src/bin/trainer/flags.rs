@@ -36,6 +36,9 @@ f32). Built with --features nccl, several processes train one model, each on a G
 train.batch_size is the batch size of all processes together; rank 0 prints, logs and saves, and
 reports loss and accuracy of its own images.
 
+Ctrl-C (or SIGTERM, SIGHUP) saves and stops after the step, a second Ctrl-C at once. Signals that were
+ignored at the start stay ignored, as SIGHUP under nohup.
+
 Exit status: 0 finished, 2 error, 130 interrupted (after saving)."
 )]
 pub struct Flags {

@@ -4,27 +4,25 @@
 
 mod flags;
 mod settings;
+mod stop;
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser;
 use fewshot_experiment::{Error, start};
+use fewshot_progress::{counted, deliver, say, warn};
 use flags::Flags;
 use settings::{Command, Settings};
+use stop::{INTERRUPTED, Stop};
 use trainer::{Outcome, Session};
-
-/// Exit status of an interrupted training, by the convention of shells.
-const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     match run(&Flags::parse()) {
         Ok(Outcome::Finished) => ExitCode::SUCCESS,
         Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),
         Err(error) => {
-            eprintln!("error: {error}");
+            warn(format_args!("error: {error}"));
             ExitCode::from(2)
         }
     }
@@ -35,22 +33,20 @@ fn run(flags: &Flags) -> Result<Outcome, Error> {
     let settings = match Command::from_flags(flags)? {
         Command::Train(settings) => settings,
         Command::PrintConfig(config) => {
-            print!("{}", config.to_toml());
+            let written = deliver(config.to_toml().trim_end());
+            written.map_err(Error::io("write to", Path::new("standard output")))?;
             return Ok(Outcome::Finished);
         }
     };
     let mut session = settings.session()?;
     print_start(&settings, &session);
-    let stop = stop_signal()?;
-    let outcome = session.train(&stop)?;
-    if session.is_first() {
-        match outcome {
-            Outcome::Finished => report(&session)?,
-            Outcome::Interrupted => {
-                let command = settings.resume_command();
-                println!("\ninterrupted and saved; to go on:\n  {command}");
-            }
-        }
+    let stop = Stop::on_signal(&settings.resume_command())?;
+    let mut outcome = session.train(&stop.raised)?;
+    if outcome == Outcome::Finished && session.is_first() {
+        outcome = report(&session, &stop)?;
+    }
+    if outcome == Outcome::Interrupted {
+        say(format_args!("\ninterrupted and saved; to go on:\n  {}", settings.resume_command()));
     }
     Ok(outcome)
 }
@@ -62,21 +58,23 @@ fn print_start(settings: &Settings, session: &Session) {
     }
     let folder = session.run_folder().path();
     if let Some(checkpoint) = &settings.resume {
-        println!("resuming {} after epoch {}", checkpoint.display(), session.epochs());
-        settings.changes.iter().for_each(|change| println!("  {change}"));
+        let (checkpoint, epochs) = (checkpoint.display(), session.epochs());
+        say(format_args!("resuming {checkpoint} after epoch {epochs}"));
+        settings.changes.iter().for_each(|change| say(format_args!("  {change}")));
     }
-    println!("{}", summary(session, folder));
+    say(summary(session, folder));
 }
 
 fn summary(session: &Session, folder: &Path) -> String {
     let (config, datasets) = (session.config(), session.datasets());
     let (method, train) = (&config.method, &config.train);
-    let size =
-        |d: &fewshot_data::Dataset| format!("{} images of {} classes", d.len(), d.class_count());
+    let size = |d: &fewshot_data::Dataset| {
+        format!("{} of {}", counted(d.len(), "image"), counted(d.class_count(), "class"))
+    };
     format!(
         "{} at {} px with {} (scale {}, margin {})\n\
          base {}, val {}, novel {}\n\
-         {} epochs, batches of {}, learning rate {}, seed {}\n\
+         {}, batches of {}, learning rate {}, seed {}\n\
          run folder {}",
         method.backbone,
         method.image_size,
@@ -86,7 +84,7 @@ fn summary(session: &Session, folder: &Path) -> String {
         size(&datasets.base),
         size(&datasets.val),
         size(&datasets.novel),
-        train.epochs,
+        counted(train.epochs, "epoch"),
         train.batch_size,
         train.learning_rate,
         config.seed,
@@ -94,32 +92,27 @@ fn summary(session: &Session, folder: &Path) -> String {
     )
 }
 
-/// Returns a flag that Ctrl-C raises; a second Ctrl-C ends the process at once.
-fn stop_signal() -> Result<Arc<AtomicBool>, Error> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let raised = Arc::clone(&stop);
-    let handler = move || {
-        if raised.swap(true, Ordering::Relaxed) {
-            std::process::exit(INTERRUPTED.into());
-        }
-        eprintln!("\nstopping after this step; once more to stop at once");
-    };
-    ctrlc::set_handler(handler).map_err(|e| Error::SignalHandler(e.to_string()))?;
-    Ok(stop)
-}
-
-/// Evaluates the last and the best checkpoint, and prints their accuracy.
-fn report(session: &Session) -> Result<(), Error> {
+/// Evaluates the last and the best checkpoint, saves their accuracy, and prints it.
+fn report(session: &Session, stop: &Stop) -> Result<Outcome, Error> {
     let config = session.config();
     let test = &config.test;
-    println!(
-        "\nevaluating: {}-way, {} queries, {} episodes, {} head",
+    say(format_args!(
+        "\nevaluating: {}-way, {}, {}, {} head",
         test.way,
-        test.query,
-        test.episodes,
+        counted(test.query, "query"),
+        counted(test.episodes, "episode"),
         test.head.name()
-    );
+    ));
+    // The signal may have come while the last epoch was saved.
+    if !stop.ends_at_once(true) {
+        return Ok(Outcome::Interrupted);
+    }
     let report = session.report()?;
-    println!("\n{}", report.to_markdown(config));
-    session.save_report(&report)
+    stop.ends_at_once(false);
+    session.save_report(&report)?;
+    if let Err(error) = deliver(format_args!("\n{}", report.to_markdown(config))) {
+        let file = session.run_folder().file("report.md");
+        warn(format_args!("note: the report is in {}, but not printed: {error}", file.display()));
+    }
+    Ok(Outcome::Finished)
 }
