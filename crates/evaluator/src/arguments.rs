@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use fewshot_data::Split;
 use fewshot_episodes::heads::HeadKind;
 use fewshot_losses::ClassifierKind;
@@ -53,6 +54,12 @@ pub struct CommandLine {
     pub command: Option<Command>,
     #[command(flatten)]
     pub evaluation: Option<Arguments>,
+    /// Show no progress
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// Print completions of options for a shell, and exit
+    #[arg(long, value_name = "SHELL", exclusive = true)]
+    pub completions: Option<Shell>,
 }
 
 /// What to do other than evaluate.
@@ -114,6 +121,15 @@ pub struct Arguments {
     /// Settings to override
     #[arg(value_name = "KEY=VALUE")]
     pub settings: Vec<String>,
+}
+
+impl CommandLine {
+    /// The completions for a shell, if they are asked for.
+    pub fn completions(&self) -> Option<String> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.completions?, &mut Self::command(), "evaluator", &mut script);
+        Some(String::from_utf8_lossy(&script).trim_end().to_owned())
+    }
 }
 
 /// How results are printed.

@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use evaluator::{
-    Evaluation, evaluate_bank, extract_features, use_episodes_of, use_published_protocol,
+    Evaluation, OpenSplit, evaluate_bank, extract_features, many_skipped, shared_with,
+    use_episodes_of, use_published_protocol,
 };
-use fewshot_data::Dataset;
-use fewshot_experiment::{Checkpoint, Config, Error, Model, RawConfig, device};
+use fewshot_data::{Dataset, Split};
+use fewshot_experiment::{
+    Checkpoint, Config, Error, Model, RawConfig, SplitConfig, device, open_split,
+};
 
 use crate::checkpoint_file::CheckpointFile;
 use crate::settings::Settings;
@@ -17,6 +20,8 @@ pub struct Candidate {
     pub name: PathBuf,
     pub config: Config,
     pub raw: RawConfig,
+    /// The images that it was trained on, if it tells.
+    trained_on: Option<SplitConfig>,
     /// Number of completed training epochs.
     pub epoch: usize,
     pub model: Model,
@@ -70,7 +75,9 @@ impl Candidate {
         }
         let config = raw.check()?;
         let model = checkpoint.model(&path, &config, &device(&config)?)?;
-        Ok(Self { name, config, raw, epoch: checkpoint.state.epochs, model })
+        let own = checkpoint.config.has("dataset").then(|| checkpoint.config.check());
+        let trained_on = own.transpose()?.map(|config| config.dataset.base);
+        Ok(Self { name, config, raw, trained_on, epoch: checkpoint.state.epochs, model })
     }
 
     /// Evaluates it, and returns the labels of the images that its episodes were drawn from as well.
@@ -83,8 +90,20 @@ impl Candidate {
         let bank = extract_features(config, &self.model, dataset, &device)?;
         let results = evaluate_bank(config, &bank, &*config.test.head, &device)?;
         let mut evaluation = Evaluation::new(&self.name, self.epoch, config, results);
+        evaluation.skipped = dataset.len() - bank.len();
         // The margin of a PyTorch checkpoint is not known.
         evaluation.margin = evaluation.margin.filter(|_| self.raw.has("method.margin"));
         Ok((evaluation, bank.labels().to_vec()))
+    }
+
+    /// What makes results of this checkpoint on `split`, `skipped` of whose images were skipped,
+    /// doubtful: images that it was trained on, if they are on this machine and the split is to be
+    /// of other classes, and many that were skipped.
+    pub fn warnings(&self, split: OpenSplit<'_>, skipped: usize) -> Vec<String> {
+        let trained_on = self.trained_on.as_ref();
+        let is_of_base = matches!(split.0.split, Split::Base | Split::BaseVal);
+        let seen = trained_on.filter(|base| !(is_of_base && base.source == split.0.source));
+        let shared = seen.and_then(|base| shared_with((base, &open_split(base).ok()?), split));
+        shared.into_iter().chain(many_skipped(split, skipped)).collect()
     }
 }

@@ -52,22 +52,34 @@ fn bank(
         all.extend(features(batch)?);
         progress.advance(count, String::new);
     }
-    let dim = all.len() / labels.len().max(1);
+    if labels.is_empty() {
+        return Err(Error::all_skipped(dataset));
+    }
+    let dim = all.len() / labels.len();
     Ok(FeatureBank::new(all, dim, labels)?)
 }
 
-/// Returns the accuracy of the model's own classifier on images of base classes, in percent.
+/// Accuracy of a model's own classifier on images of base classes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BaseAccuracy {
+    /// Accuracy in percent.
+    pub percent: f64,
+    /// Number of images that were skipped as broken.
+    pub skipped: usize,
+}
+
+/// Returns the accuracy of the model's own classifier on images of base classes.
 /// With `augmented`, images pass through the training transform, as in the published report.
 ///
 /// # Errors
-/// If images cannot be read.
+/// If images cannot be read, or all are skipped as broken.
 pub fn base_accuracy(
     config: &Config,
     model: &Model,
     dataset: &Dataset,
     device: &Device,
     augmented: bool,
-) -> Result<f64, Error> {
+) -> Result<BaseAccuracy, Error> {
     let model = model.frozen(config, device)?;
     let loader = open_loader(config, dataset.clone(), augmented)?;
     let mut uploader = BatchUploader::new(config, device)?;
@@ -85,8 +97,9 @@ pub fn base_accuracy(
         progress.advance(count, String::new);
     }
     if counts.is_empty() {
-        return Ok(0.0);
+        return Err(Error::all_skipped(dataset));
     }
     let correct: u32 = Tensor::stack(&counts, 0)?.to_vec1()?.iter().sum();
-    Ok(100.0 * f64::from(correct) / seen as f64)
+    let percent = 100.0 * f64::from(correct) / seen as f64;
+    Ok(BaseAccuracy { percent, skipped: dataset.len() - seen })
 }

@@ -40,12 +40,16 @@
 
 #[cfg(feature = "analysis")]
 pub mod analysis;
+mod command_line;
+mod doubts;
 mod features;
 mod few_shot;
 mod protocol;
 mod report;
 
-pub use features::{base_accuracy, extract_features, pixels};
+pub use command_line::parse_arguments;
+pub use doubts::{OpenSplit, many_skipped, shared_with};
+pub use features::{BaseAccuracy, base_accuracy, extract_features, pixels};
 pub use few_shot::{
     ShotDifference, ShotResult, SplitDifferences, SplitResults, compare, evaluate_bank,
     evaluate_split, few_shot,

@@ -13,16 +13,21 @@ use std::process::ExitCode;
 
 use arguments::{Arguments, Command, CommandLine, Format};
 use candidate::Candidate;
-use clap::Parser;
-use evaluator::{Comparison, Report, compare};
+use evaluator::{Comparison, Report, compare, parse_arguments};
 use fewshot_data::Dataset;
 use fewshot_experiment::{Config, Error, open_split, start};
-use fewshot_progress::conclude;
+use fewshot_progress::{conclude, silence};
 use settings::Settings;
 
 fn main() -> ExitCode {
-    let CommandLine { command, evaluation } = CommandLine::parse();
-    conclude(match (command, evaluation) {
+    let line: CommandLine = parse_arguments();
+    if let Some(script) = line.completions() {
+        return conclude(Ok::<_, Error>(script));
+    }
+    if line.quiet {
+        silence();
+    }
+    conclude(match (line.command, line.evaluation) {
         #[cfg(feature = "analysis")]
         (Some(Command::Analyse(arguments)), _) => start().and_then(|()| arguments.run()),
         (_, Some(arguments)) => run(arguments),
@@ -36,13 +41,19 @@ fn run(arguments: Arguments) -> Result<String, Error> {
     let settings = Settings::resolve(arguments)?;
     let first = Candidate::first(&settings)?;
     let second = Candidate::second(&settings, &first)?;
-    let dataset = open_split(&first.config.split(settings.split))?;
+    let split = first.config.split(settings.split);
+    let dataset = open_split(&split)?;
     check_episodes(&first.config, &dataset)?;
     let (evaluation, labels) = first.evaluate(&dataset)?;
-    let mut report = Report::new(&dataset, settings.split, &first.config, evaluation);
+    let mut warnings = first.warnings((&split, &dataset), evaluation.skipped);
+    let mut report = Report::new(&dataset, split.split, &first.config, evaluation);
     if let Some(second) = second {
-        report.comparison = Some(compare_with(&second, &report, &dataset, &labels)?);
+        let comparison = compare_with(&second, &report, &dataset, &labels)?;
+        warnings.extend(second.warnings((&split, &dataset), comparison.second.skipped));
+        warnings.dedup();
+        report.comparison = Some(comparison);
     }
+    report.warnings = warnings;
     print(&report, settings.format)
 }
 

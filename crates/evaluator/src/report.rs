@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use fewshot_data::{Dataset, Split};
 use fewshot_experiment::{Config, Provenance};
+use fewshot_progress::counted;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -23,6 +24,9 @@ pub struct Evaluation {
     pub classifier: String,
     /// Margin of that classifier, if known.
     pub margin: Option<f64>,
+    /// Number of images of the split that were skipped as broken, with `loader.on_broken = "skip"`.
+    #[serde(default)]
+    pub skipped: usize,
     /// Provenance of the results; its hash is of the evaluation's configuration.
     pub run: Provenance,
     /// Accuracy by number of shots.
@@ -31,7 +35,8 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    /// Labels `results` with the checkpoint and the configuration that they were measured under.
+    /// Labels `results` with the checkpoint and the configuration that they were measured under, on
+    /// images of which none was skipped.
     pub fn new(checkpoint: &Path, epoch: usize, config: &Config, results: SplitResults) -> Self {
         Self {
             checkpoint: checkpoint.to_owned(),
@@ -39,6 +44,7 @@ impl Evaluation {
             backbone: config.method.backbone.to_string(),
             classifier: config.method.classifier.to_string(),
             margin: Some(config.method.margin),
+            skipped: 0,
             run: Provenance::of(config),
             results,
         }
@@ -65,7 +71,8 @@ pub struct Comparison {
 pub struct Report {
     /// Name of the dataset.
     pub dataset: String,
-    /// Name of the split.
+    /// Name of the split that the images are of: `val`, too, where validation classes stand in for
+    /// novel ones.
     pub split: String,
     /// Classes per episode.
     pub way: usize,
@@ -78,6 +85,9 @@ pub struct Report {
     /// Results of the checkpoint.
     #[serde(flatten)]
     pub first: Evaluation,
+    /// What makes the results doubtful: classes that are not unseen, many images that were skipped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// The checkpoint that it is compared with, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comparison: Option<Comparison>,
@@ -95,6 +105,7 @@ impl Report {
             head: test.head.name().to_owned(),
             test_seed: test.seed,
             first,
+            warnings: Vec::new(),
             comparison: None,
         }
     }
@@ -113,19 +124,25 @@ impl Report {
                 );
             }
         }
+        self.warnings.iter().for_each(|warning| text += &format!("\nwarning: {warning}"));
         text
     }
 
     fn evaluation_text(&self, evaluation: &Evaluation) -> String {
-        let Evaluation { backbone, classifier, margin, epoch, .. } = evaluation;
+        let Evaluation { backbone, classifier, margin, epoch, skipped, .. } = evaluation;
         let Self { dataset, way, query, head, .. } = self;
         let margin = margin.map_or_else(|| "unknown".to_owned(), |margin| margin.to_string());
         let mut text = format!(
             "{backbone} with {classifier} (margin {margin}), epoch {epoch}, on {dataset}: \
-             {way}-way, {query} queries, {head} head"
+             {way}-way, {}, {head} head",
+            counted(*query, "query")
         );
+        if *skipped > 0 {
+            text += &format!(", {} skipped", counted(*skipped, "broken image"));
+        }
         for (shot, result) in &evaluation.results {
-            text += &format!("\n{shot:>3}-shot  {result} %  ({} episodes)", result.episodes);
+            text +=
+                &format!("\n{shot:>3}-shot  {result} %  ({})", counted(result.episodes, "episode"));
         }
         text + &format!("\n{}", evaluation.origin())
     }
@@ -138,9 +155,11 @@ impl Report {
             results.keys().map(|shot| format!("{shot}-shot")),
         );
         table += &format!("|---|{}\n", "---|".repeat(results.len()));
+        let warnings = self.warnings.iter().map(|warning| format!("\n\n**Warning**: {warning}."));
+        let warnings: String = warnings.collect();
         let Some(Comparison { second, difference }) = &self.comparison else {
             table += &row(&self.head, results.values());
-            return format!("{table}\n{}", self.first.origin());
+            return format!("{table}\n{}{warnings}", self.first.origin());
         };
         table += &row(&format!("first, {}", self.head), results.values());
         table += &row(&format!("second, {}", self.head), second.results.values());
@@ -148,7 +167,8 @@ impl Report {
         let counts =
             difference.values().map(|d| format!("{} / {} / {}", d.better, d.equal, d.worse));
         table += &row("episodes better / equal / worse", counts);
-        format!("{table}\nfirst {}  \nsecond {}", self.first.origin(), second.origin())
+        let origins = (self.first.origin(), second.origin());
+        format!("{table}\nfirst {}  \nsecond {}{warnings}", origins.0, origins.1)
     }
 }
 
@@ -179,7 +199,7 @@ mod tests {
             |mean| format!(r#"{{"head":"finetune","mean":{mean},"ci95":0.25,"episodes":600}}"#);
         let (one, five) = (result("48.5"), result("64.125"));
         format!(
-            r#""checkpoint":"{checkpoint}","epoch":9,"backbone":"conv4","classifier":"cosine","margin":{margin},{RUN},"results":{{"1":{one},"5":{five}}}"#
+            r#""checkpoint":"{checkpoint}","epoch":9,"backbone":"conv4","classifier":"cosine","margin":{margin},"skipped":0,{RUN},"results":{{"1":{one},"5":{five}}}"#
         )
     }
 
@@ -198,6 +218,9 @@ mod tests {
             assert_eq!(report.first.results[&5].mean, 64.125);
             assert_eq!(serde_json::to_string(&report).unwrap(), json);
         }
+        // What an earlier version wrote is read.
+        let earlier = format!("{{{head},{first}}}").replace(r#","skipped":0"#, "");
+        assert_eq!(serde_json::from_str::<Report>(&earlier).unwrap().first.skipped, 0);
         let wrong = format!("{{{head},{first}}}").replace(r#""5":"#, r#""five":"#);
         assert!(serde_json::from_str::<Report>(&wrong).is_err());
     }

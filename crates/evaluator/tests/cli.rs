@@ -48,6 +48,58 @@ fn options_and_settings_reach_the_evaluation() {
     assert!(text.contains(run["device"].as_str().unwrap()), "{text}");
 }
 
+#[test]
+fn doubtful_results_say_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = checkpoint(folder.path(), "drawn", &[]);
+    let quick = [&FEW[..], &["--shots", "1"]].concat();
+    let unseen = json(&path, &quick);
+    assert_eq!((&unseen["skipped"], &unseen["warnings"]), (&0.into(), &Value::Null));
+    // Classes that the checkpoint was trained on.
+    let all = [&quick[..], &["dataset.novel.split=all"]].concat();
+    let seen = json(&path, &all);
+    assert_eq!(seen["split"], "all");
+    let warning = seen["warnings"][0].as_str().unwrap();
+    assert!(warning.starts_with("64 (glyph_000, ") && warning.contains("of the 100"), "{warning}");
+    assert!(print(&path, &all).contains(&format!("warning: {warning}\n")));
+    let markdown = print(&path, &[&all[..], &["--format", "markdown"]].concat());
+    assert!(markdown.contains(&format!("**Warning**: {warning}.")), "{markdown}");
+    let base = json(&path, &[&quick[..], &["--split", "base"]].concat());
+    assert_eq!(base["warnings"], Value::Null, "base classes are not called unseen");
+
+    // Images that were skipped.
+    let root = folder.path().join("birds");
+    for class in 0..5 {
+        let of_class = root.join(format!("novel/{class}"));
+        fs::create_dir_all(&of_class).unwrap();
+        for index in 0..20 {
+            let image = image::RgbImage::from_pixel(20, 20, image::Rgb([50 * class, index, 90]));
+            image.save(of_class.join(format!("{index}.png"))).unwrap();
+        }
+    }
+    fs::write(root.join("novel/3/4.png"), "x").unwrap();
+    fs::write(root.join("novel/4/0.png"), "").unwrap();
+    let named = format!("dataset.novel.root={}", root.display());
+    let folders = ["dataset.novel.source=folders", &named, "loader.on_broken=skip"];
+    let skip = [&quick[..], &folders].concat();
+    let skipped = json(&path, &skip);
+    assert_eq!(skipped["skipped"], 2);
+    let warning = "2 of the 100 images of birds novel were skipped as broken (2.0 %)";
+    assert_eq!(skipped["warnings"], serde_json::json!([warning]));
+    let text = print(&path, &skip);
+    assert!(text.contains("16 queries, finetune head, 2 broken images skipped\n"), "{text}");
+    // Of nothing there is no result.
+    for class in 0..5 {
+        for index in 0..20 {
+            fs::write(root.join(format!("novel/{class}/{index}.png")), "x").unwrap();
+        }
+    }
+    let output = evaluate(&path, &skip);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(message.contains("all 100 images"), "{message}");
+}
+
 /// Returns the path of a checkpoint as the published code saves it, without a configuration.
 fn published(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/parity/checkpoints").join(name)

@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
 
+use fewshot_progress::printable_value;
 use thiserror::Error;
 
 /// Errors of an experiment. Every message names the file or key, what was found there, and what
@@ -8,7 +9,7 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum Error {
     /// A setting has a value that it does not take.
-    #[error("`{key}` is {got}: expected {expected}")]
+    #[error("`{}` is {}: expected {expected}", printable_value(key), printable_value(got))]
     Value {
         /// Dotted key.
         key: String,
@@ -17,8 +18,16 @@ pub enum Error {
         /// What the key takes.
         expected: String,
     },
+    /// A setting of a file is wrong.
+    #[error("{place}: {error}")]
+    At {
+        /// File and line.
+        place: String,
+        /// What is wrong with it.
+        error: Box<Error>,
+    },
     /// No setting has this name.
-    #[error("unknown key `{key}`{}", hint.as_ref().map_or_else(String::new, |hint| format!(": did you mean `{hint}`?")))]
+    #[error("unknown key `{}`{}", printable_value(key), hint.as_ref().map_or_else(String::new, |hint| format!(": did you mean `{hint}`?")))]
     UnknownKey {
         /// Dotted key.
         key: String,
@@ -179,6 +188,21 @@ impl Error {
     /// Returns a function for `map_err` on writing JSON.
     pub fn json(what: &'static str) -> impl FnOnce(serde_json::Error) -> Self {
         move |source| Self::Json { what, source }
+    }
+
+    /// Returns an error about a dataset of which every image was skipped as broken.
+    pub fn all_skipped(dataset: &fewshot_data::Dataset) -> Self {
+        let reason = dataset.load(0).err().map(|e| format!("; the first: {e}"));
+        Self::Value {
+            key: "loader.on_broken".to_owned(),
+            got: format!(
+                "skip, and all {} images of {} were skipped as broken{}",
+                dataset.len(),
+                dataset.name(),
+                reason.unwrap_or_default()
+            ),
+            expected: "images that can be decoded".to_owned(),
+        }
     }
 
     /// Returns an error about a checkpoint that cannot be used.

@@ -42,7 +42,7 @@ pub use batch::{BatchUploader, DeviceBatch};
 pub use checkpoint::{Checkpoint, TrainingState};
 pub use config::{
     Augment, Change, Config, DatasetConfig, DeviceKind, LoaderConfig, Method, OptimizerKind,
-    Precision, RawConfig, Schedule, SplitConfig, Test, Train, Validation,
+    Precision, RawConfig, Schedule, SplitConfig, Test, Train, Validation, settings_reference,
 };
 pub use error::Error;
 pub use factory::{

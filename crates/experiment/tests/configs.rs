@@ -83,6 +83,22 @@ fn every_file_checks_and_names_its_command() {
 }
 
 #[test]
+fn the_reference_of_settings_is_that_of_the_check() {
+    let written = std::fs::read_to_string(folder().join("../docs/settings.md")).unwrap();
+    let made = fewshot_experiment::settings_reference().unwrap();
+    let command = "cargo run -p fewshot-experiment --example settings > docs/settings.md";
+    assert!(written == made, "docs/settings.md is out of date: {command}");
+    for row in [
+        "| `train.learning_rate` | a positive finite number | `0.003` | Highest learning rate | \
+         `train.adam_params.lr` |\n",
+        "| `test.shots` | a list of up to 100 whole numbers from 1 to 100000, such as [1, 5] | `[1, 5]` |",
+        "| `test.head` | finetune, prototype or nearest | `\"finetune\"` |",
+    ] {
+        assert!(made.contains(row), "no {row}");
+    }
+}
+
+#[test]
 fn no_two_files_share_a_run_folder() {
     let mut owners = HashMap::new();
     for (file, _) in files() {

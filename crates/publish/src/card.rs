@@ -59,7 +59,12 @@ impl Card<'_> {
     fn title(&self) -> String {
         let method = &self.config.method;
         let base = &self.config.dataset.base;
-        format!("{} with {}, trained on {}", method.backbone, method.classifier, dataset(base))
+        format!(
+            "{} with {}, trained on {}",
+            method.backbone,
+            method.classifier,
+            base.dataset_name()
+        )
     }
 
     fn front_matter(&self) -> String {
@@ -70,8 +75,9 @@ impl Card<'_> {
         }
         let _ = writeln!(yaml, "- {}", self.config.method.backbone);
         let dataset_config = &self.config.dataset;
-        let mut names: Vec<_> =
-            [&dataset_config.base, &dataset_config.val, &dataset_config.novel].map(dataset).into();
+        let mut names: Vec<_> = [&dataset_config.base, &dataset_config.val, &dataset_config.novel]
+            .map(SplitConfig::dataset_name)
+            .into();
         names.dedup();
         yaml += "datasets:\n";
         names.iter().for_each(|name| {
@@ -82,8 +88,8 @@ impl Card<'_> {
         let name = self.repo.and_then(|repo| repo.split('/').nth(1)).map(str::to_owned);
         let name = name.unwrap_or_else(|| self.title());
         let _ = writeln!(yaml, "model-index:\n- name: {}\n  results:", quoted(&name));
-        for (split, config, shots) in self.splits(&measured.report) {
-            let data = quoted(&dataset(config));
+        for (config, shots) in self.splits(&measured.report) {
+            let (data, split) = (quoted(&config.dataset_name()), config.split);
             for (shot, result) in shots {
                 let _ = write!(
                     yaml,
@@ -114,7 +120,7 @@ impl Card<'_> {
             self.parameters as f64 / 1e6,
             self.epoch,
             train.epochs,
-            dataset(&data.base),
+            data.base.dataset_name(),
             train.batch_size,
             train.learning_rate,
         )
@@ -130,8 +136,8 @@ impl Card<'_> {
         let shots: Vec<_> = report.novel.keys().collect();
         shots.iter().for_each(|shot| table += &format!(" {shot}-shot |"));
         table += &format!("\n|---|{}\n", "---|".repeat(shots.len()));
-        for (split, config, results) in self.splits(report) {
-            let _ = write!(table, "| {split}, {} |", dataset(config));
+        for (config, results) in self.splits(report) {
+            let _ = write!(table, "| {}, {} |", config.split, config.dataset_name());
             for shot in &shots {
                 let cell = results.get(shot);
                 let cell =
@@ -157,6 +163,9 @@ impl Card<'_> {
                 ", and {accuracy:.2} % of held-out ones"
             )),
         );
+        for warning in &measured.warnings {
+            let _ = writeln!(table, "**Warning**: {warning}.\n");
+        }
         if self.half {
             table += "They were measured before the parameters were rounded to float16.\n\n";
         }
@@ -170,31 +179,20 @@ impl Card<'_> {
     }
 
     /// Returns results on validation and novel classes; only the former if both are the same.
-    fn splits<'r>(
-        &'r self,
-        report: &'r ModelReport,
-    ) -> Vec<(&'static str, &'r SplitConfig, &'r SplitResults)> {
+    fn splits<'r>(&'r self, report: &'r ModelReport) -> Vec<(&'r SplitConfig, &'r SplitResults)> {
         let data = &self.config.dataset;
-        let mut splits = vec![("val", &data.val, &report.val)];
-        if !self.is_same() {
-            splits.push(("novel", &data.novel, &report.novel));
+        let mut splits = vec![(&data.val, &report.val)];
+        if !data.novel_is_val() {
+            splits.push((&data.novel, &report.novel));
         }
         splits
-    }
-
-    /// Returns whether validation classes stand in for novel ones, whichever key gave their root.
-    fn is_same(&self) -> bool {
-        let data = &self.config.dataset;
-        let mut novel = data.novel.clone();
-        novel.root_key.clone_from(&data.val.root_key);
-        novel == data.val
     }
 
     fn use_it(&self) -> String {
         let test = &self.config.test;
         let repo = self.repo.unwrap_or("OWNER/REPOSITORY");
         let shots: Vec<_> = test.shots.iter().map(ToString::to_string).collect();
-        let split = if self.is_same() { "val" } else { "novel" };
+        let split = if self.config.dataset.novel_is_val() { "val" } else { "novel" };
         let mut command = format!(
             "cargo run --release -p evaluator -- --checkpoint hf://{repo}/model.safetensors \\\n    \
              --split {split} --way {} --shots {} --query {} --episodes {} --head {}",
@@ -227,17 +225,9 @@ impl Card<'_> {
     }
 }
 
-/// Returns the common name of a split's dataset.
-fn dataset(split: &SplitConfig) -> String {
-    match (split.source.kind, split.source.root.file_name()) {
-        (SourceKind::Folders | SourceKind::Json, Some(name)) => name.to_string_lossy().into_owned(),
-        (source, _) => source.to_string(),
-    }
-}
-
 /// Returns a line with the terms of use of a split's dataset.
 fn terms(split: &SplitConfig) -> String {
-    let name = dataset(split);
+    let name = split.dataset_name();
     let known = fewshot_fetch::datasets().into_iter().find(|known| known.name == name);
     let said = match (known, split.source.kind) {
         (Some(known), _) => format!("{} ({})", known.terms, known.page),

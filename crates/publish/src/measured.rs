@@ -11,6 +11,8 @@ pub struct Measured {
     pub run: Provenance,
     /// Seed that the episodes are drawn from.
     pub test_seed: u64,
+    /// What makes the figures doubtful.
+    pub warnings: Vec<String>,
     /// Accuracy of the checkpoint.
     pub report: ModelReport,
     /// The file's text.
@@ -40,7 +42,7 @@ impl Measured {
             let remedy = "move it away to publish without figures";
             Error::Results { path: path.clone(), reason: format!("{reason}; {remedy}") }
         };
-        let FinalReport { run, test_seed, last, best, .. } = serde_json::from_str(&json)
+        let FinalReport { run, test_seed, last, best, warnings, .. } = serde_json::from_str(&json)
             .map_err(|e| fail(format!("not the results of a run: {e}")))?;
         let report = if name == Some("best.safetensors") { best } else { last };
         if run.config_sha256 != config.sha256() {
@@ -58,6 +60,6 @@ impl Measured {
         if !shots.into_iter().all(|shot| shot.mean.is_finite() && shot.ci95.is_finite()) {
             return Err(fail("a figure in it is no number".into()));
         }
-        Ok(Some(Self { run, test_seed, report, json }))
+        Ok(Some(Self { run, test_seed, warnings, report, json }))
     }
 }

@@ -47,7 +47,7 @@ mod tensorboard;
 pub use optimizer::Optimizer;
 pub use parallel::Parallel;
 pub use process_group::ProcessGroup;
-pub use report::{FinalReport, ModelReport};
+pub use report::{FinalReport, ModelReport, Part};
 pub use schedule::LearningRate;
 pub use session::{Datasets, Outcome, Session};
 pub use tensorboard::EventWriter;

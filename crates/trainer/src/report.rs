@@ -1,8 +1,11 @@
 //! The report at the end of a training: accuracy of the last and the best checkpoint, in the
 //! layout of the published code.
 
+use std::collections::BTreeMap;
+
 use candle_core::Device;
-use evaluator::{SplitResults, base_accuracy, evaluate_bank, evaluate_split, pixels};
+use evaluator::{SplitResults, base_accuracy, evaluate_bank, extract_features, pixels};
+use fewshot_data::{Dataset, Split};
 use fewshot_episodes::heads::NearestNeighbor;
 use fewshot_experiment::{Config, Error, Model, Provenance};
 use serde::{Deserialize, Serialize};
@@ -23,6 +26,23 @@ pub struct ModelReport {
     pub val: SplitResults,
     /// Few-shot accuracy on novel classes, by number of shots.
     pub novel: SplitResults,
+    /// Number of images that were skipped as broken, by split, where any were.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub skipped: BTreeMap<Part, usize>,
+}
+
+/// A part of an experiment's images, by its section of the configuration.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// Base classes.
+    Base,
+    /// Held-out images of base classes.
+    BaseVal,
+    /// Validation classes.
+    Val,
+    /// Novel classes.
+    Novel,
 }
 
 impl ModelReport {
@@ -37,25 +57,33 @@ impl ModelReport {
         epoch: usize,
         device: &Device,
     ) -> Result<Self, Error> {
-        let supervised = |dataset, varied| base_accuracy(config, model, dataset, device, varied);
-        let val = evaluate_split(config, model, &datasets.val, device)?;
+        let mut skipped = BTreeMap::new();
+        let mut count = |part, number| {
+            if number > 0 {
+                skipped.insert(part, number);
+            }
+        };
+        let mut few_shot = |part, dataset: &Dataset| -> Result<_, Error> {
+            let bank = extract_features(config, model, dataset, device)?;
+            count(part, dataset.len() - bank.len());
+            evaluate_bank(config, &bank, &*config.test.head, device)
+        };
+        let val = few_shot(Part::Val, &datasets.val)?;
         // Where novel classes are the validation classes, their figures are the same.
-        let is_same = config.dataset.novel == config.dataset.val;
-        Ok(Self {
-            epoch,
-            base_accuracy: supervised(&datasets.base, true)?,
-            base_val_accuracy: datasets
-                .base_val
-                .as_ref()
-                .map(|d| supervised(d, false))
-                .transpose()?,
-            novel: if is_same {
-                val.clone()
-            } else {
-                evaluate_split(config, model, &datasets.novel, device)?
-            },
-            val,
-        })
+        let novel = match config.dataset.novel_is_val() {
+            true => val.clone(),
+            false => few_shot(Part::Novel, &datasets.novel)?,
+        };
+        let mut supervised = |part, dataset, varied| -> Result<f64, Error> {
+            let accuracy = base_accuracy(config, model, dataset, device, varied)?;
+            count(part, accuracy.skipped);
+            Ok(accuracy.percent)
+        };
+        let base_accuracy = supervised(Part::Base, &datasets.base, true)?;
+        let base_val = datasets.base_val.as_ref();
+        let base_val_accuracy =
+            base_val.map(|dataset| supervised(Part::BaseVal, dataset, false)).transpose()?;
+        Ok(Self { epoch, base_accuracy, base_val_accuracy, val, novel, skipped })
     }
 }
 
@@ -70,6 +98,9 @@ pub struct FinalReport {
     pub last: ModelReport,
     /// The checkpoint with the best validation accuracy.
     pub best: ModelReport,
+    /// What makes figures doubtful: classes of several splits, many images that were skipped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Few-shot accuracy of a nearest neighbour on pixels on novel classes, by number of shots;
     /// not part of the JSON.
     #[serde(skip)]
@@ -86,16 +117,20 @@ impl FinalReport {
         evaluate_bank(config, &bank, &NearestNeighbor, &Device::Cpu)
     }
 
-    /// Formats the report as one Markdown table.
+    /// Formats the report as one Markdown table, its columns headed with the dataset and the split
+    /// that they are of, and the warnings.
     pub fn to_markdown(&self, config: &Config) -> String {
-        let shots = &config.test.shots;
+        let (shots, data) = (&config.test.shots, &config.dataset);
+        let base_val = config.split(Split::BaseVal).title();
         let has_base_val = self.last.base_val_accuracy.is_some();
-        let mut header = "| model | epoch | train acc |".to_owned();
+        let mut header = format!("| model | epoch | train acc {} |", data.base.title());
         if has_base_val {
-            header += " base val acc |";
+            header += &format!(" acc {base_val} |");
         }
-        for split in ["val", "novel"] {
-            shots.iter().for_each(|shot| header += &format!(" {shot}-shot {split} |"));
+        // Validation classes that stand in for novel ones are shown once, as what they are.
+        let has_novel = !data.novel_is_val();
+        for split in [Some(&data.val), has_novel.then_some(&data.novel)].into_iter().flatten() {
+            shots.iter().for_each(|shot| header += &format!(" {shot}-shot {} |", split.title()));
         }
         let columns = header.matches('|').count() - 1;
         let mut table = format!("{header}\n|{}\n", "---|".repeat(columns));
@@ -104,17 +139,19 @@ impl FinalReport {
             if let Some(accuracy) = report.base_val_accuracy {
                 table += &format!(" {accuracy:.2} |");
             }
-            for results in [&report.val, &report.novel] {
+            for results in [Some(&report.val), has_novel.then_some(&report.novel)] {
+                let Some(results) = results else { continue };
                 shots.iter().for_each(|shot| table += &format!(" {} |", results[shot]));
             }
             table.push('\n');
         }
         if let Some(pixels) = &self.pixels {
-            let empty = if has_base_val { 3 } else { 2 } + shots.len();
+            let empty = columns - 1 - shots.len();
             table += &format!("| nearest neighbour on pixels |{}", " – |".repeat(empty));
             shots.iter().for_each(|shot| table += &format!(" {} |", pixels[shot]));
             table.push('\n');
         }
+        self.warnings.iter().for_each(|warning| table += &format!("\n**Warning**: {warning}.\n"));
         table
     }
 }

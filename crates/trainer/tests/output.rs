@@ -134,3 +134,78 @@ fn ctrl_c_in_the_final_evaluation_ends_the_run() {
     );
     assert!(run.join("last.safetensors").exists() && !run.join("results.json").exists());
 }
+
+#[test]
+fn quiet_leaves_the_report_and_no_optimizer_what_is_evaluated() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let output = succeed(trainer(&run).args(["--quiet", "--no-optimizer", "train.epochs=1"]));
+    let printed = String::from_utf8(output.stdout.clone()).unwrap();
+    let report = fs::read_to_string(run.join("report.md")).unwrap();
+    assert_eq!(printed.trim(), report.trim());
+    assert_eq!(stderr(&output), "");
+    assert!(!run.join("optimizer").exists() && run.join("best.safetensors").exists());
+    // It says so when it is trained on all the same.
+    let resumed = trainer(&run).args(["--resume", "last", "train.epochs=2"]).output().unwrap();
+    assert_eq!(resumed.status.code(), Some(2));
+    let message = stderr(&resumed);
+    assert!(
+        message.contains("--no-optimizer") && message.contains("last.safetensors"),
+        "{message}"
+    );
+    assert_eq!(fs::read_to_string(run.join("report.md")).unwrap(), report);
+
+    // A finished run is trimmed afterwards.
+    let other = folder.path().join("other");
+    let first = String::from_utf8(succeed(trainer(&other).arg("train.epochs=1")).stdout).unwrap();
+    assert!(first.contains("\n1 epoch, batches of 16") && first.contains("10 episodes"), "{first}");
+    assert!(other.join("optimizer").exists());
+    succeed(trainer(&other).args(["--resume", "last", "--no-optimizer", "train.epochs=1"]));
+    assert!(!other.join("optimizer").exists());
+    assert_eq!(fs::read_to_string(other.join("report.md")).unwrap(), report);
+}
+
+#[test]
+fn completions_know_the_options() {
+    for (shell, part) in
+        [("bash", "complete -F _trainer"), ("zsh", "#compdef trainer"), ("fish", "-l run-dir")]
+    {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_trainer"));
+        let script = succeed(command.args(["--completions", shell])).stdout;
+        let script = String::from_utf8(script).unwrap();
+        assert!(script.contains(part) && script.contains("no-optimizer"), "{shell}: {script}");
+    }
+}
+
+/// What a file or its name holds cannot act on the terminal, nor fill it.
+#[test]
+fn text_of_files_is_printed_safely() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let file = folder.path().join("e.toml");
+    let safe = |text: &[u8]| {
+        let text = std::str::from_utf8(text).unwrap();
+        assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
+        assert!(text.len() < 5_000, "{} bytes", text.len());
+        text.to_owned()
+    };
+    let long = "x".repeat(1_000_000);
+    for (text, part) in [
+        ("\"\\u001b[31mred\\u0007\" = 1", "unknown key `?[31mred?`"),
+        ("train.learning_rate = \"\\u0000\\u009b2J\"", "`train.learning_rate` is \""),
+        ("train.momentum = \u{1b}[31m\u{7}", "not TOML"),
+        (&format!("\"{long}\" = 1"), "unknown key `xxx"),
+        (&format!("method.classifier = \"{long}\""), "expected one of"),
+    ] {
+        fs::write(&file, text).unwrap();
+        let output = trainer(&run).arg("--config").arg(&file).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let message = safe(&output.stderr);
+        assert!(message.contains(part) && message.contains("e.toml"), "{message}");
+    }
+    let strange = folder.path().join("\u{1b}[2J\u{7}");
+    let refused = trainer(&run).arg("--resume").arg(&strange).output().unwrap();
+    assert!(safe(&refused.stderr).contains("?[2J?"));
+    let printed = succeed(trainer(&strange.join("run")).arg("train.epochs=1")).stdout;
+    assert!(safe(&printed).contains("run folder"));
+}

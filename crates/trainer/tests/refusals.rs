@@ -1,12 +1,15 @@
 //! Whatever is wrong ends in one clear error and exit status 2, with nothing half-written.
 
 mod common;
+#[path = "common/folders.rs"]
+mod folders;
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use common::{stderr, succeed, trainer};
+use folders::{class_folders, on_folders};
 
 /// Runs a command that must refuse, naming each of `parts`.
 #[track_caller]
@@ -59,30 +62,6 @@ fn settings() {
     refuse(trainer(&run).arg("--config").arg(&config), &["broken.toml", "not TOML"]);
     refuse(trainer(&run).arg("--config").arg(folder.path().join("no.toml")), &["no.toml"]);
     assert!(!run.exists());
-}
-
-/// Class folders of drawn glyphs: `base`, `val` and `novel` of five classes of eight images.
-fn class_folders(root: &Path) {
-    let glyphs = fewshot_data::glyphs::Glyphs::new(&Default::default());
-    for (s, split) in ["base", "val", "novel"].into_iter().enumerate() {
-        for class in 0..5 {
-            let folder = root.join(split).join(format!("class{class}"));
-            fs::create_dir_all(&folder).unwrap();
-            for index in 0..8 {
-                let image = glyphs.draw(5 * s as u32 + class, index);
-                // What an image is tells its content, not its name.
-                let path = folder.join(format!("{index}.jpg"));
-                image.save_with_format(path, image::ImageFormat::Png).unwrap();
-            }
-        }
-    }
-}
-
-fn on_folders(run: &Path, root: &Path) -> Command {
-    let mut command = trainer(run);
-    command.args(["dataset.source=folders", "test.query=3", "train.epochs=1"]);
-    command.arg(format!("dataset.root={}", root.display()));
-    command
 }
 
 #[test]
@@ -147,6 +126,26 @@ fn a_truncated_image_is_named_or_skipped_and_counted() {
     succeed(on_folders(&run, &root).arg("loader.on_broken=skip"));
     let metrics = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     assert!(metrics.contains("\"skipped\":1"), "{metrics}");
+}
+
+#[test]
+fn options_of_other_programs() {
+    let folder = tempfile::tempdir().unwrap();
+    let trainer = |option: &str| {
+        let output = trainer(&folder.path().join("run")).arg(option).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        stderr(&output)
+    };
+    for (option, setting) in [
+        ("--lr=0.1", "train.learning_rate=VALUE"),
+        ("--batch-size", "train.batch_size=VALUE"),
+        ("--epochs", "train.epochs=VALUE"),
+        ("--gpu", "device=VALUE"),
+    ] {
+        let message = trainer(option);
+        assert!(message.contains("unexpected argument") && message.contains(setting), "{message}");
+    }
+    assert!(!trainer("--nonsense").contains("note: settings"));
 }
 
 /// Nothing that is trained on is no training.

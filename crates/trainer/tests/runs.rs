@@ -69,7 +69,7 @@ fn a_run_leaves_what_it_promises() {
             assert!((0.0..=100.0).contains(&mean) && result["ci95"].is_number());
         }
     }
-    assert!(fs::read_to_string(run.join("report.md")).unwrap().contains("5-shot novel"));
+    assert!(fs::read_to_string(run.join("report.md")).unwrap().contains("5-shot glyphs novel"));
     assert!(fs::read_to_string(run.join("config.toml")).unwrap().contains("image_size = 16"));
     let names = fs::read_dir(&run).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
     let names: Vec<_> = names.collect();
@@ -100,7 +100,9 @@ fn accuracy_and_loss_without_margin_are_those_of_the_network() {
         [("train_accuracy_without_margin", "train_accuracy"), ("loss_without_margin", "loss")]
     {
         assert_eq!(none.0[plain], none.0[margined], "without a margin they are the same");
-        assert_eq!(bonus.0[plain], none.0[plain], "{plain}");
+        // The smallest rate moves biases that are 0, and with them what is 0 after a ReLU.
+        let (with_bonus, without) = (number(&bonus.0, plain), number(&none.0, plain));
+        assert!((with_bonus / without - 1.0).abs() < 0.01, "{plain}: {with_bonus}, {without}");
     }
     let (plain, with) = ("train_accuracy_without_margin", "train_accuracy");
     assert!(number(&bonus.0, with) > number(&bonus.0, plain) + 50.0, "{}", bonus.0);

@@ -117,7 +117,7 @@ impl Prepare {
         if !self.allow_partial {
             return Err(format!("{what}; add them, or go on without by --allow-partial{lines}"));
         }
-        warn(format_args!("{FOLDER}: {what}{lines}"));
+        format!("{FOLDER}: {what}{lines}").lines().for_each(warn);
         Ok(())
     }
 }

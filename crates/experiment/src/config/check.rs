@@ -35,21 +35,21 @@ const CLASSIFIER: usize = 1 << 28;
 
 const NOT_NEGATIVE: &str = "a finite number of at least 0";
 
-pub(super) fn check(mut r: Reader) -> Result<Config, Error> {
+pub(super) fn check(r: &mut Reader) -> Result<Config, Error> {
     let seed = r.count("seed", 0, SEEDS)? as u64;
     let device = r.text("device", "cpu", DeviceKind::EXPECTED, |name| name.parse().ok())?;
     let precision: Precision = r.name("precision", "f32")?;
     if device == DeviceKind::Cpu && precision != Precision::F32 {
         return Err(value_error("precision", precision.name(), "f32 on a CPU"));
     }
-    let dataset = dataset(&mut r)?;
-    let method = method(&mut r)?;
+    let dataset = dataset(r)?;
+    let method = method(r)?;
     Ok(Config {
         seed,
         device,
         precision,
         dataset,
-        train: train(&mut r, method.image_size)?,
+        train: train(r, method.image_size)?,
         augment: Augment {
             min_area: r
                 .number("augment.min_area", 0.08, "a number in (0, 1]", |v| v > 0.0 && v <= 1.0)?,
@@ -63,8 +63,8 @@ pub(super) fn check(mut r: Reader) -> Result<Config, Error> {
             episodes: r.count("val.episodes", 100, 1..=MANY)?,
             shot: r.count("val.shot", 5, 1..=FEW)?,
         },
-        test: test(&mut r, &method)?,
-        loader: loader(&mut r, device)?,
+        test: test(r, &method)?,
+        loader: loader(r, device)?,
         method,
         resolved: r.finish()?,
     })

@@ -1,20 +1,24 @@
 //! The settings of an experiment.
 
 mod check;
+mod names;
 mod raw;
+mod reference;
 mod resume;
 
 pub use raw::RawConfig;
+pub use reference::settings_reference;
 pub use resume::Change;
 
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use fewshot_data::{OnBroken, SourceSpec, Split};
+use fewshot_data::{OnBroken, SourceKind, SourceSpec, Split};
 use fewshot_episodes::Head;
 use fewshot_losses::ClassifierKind;
 use fewshot_models::BackboneKind;
+use fewshot_progress::printable_value;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
@@ -308,7 +312,31 @@ pub struct LoaderConfig {
     pub keep_on_gpu: bool,
 }
 
+impl DatasetConfig {
+    /// Whether validation classes stand in for novel ones, whichever key gave their root.
+    pub fn novel_is_val(&self) -> bool {
+        SplitConfig { root_key: self.val.root_key.clone(), ..self.novel.clone() } == self.val
+    }
+}
+
 impl SplitConfig {
+    /// The name of the dataset: of a source of the user's own images that of its folder or file,
+    /// otherwise that of the source.
+    pub fn dataset_name(&self) -> String {
+        match (self.source.kind, self.source.root.file_name()) {
+            (SourceKind::Folders | SourceKind::Json, Some(name)) => {
+                // Names go into the heads of tables.
+                printable_value(&name.to_string_lossy()).replace('|', "/")
+            }
+            (kind, _) => kind.to_string(),
+        }
+    }
+
+    /// Dataset and split, as tables are headed: `cub novel`.
+    pub fn title(&self) -> String {
+        format!("{} {}", self.dataset_name(), self.split)
+    }
+
     /// The root as it is, or under `FEWSHOT_DATA` if only that exists.
     ///
     /// # Errors

@@ -1,21 +1,25 @@
 //! Settings before the check: TOML, overlaid by `key=value` arguments.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::str::FromStr;
 
-use fewshot_progress::printable;
+use fewshot_progress::{printable, printable_value};
 use strum::VariantNames;
+use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
+use super::names::{explain, meant_by};
 use crate::{Config, Error};
 
 /// Settings by dotted key, unchecked.
 #[derive(Clone, Debug, Default)]
 pub struct RawConfig {
     values: BTreeMap<String, Setting>,
+    /// File and line of the settings that a file gave.
+    places: BTreeMap<String, String>,
 }
 
 /// One setting.
@@ -25,6 +29,13 @@ struct Setting {
     /// As it was typed, if it was an argument: what reads as TOML may be meant as text, such as the
     /// name `2024-05-01`, and `.001` is a number to all but TOML.
     typed: Option<String>,
+}
+
+/// What the check takes for a key.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub default: Value,
+    pub expected: String,
 }
 
 impl RawConfig {
@@ -45,7 +56,11 @@ impl RawConfig {
     /// [`Error::Io`], or [`Error::Syntax`] naming the file.
     pub fn from_file(path: &Path) -> Result<Self, Error> {
         let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
-        Self::from_toml(&text).map_err(|e| Error::Syntax(format!("{}: {e}", path.display())))
+        let raw = Self::from_toml(&text);
+        let mut raw = raw.map_err(|e| Error::Syntax(format!("{}: {e}", path.display())))?;
+        let place = |(key, line)| (key, format!("{}:{line}", path.display()));
+        raw.places = lines(&text).into_iter().map(place).collect();
+        Ok(raw)
     }
 
     /// Overlays one `key=value` argument. The value is TOML where it reads as TOML, else
@@ -55,13 +70,19 @@ impl RawConfig {
     /// [`Error::Syntax`] where there is no `=`.
     pub fn set(&mut self, argument: &str) -> Result<(), Error> {
         let Some((key, value)) = argument.split_once('=') else {
-            return Err(Error::Syntax(format!("argument `{argument}`: expected key=value")));
+            let asked = Self::default().asked()?;
+            let meant = explain(argument, |key| asked.contains_key(key));
+            let argument = printable_value(argument);
+            return Err(Error::Syntax(format!(
+                "argument `{argument}` is neither an option nor key=value: {meant}"
+            )));
         };
         let parsed = format!("v = {value}").parse::<Table>().ok();
         let parsed = parsed.filter(|table| table.len() == 1).and_then(|mut t| t.remove("v"));
         match parsed.unwrap_or_else(|| Value::String(value.to_owned())) {
             Value::Table(table) => self.flatten(key.trim(), table),
             parsed => {
+                self.places.remove(key.trim());
                 let typed = Some(value.trim().to_owned());
                 self.values.insert(key.trim().to_owned(), Setting { value: parsed, typed });
             }
@@ -69,9 +90,19 @@ impl RawConfig {
         Ok(())
     }
 
+    /// The key that an option of another program means: `train.learning_rate` for `--lr`.
+    pub fn key_meant_by(option: &str) -> Option<String> {
+        let name = option.split('=').next()?.trim_start_matches('-').replace('-', "_");
+        let asked = Self::default().asked().ok()?;
+        let same = of_name(&name, asked.keys()).cloned();
+        same.or_else(|| meant_by(&name).map(str::to_owned))
+    }
+
     /// Puts the settings of `other` over these.
     pub fn overlay(&mut self, other: &Self) {
+        self.places.retain(|key, _| !other.values.contains_key(key));
         self.values.extend(other.values.clone());
+        self.places.extend(other.places.clone());
     }
 
     /// The settings as TOML that [`from_toml`](Self::from_toml) reads back, without defaults.
@@ -92,6 +123,9 @@ impl RawConfig {
     /// `other` leaves out is at its default again.
     pub fn take_from(&mut self, other: &Self, is_taken: impl Fn(&str) -> bool) {
         self.values.retain(|key, _| !is_taken(key));
+        self.places.retain(|key, _| !is_taken(key));
+        let places = other.places.iter().filter(|(key, _)| is_taken(key));
+        self.places.extend(places.map(|(key, place)| (key.clone(), place.clone())));
         let taken = other.values.iter().filter(|(key, _)| is_taken(key));
         self.values.extend(taken.map(|(key, value)| (key.clone(), value.clone())));
     }
@@ -104,13 +138,33 @@ impl RawConfig {
     /// Checks the settings.
     ///
     /// # Errors
-    /// [`Error::Value`] or [`Error::UnknownKey`] for the first setting that is wrong.
+    /// [`Error::Value`] or [`Error::UnknownKey`] for the first setting that is wrong, within
+    /// [`Error::At`] if a file gave it.
     pub fn check(&self) -> Result<Config, Error> {
-        super::check::check(Reader {
-            values: &self.values,
-            asked: BTreeSet::new(),
-            resolved: Table::new(),
+        super::check::check(&mut self.reader()).map_err(|error| {
+            let place = match &error {
+                Error::Value { key, .. } | Error::UnknownKey { key, .. } => self.places.get(key),
+                _ => None,
+            };
+            match place {
+                Some(place) => Error::At { place: place.clone(), error: Box::new(error) },
+                None => error,
+            }
         })
+    }
+
+    /// Every key that the check asks for, with what it takes.
+    ///
+    /// # Errors
+    /// Those of [`check`](Self::check).
+    pub(super) fn asked(&self) -> Result<BTreeMap<String, Asked>, Error> {
+        let mut reader = self.reader();
+        super::check::check(&mut reader)?;
+        Ok(reader.asked)
+    }
+
+    fn reader(&self) -> Reader<'_> {
+        Reader { values: &self.values, asked: BTreeMap::new(), resolved: Table::new() }
     }
 
     fn flatten(&mut self, prefix: &str, table: Table) {
@@ -132,7 +186,7 @@ const LONGEST_KEY: usize = 200;
 /// Reads settings one by one. The keys that were asked for are those that exist.
 pub(super) struct Reader<'a> {
     values: &'a BTreeMap<String, Setting>,
-    asked: BTreeSet<String>,
+    asked: BTreeMap<String, Asked>,
     resolved: Table,
 }
 
@@ -158,12 +212,13 @@ impl Reader<'_> {
         retype: impl FnOnce(&Value, &str) -> Option<Value>,
         parse: impl FnOnce(&Value) -> Option<T>,
     ) -> Result<T, Error> {
-        self.asked.insert(key.to_owned());
+        let asked = Asked { default: default.into(), expected: expected.to_owned() };
         let value = self.values.get(key).map(|Setting { value, typed }| {
             let retyped = typed.as_ref().and_then(|typed| retype(value, typed));
             retyped.unwrap_or_else(|| value.clone())
         });
-        let value = value.unwrap_or_else(|| default.into());
+        let value = value.unwrap_or_else(|| asked.default.clone());
+        self.asked.insert(key.to_owned(), asked);
         let Some(parsed) = parse(&value) else {
             return Err(value_error(key, printable(&value.to_string()), expected));
         };
@@ -234,21 +289,55 @@ impl Reader<'_> {
     }
 
     /// Refuses keys that nothing asked for; returns every setting with its effective value.
-    pub fn finish(self) -> Result<Table, Error> {
-        let Some(key) = self.values.keys().find(|key| !self.asked.contains(*key)) else {
-            return Ok(self.resolved);
+    pub fn finish(&mut self) -> Result<Table, Error> {
+        let Some(key) = self.values.keys().find(|key| !self.asked.contains_key(*key)) else {
+            return Ok(std::mem::take(&mut self.resolved));
         };
         if key.len() > LONGEST_KEY {
             return Err(Error::UnknownKey { key: printable(key), hint: None });
         }
         let distance = |known: &&String| strsim::damerau_levenshtein(key, known);
         // A key in the wrong section is as good a guess as one that is misspelt.
-        let last = |key: &str| key.rsplit('.').next().map(str::to_owned);
-        let elsewhere = || self.asked.iter().find(|known| last(known) == last(key));
-        let nearest = self.asked.iter().min_by_key(distance);
-        let nearest = nearest.filter(|known| distance(known) <= 1 + key.len() / 5);
-        Err(Error::UnknownKey { key: key.clone(), hint: nearest.or_else(elsewhere).cloned() })
+        let name = key.rsplit('.').next().unwrap_or(key);
+        let elsewhere = of_name(name, self.asked.keys());
+        let nearest = self.asked.keys().min_by_key(distance);
+        let nearest = nearest.filter(|known| distance(known) <= 1 + key.len() / 5).or(elsewhere);
+        let hint = nearest.cloned().or_else(|| meant_by(key).map(str::to_owned));
+        Err(Error::UnknownKey { key: key.clone(), hint })
     }
+}
+
+/// Returns the key of this name in whichever section: one of the training rather than of the
+/// evaluation.
+fn of_name<'k>(name: &str, keys: impl Iterator<Item = &'k String>) -> Option<&'k String> {
+    let is_last = |key: &&String| key.rsplit('.').next() == Some(name);
+    let of_evaluation = |key: &str| key.starts_with("test.") || key.starts_with("val.");
+    let rank = |key: &&String| (key.matches('.').count(), of_evaluation(key));
+    keys.filter(is_last).min_by_key(rank)
+}
+
+/// Returns the line of each setting of a TOML text, by dotted key.
+fn lines(text: &str) -> BTreeMap<String, usize> {
+    fn add(prefix: &str, table: &DeTable<'_>, text: &str, lines: &mut BTreeMap<String, usize>) {
+        for (name, value) in table {
+            let key = match prefix {
+                "" => name.get_ref().to_string(),
+                prefix => format!("{prefix}.{}", name.get_ref()),
+            };
+            match value.get_ref() {
+                DeValue::Table(table) => add(&key, table, text, lines),
+                _ => {
+                    let before = text.get(..name.span().start).unwrap_or_default();
+                    lines.insert(key, 1 + before.matches('\n').count());
+                }
+            }
+        }
+    }
+    let mut lines = BTreeMap::new();
+    if let Ok(table) = DeTable::parse(text) {
+        add("", table.get_ref(), text, &mut lines);
+    }
+    lines
 }
 
 /// Returns `a, b or c`.
@@ -374,5 +463,73 @@ mod tests {
         let text = raw.to_toml();
         assert_eq!(RawConfig::from_toml(&text).unwrap().to_toml(), text);
         assert_eq!(text.matches('=').count(), 3, "no defaults: {text}");
+    }
+
+    #[test]
+    fn a_wrong_setting_of_a_file_is_named_by_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("own.toml");
+        let text = "seed = 1\n\n[train]\n# how long\nepochs = 0\n[test]\nway = 5\nscaled = 1\n";
+        std::fs::write(&path, text).unwrap();
+        let mut raw = RawConfig::from_file(&path).unwrap();
+        let message = |raw: &RawConfig| raw.check().unwrap_err().to_string();
+        let at = |line| format!("{}:{line}: ", path.display());
+        assert!(message(&raw).starts_with(&(at(5) + "`train.epochs` is 0: ")), "{}", message(&raw));
+        // What an argument gave is in no file.
+        raw.set("train.epochs=-1").unwrap();
+        assert!(message(&raw).starts_with("`train.epochs` is -1: "), "{}", message(&raw));
+        raw.set("train.epochs=1").unwrap();
+        let unknown = at(8) + "unknown key `test.scaled`: did you mean `test.scale`?";
+        assert_eq!(message(&raw), unknown);
+        let mut other = RawConfig::default();
+        other.overlay(&raw);
+        assert_eq!(message(&other), unknown);
+    }
+
+    #[test]
+    fn keys_of_other_programs_are_understood() {
+        let hint = |setting: &str| {
+            let mut raw = RawConfig::default();
+            raw.set(setting).unwrap();
+            raw.check().unwrap_err().to_string()
+        };
+        for (setting, meant) in [
+            ("train.lr=1", "train.learning_rate"),
+            ("lr=1", "train.learning_rate"),
+            ("train.adam_params.lr=1", "train.learning_rate"),
+            ("batch-size=1", "train.batch_size"),
+            ("method.model=1", "method.backbone"),
+            ("n_way=1", "test.way"),
+            ("test.n_support=1", "test.shots"),
+            ("num_workers=1", "loader.threads"),
+            ("gpu=0", "device"),
+            ("data.root=x", "dataset.root"),
+            ("data=x", "dataset.root"),
+            ("train.stop_epoch=1", "train.epochs"),
+            ("margin=1", "method.margin"),
+            ("output_dir=x", "--run-dir DIR"),
+        ] {
+            let message = hint(setting);
+            assert!(message.ends_with(&format!("did you mean `{meant}`?")), "{message}");
+        }
+    }
+
+    #[test]
+    fn arguments_that_are_no_settings_are_explained() {
+        for (argument, part) in [
+            ("../photos", "dataset.source=folders dataset.root=../photos"),
+            ("/", "dataset.source=folders dataset.root=/"),
+            ("predict", "evaluator --checkpoint PATH"),
+            ("train", "leave it out"),
+            ("best.safetensors", "evaluator --checkpoint best.safetensors"),
+            ("configs/cub.toml", "--config configs/cub.toml"),
+            ("train.epochs", "train.epochs=VALUE"),
+            ("lr", "train.learning_rate=…"),
+            ("verbose", "train.epochs=10"),
+        ] {
+            let message = RawConfig::default().set(argument).unwrap_err().to_string();
+            let start = format!("argument `{argument}` is neither an option nor key=value: ");
+            assert!(message.starts_with(&start) && message.contains(part), "{message}");
+        }
     }
 }

@@ -99,7 +99,18 @@ impl RunFolder {
         let folder = path.parent().unwrap_or(Path::new(""));
         let TrainingState { epochs, steps, .. } = checkpoint.state;
         let file = optimizer_file(folder, epochs, steps);
-        let bytes = fs::read(&file).map_err(Error::io("read", &file))?;
+        let bytes = fs::read(&file).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                let reason = format!(
+                    "the optimizer's state {}, which training goes on with, is not there: \
+                     `trainer --no-optimizer` removes it, and so does copying the checkpoint alone. \
+                     It can be evaluated and published",
+                    file.display()
+                );
+                Error::checkpoint(path, reason)
+            }
+            _ => Error::io("read", &file)(error),
+        })?;
         let other_run = |reason: &dyn std::fmt::Display| Error::checkpoint(&file, reason);
         // Files of earlier versions do not say which run they belong to.
         if let Some(config) = read_metadata(&file, &bytes)? {
@@ -110,6 +121,15 @@ impl RunFolder {
             }
         }
         read_tensors(&file, &bytes)
+    }
+
+    /// Removes the optimizer's state: the run cannot be trained on from then on.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn remove_optimizer(&self) -> Result<(), Error> {
+        let folder = self.path.join("optimizer");
+        fs::remove_dir_all(&folder).map_err(Error::io("remove", &folder))
     }
 
     /// Removes optimizer files that belong neither to `last`, whose progress is `state`, nor to

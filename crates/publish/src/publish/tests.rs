@@ -47,10 +47,18 @@ fn run(folder: &Path) -> (PathBuf, SplitResults) {
         base_val_accuracy: None,
         val: novel.clone(),
         novel: novel.clone(),
+        skipped: Default::default(),
     };
     let last = ModelReport { epoch: 9, ..report.clone() };
     let provenance = Provenance::of(&config);
-    let report = FinalReport { run: provenance, test_seed: 0, last, best: report, pixels: None };
+    let report = FinalReport {
+        run: provenance,
+        test_seed: 0,
+        last,
+        best: report,
+        warnings: vec!["20 (a, b, c, …) of the 20 classes are in glyphs base as well".to_owned()],
+        pixels: None,
+    };
     fs::write(run.join("results.json"), serde_json::to_string(&report).unwrap()).unwrap();
     (run, novel)
 }
@@ -112,6 +120,7 @@ fn what_is_published_gives_the_same_results() {
         format!("commit {}", Provenance::of(&config()).commit),
         "--checkpoint hf://me/drawn/model.safetensors".to_owned(),
         "--split novel --way 5 --shots 1,5 --query 16 --episodes 20 --head finetune".to_owned(),
+        "**Warning**: 20 (a, b, c, …) of the 20 classes are in glyphs base as well.".to_owned(),
         "- glyphs; 21 images of each class: drawn by the program itself".to_owned(),
     ] {
         assert!(card.contains(&part), "no `{part}`:\n{card}");
@@ -173,9 +182,11 @@ fn validation_classes_are_not_called_novel() {
         base_val_accuracy: None,
         val: results.clone(),
         novel: results,
+        skipped: Default::default(),
     };
     let run = Provenance::of(&config);
-    let measured = Measured { run, test_seed: 0, report, json: String::new() };
+    let (json, warnings) = (String::new(), Vec::new());
+    let measured = Measured { run, test_seed: 0, warnings, report, json };
     let card = Card {
         config: &config,
         epoch: EPOCHS,

@@ -1,7 +1,12 @@
 //! The images of an experiment.
 
+use std::collections::BTreeMap;
+
+use evaluator::{many_skipped, shared_with};
 use fewshot_data::{Dataset, Split};
 use fewshot_experiment::{Config, Error, check_episodes, open_optional, open_split};
+
+use crate::Part;
 
 /// The images of an experiment, by split.
 pub struct Datasets {
@@ -34,5 +39,34 @@ impl Datasets {
         }
         check_episodes(config, &datasets.val, config.val.shot)?;
         Ok(datasets)
+    }
+
+    /// Says which classes or images several splits share, except where validation classes stand in
+    /// for novel ones.
+    pub fn shared(&self, config: &Config) -> Vec<String> {
+        let data = &config.dataset;
+        let (base, val) = ((&data.base, &self.base), (&data.val, &self.val));
+        let novel = (&data.novel, &self.novel);
+        let mut shared: Vec<_> = shared_with(base, val).into_iter().collect();
+        if !data.novel_is_val() {
+            shared.extend(shared_with(base, novel));
+            shared.extend(shared_with(val, novel));
+        }
+        shared
+    }
+
+    /// Says of which splits more than one in a hundred images were skipped as broken.
+    pub fn many_skipped(&self, config: &Config, skipped: &BTreeMap<Part, usize>) -> Vec<String> {
+        let data = &config.dataset;
+        let warning = |(part, &count): (&Part, _)| match part {
+            Part::Base => many_skipped((&data.base, &self.base), count),
+            Part::BaseVal => {
+                let base_val = self.base_val.as_ref()?;
+                many_skipped((&config.split(Split::BaseVal), base_val), count)
+            }
+            Part::Val => many_skipped((&data.val, &self.val), count),
+            Part::Novel => many_skipped((&data.novel, &self.novel), count),
+        };
+        skipped.iter().filter_map(warning).collect()
     }
 }

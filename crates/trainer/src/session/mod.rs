@@ -196,11 +196,14 @@ impl Session {
         };
         let pixels =
             config.test.pixel_baseline.then(|| FinalReport::pixel_baseline(config, datasets));
+        let mut warnings = datasets.shared(config);
+        warnings.extend(datasets.many_skipped(config, &last.skipped));
         Ok(FinalReport {
             run: Provenance::of(config),
             test_seed: config.test.seed,
             last,
             best,
+            warnings,
             pixels: pixels.transpose()?,
         })
     }

@@ -88,7 +88,7 @@ impl Session {
             self.read(&mut unread, &mut events)?;
             drop(progress);
             if self.state.seen == 0 {
-                return Err(self.no_images());
+                return Err(Error::all_skipped(&self.datasets.base));
             }
             let images_per_second =
                 (self.state.seen - seen_before) as f64 / started.elapsed().as_secs_f64();
@@ -220,21 +220,6 @@ impl Session {
             text += &format!(" (with the margin {loss:.4} and {accuracy:.2} %)");
         }
         text
-    }
-
-    /// An epoch in which every image was skipped as broken.
-    fn no_images(&self) -> Error {
-        let base = &self.datasets.base;
-        let reason = base.load(0).map_or_else(|e| format!(", the first: {e}"), |_| String::new());
-        Error::Value {
-            key: "loader.on_broken".to_owned(),
-            got: format!(
-                "skip, and all {} images of epoch {} were skipped as broken{reason}",
-                base.len(),
-                self.state.epochs + 1
-            ),
-            expected: "images that can be decoded".to_owned(),
-        }
     }
 
     /// Validates if that is due, logs, and saves.

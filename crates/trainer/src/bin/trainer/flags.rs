@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use clap_complete::Shell;
 
 /// Trains a backbone on base classes with a margin classifier, then classifies novel classes
 /// from a few images each.
@@ -17,7 +18,9 @@ use clap::Parser;
   trainer --config configs/cub/neg-cosine-5shot.toml dataset.root=/data/CUB_200_2011.tgz
   trainer --resume last            continue an interrupted quickstart
   trainer --resume checkpoints/glyphs/quickstart/last.safetensors train.epochs=12
-  trainer --print-config           print all settings with their values
+  trainer --print-config           print all settings with their values (docs/settings.md explains them)
+  trainer --resume last --no-optimizer     trim a finished run
+  trainer --completions bash > ~/.local/share/bash-completion/completions/trainer
 
 Without --config, the quickstart's settings apply, or, if dataset.source or dataset.root names other
 images, the defaults of all settings. A run that goes on keeps its own settings: of what is given, only
@@ -58,10 +61,29 @@ pub struct Flags {
     /// Continue under the settings that are given, even if the run began under others
     #[arg(long, requires = "resume")]
     pub change: bool,
+    /// Once the run is finished, remove the optimizer's state, half of its bytes or more: what is
+    /// left can be evaluated and published, but not trained on
+    #[arg(long)]
+    pub no_optimizer: bool,
+    /// Print nothing but the report, warnings and errors
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Print completions of options for a shell, and exit
+    #[arg(long, value_name = "SHELL")]
+    pub completions: Option<Shell>,
     /// Print every setting with its effective value, as TOML, and exit
     #[arg(long)]
     pub print_config: bool,
     /// Settings that override the configuration's
     #[arg(value_name = "KEY=VALUE")]
     pub settings: Vec<String>,
+}
+
+impl Flags {
+    /// The completions for a shell, if they are asked for.
+    pub fn completions(&self) -> Option<String> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.completions?, &mut Self::command(), "trainer", &mut script);
+        Some(String::from_utf8_lossy(&script).into_owned())
+    }
 }

@@ -9,16 +9,15 @@ mod stop;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
 use fewshot_experiment::{Error, start};
-use fewshot_progress::{counted, deliver, say, warn};
+use fewshot_progress::{counted, deliver, say, silence, warn};
 use flags::Flags;
 use settings::{Command, Settings};
 use stop::{INTERRUPTED, Stop};
 use trainer::{Outcome, Session};
 
 fn main() -> ExitCode {
-    match run(&Flags::parse()) {
+    match run(&evaluator::parse_arguments()) {
         Ok(Outcome::Finished) => ExitCode::SUCCESS,
         Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),
         Err(error) => {
@@ -29,12 +28,18 @@ fn main() -> ExitCode {
 }
 
 fn run(flags: &Flags) -> Result<Outcome, Error> {
+    if let Some(script) = flags.completions() {
+        print_only(&script)?;
+        return Ok(Outcome::Finished);
+    }
     start()?;
+    if flags.quiet {
+        silence();
+    }
     let settings = match Command::from_flags(flags)? {
         Command::Train(settings) => settings,
         Command::PrintConfig(config) => {
-            let written = deliver(config.to_toml().trim_end());
-            written.map_err(Error::io("write to", Path::new("standard output")))?;
+            print_only(&config.to_toml())?;
             return Ok(Outcome::Finished);
         }
     };
@@ -44,11 +49,20 @@ fn run(flags: &Flags) -> Result<Outcome, Error> {
     let mut outcome = session.train(&stop.raised)?;
     if outcome == Outcome::Finished && session.is_first() {
         outcome = report(&session, &stop)?;
+        if outcome == Outcome::Finished && flags.no_optimizer {
+            session.run_folder().remove_optimizer()?;
+            say("removed the optimizer's state");
+        }
     }
     if outcome == Outcome::Interrupted {
         say(format_args!("\ninterrupted and saved; to go on:\n  {}", settings.resume_command()));
     }
     Ok(outcome)
+}
+
+/// Prints a text that is all that was asked for.
+fn print_only(text: &str) -> Result<(), Error> {
+    deliver(text.trim_end()).map_err(Error::io("write to", Path::new("standard output")))
 }
 
 /// Prints what is trained, on what, and where its files are.
@@ -63,6 +77,8 @@ fn print_start(settings: &Settings, session: &Session) {
         settings.changes.iter().for_each(|change| say(format_args!("  {change}")));
     }
     say(summary(session, folder));
+    let shared = session.datasets().shared(session.config());
+    shared.iter().for_each(|warning| warn(format_args!("warning: {warning}")));
 }
 
 fn summary(session: &Session, folder: &Path) -> String {
