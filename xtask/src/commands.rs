@@ -34,6 +34,7 @@ const EMNIST: Run = program("fewshot-datasets", "datasets", Some("emnist"));
 const PUBLISH: Run = program("fewshot-publish", "publish", None);
 const REPRODUCE: Run = program("fewshot-reproduce", "reproduce", None);
 const BENCH: Run = program("fewshot-bench", "bench", None);
+const TORMENT: Run = program("fewshot-torment", "torment", None);
 const CHECK_CUDA: Run = program("fewshot-simulated-gpu", "check-cuda", None);
 
 /// All commands, in the order in which they are listed.
@@ -41,6 +42,7 @@ pub const COMMANDS: &[Command] = &[
     command("ci", "Runs all checks of continuous integration, cheapest first", Run::Here(ci::run)),
     command("docs", "Builds the documentation, with the API's pages", Run::Here(docs::run)),
     command("check-cuda", "Checks that the CUDA build compiles, without a GPU", CHECK_CUDA),
+    command("torment", "Tests by random faults: kills, full disks, damaged files", TORMENT),
     command("bench", "Measures speed and memory, beside PyTorch on the same machine", BENCH),
     command("reproduce", "Trains and evaluates the paper's main table and its curves", REPRODUCE),
     command("plot", "Draws the curves of runs", REPRODUCE),

@@ -76,7 +76,7 @@ fn expected(shown: [&str; 2]) -> Vec<(String, usize)> {
 }
 
 /// Two images of each of four classes, as raw paths.
-fn tree(raw: [&[u8]; 2]) -> Vec<(Vec<u8>, Vec<u8>)> {
+fn tree(raw: [&[u8]; 2]) -> RawFiles {
     let classes: [&[u8]; 4] = [raw[0], b"Cat", raw[1], b"Dog"];
     let image = |class: usize, image: u8| {
         let path = [classes[class], b"/", &[b'a' + image], b".png"].concat();
@@ -95,14 +95,9 @@ fn write(name: &str, bytes: &[u8]) -> (tempfile::TempDir, std::path::PathBuf) {
 #[cfg(unix)]
 #[test]
 fn of_folders() {
-    use std::os::unix::ffi::OsStrExt;
     for (encoding, names) in ENCODINGS {
         let folder = tempfile::tempdir().unwrap();
-        for (path, bytes) in tree(names.raw) {
-            let path = folder.path().join(std::ffi::OsStr::from_bytes(&path));
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, bytes).unwrap();
-        }
+        write_raw_folder(folder.path(), &tree(names.raw));
         assert_eq!(classes(folder.path()), expected(names.shown), "{encoding}");
     }
 }
@@ -110,39 +105,12 @@ fn of_folders() {
 #[test]
 fn of_tars() {
     for (encoding, names) in ENCODINGS {
-        let mut builder = tar::Builder::new(Vec::new());
-        for (path, bytes) in tree(names.raw) {
-            let mut header = tar::Header::new_gnu();
-            header.as_old_mut().name[..path.len()].copy_from_slice(&path);
-            header.set_entry_type(tar::EntryType::Regular);
-            header.set_size(bytes.len() as u64);
-            header.set_cksum();
-            builder.append(&header, &bytes[..]).unwrap();
-        }
-        let tar = builder.into_inner().unwrap();
+        let tar = raw_tar(&tree(names.raw));
         for (name, bytes) in [("a.tar", tar.clone()), ("a.tgz", gzip(&tar))] {
             let (_folder, path) = write(name, &bytes);
             assert_eq!(classes(&path), expected(names.shown), "{encoding}, {name}");
         }
     }
-}
-
-/// A zip of raw names, none of which is marked as UTF-8.
-fn unmarked_zip(tree: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
-    // Names in ASCII first, which are then overwritten.
-    let placeholder = |n: usize, len: usize| format!("{n:@>len$}");
-    let files = tree.iter().enumerate();
-    let files: Files =
-        files.map(|(n, (path, bytes))| (placeholder(n, path.len()), bytes.clone())).collect();
-    let mut zip = zip_of(&files);
-    for (n, (path, _)) in tree.iter().enumerate() {
-        let placeholder = placeholder(n, path.len());
-        while let Some(at) = zip.windows(path.len()).position(|name| name == placeholder.as_bytes())
-        {
-            zip[at..at + path.len()].copy_from_slice(path);
-        }
-    }
-    zip
 }
 
 #[test]
@@ -180,4 +148,70 @@ fn a_name_that_reads_like_an_escaped_one_is_refused() {
     assert!(error.contains("`B%E4r` is there twice"), "{error}");
     fs::remove_dir_all(folder.path().join("B%E4r")).unwrap();
     assert_eq!(spec.open(Split::All).unwrap().class_names(), ["100%", "B%E4r"]);
+}
+
+/// The two names at every place of a path: which images belong together depends on none of them.
+#[test]
+fn at_every_place_of_a_path() {
+    // The names are `<` and `>`; two images a class, told apart by their pixels.
+    type Place = (&'static str, [&'static str; 6], &'static [&'static [u8]]);
+    let places: [Place; 6] = [
+        (
+            "a class of a split",
+            ["train/</a", "train/</b", "train/>/a", "train/>/b", "val/</a", "val/</b"],
+            &[&[0, 1, 4, 5], &[2, 3]],
+        ),
+        (
+            "an image",
+            ["Cat/<", "Cat/>", "Dog/<", "Dog/>", "Dog/a", "Cat/a"],
+            &[&[0, 1, 5], &[2, 3, 4]],
+        ),
+        (
+            "a folder around all",
+            ["</Cat/a", "</Cat/b", "</Dog/a", "</Dog/b", "</>/a", "</>/b"],
+            &[&[0, 1], &[2, 3], &[4, 5]],
+        ),
+        (
+            "a class and its images",
+            ["</<", "</>", ">/<", ">/>", "Cat/<", "Cat/>"],
+            &[&[0, 1], &[2, 3], &[4, 5]],
+        ),
+        (
+            "a folder within a class",
+            ["Cat/</a", "Cat/>/a", "Cat/b", "Dog/>/a", "Dog/>/b", "Dog/c"],
+            &[&[0, 1, 2], &[3, 4, 5]],
+        ),
+        (
+            "the middle of a name",
+            ["a<z/a", "a<z/b", "a>z/a", "a>z/b", "a<>z/a", "a<>z/b"],
+            &[&[0, 1], &[2, 3], &[4, 5]],
+        ),
+    ];
+    let mut inputs = 0;
+    for (encoding, names) in ENCODINGS {
+        for (place, paths, classes) in places {
+            let raw = |path: &str| -> Vec<u8> {
+                let bytes = path.bytes().map(|byte| match byte {
+                    b'<' => names.raw[0].to_vec(),
+                    b'>' => names.raw[1].to_vec(),
+                    byte => vec![byte],
+                });
+                [bytes.flatten().collect::<Vec<_>>(), b".png".to_vec()].concat()
+            };
+            let tree: RawFiles =
+                (0..).zip(paths).map(|(tag, path)| (raw(path), png(tag))).collect();
+            for container in CONTAINERS {
+                let (_folder, root) = container.hold(&tree);
+                let dataset = SourceSpec::new(SourceKind::Folders, &root).open(Split::All).unwrap();
+                let what = format!("{encoding}, {place}, {container:?}");
+                assert_eq!(tags(&dataset), classes, "{what}");
+                for shown in dataset.class_names() {
+                    assert!(!shown.contains('\u{fffd}'), "{what}: {shown}");
+                }
+                inputs += 1;
+            }
+        }
+    }
+    println!("{inputs} inputs");
+    assert_eq!(inputs, 5 * 6 * CONTAINERS.len());
 }

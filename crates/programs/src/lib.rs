@@ -35,8 +35,21 @@ pub fn go_on_in_release(package: &str, features: &[&str]) -> Result<Infallible, 
 /// # Errors
 /// Sources that do not compile; cargo cannot be started.
 pub fn build_release(packages: &[&str], features: &[&str]) -> Result<Vec<PathBuf>, String> {
+    build(packages, features, &["--release"])
+}
+
+/// Builds the programs of `packages`, with `features` and further `options` of cargo, and returns their
+/// paths in the same order.
+///
+/// # Errors
+/// Those of [`build_release`].
+pub fn build(
+    packages: &[&str],
+    features: &[&str],
+    options: &[&str],
+) -> Result<Vec<PathBuf>, String> {
     let mut cargo = cargo("build");
-    cargo.args(["--release", "--message-format=json-render-diagnostics"]);
+    cargo.args(options).arg("--message-format=json-render-diagnostics");
     cargo.args(features.iter().flat_map(|feature| ["--features", feature]));
     cargo.args(packages.iter().flat_map(|package| ["--package", package]));
     let output = cargo.stderr(Stdio::inherit()).output();

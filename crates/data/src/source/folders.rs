@@ -28,11 +28,9 @@ pub(super) fn split_folders(
     for (known, folder) in tree.images().filter_map(|(path, _)| split_of_path(path, &outer)) {
         let first = *folders.entry(known).or_insert(folder);
         if first != folder {
-            return Err(Error::Duplicate {
-                name: known.to_string(),
-                first: format!("{outer}{first}/"),
-                second: format!("{outer}{folder}/"),
-            });
+            let place = |name| spec.root.join(format!("{outer}{name}/")).display().to_string();
+            let (first, second) = (place(first), place(folder));
+            return Err(Error::Duplicate { name: known.to_string(), first, second });
         }
     }
     if folders.is_empty() {

@@ -138,3 +138,103 @@ pub fn packs_of(spec: &SourceSpec) -> Files {
     });
     packed.collect()
 }
+
+/// Paths of any bytes, and contents.
+pub type RawFiles = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// What may hold a dataset.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Container {
+    Folder,
+    Tar,
+    Tgz,
+    /// A zip whose names are not marked as UTF-8.
+    Zip,
+}
+
+/// Those that this system can write: not every system has file names of any bytes.
+pub const CONTAINERS: &[Container] = &[
+    #[cfg(target_os = "linux")]
+    Container::Folder,
+    Container::Tar,
+    Container::Tgz,
+    Container::Zip,
+];
+
+impl Container {
+    /// Writes files; returns the temporary folder and the root of the dataset in it.
+    pub fn hold(self, files: &RawFiles) -> (tempfile::TempDir, std::path::PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let (name, bytes) = match self {
+            Self::Folder => {
+                let root = folder.path().join("images");
+                write_raw_folder(&root, files);
+                return (folder, root);
+            }
+            Self::Tar => ("images.tar", raw_tar(files)),
+            Self::Tgz => ("images.tgz", gzip(&raw_tar(files))),
+            Self::Zip => ("images.zip", unmarked_zip(files)),
+        };
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        (folder, path)
+    }
+}
+
+/// The tag of each [`picture`], by class.
+pub fn tags(dataset: &Dataset) -> Vec<Vec<u8>> {
+    let mut classes = vec![Vec::new(); dataset.class_count()];
+    for (index, &label) in dataset.labels().iter().enumerate() {
+        let tag = dataset.load(index).unwrap().get_pixel(0, 0).0[0];
+        classes[label as usize].push(tag);
+    }
+    classes.iter_mut().for_each(|tags| tags.sort());
+    classes.sort();
+    classes
+}
+
+#[cfg(unix)]
+pub fn write_raw_folder(root: &Path, files: &RawFiles) {
+    use std::os::unix::ffi::OsStrExt;
+    for (path, bytes) in files {
+        let path = root.join(std::ffi::OsStr::from_bytes(path));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+}
+
+#[cfg(not(unix))]
+pub fn write_raw_folder(_: &Path, _: &RawFiles) {
+    unreachable!("paths of any bytes are Unix's")
+}
+
+pub fn raw_tar(files: &RawFiles) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (path, bytes) in files {
+        let mut header = tar::Header::new_gnu();
+        header.as_old_mut().name[..path.len()].copy_from_slice(path);
+        header.set_entry_type(tar::EntryType::Regular);
+        header.set_size(bytes.len() as u64);
+        header.set_cksum();
+        builder.append(&header, &bytes[..]).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+/// A zip of raw names, none of which is marked as UTF-8.
+pub fn unmarked_zip(tree: &RawFiles) -> Vec<u8> {
+    // Names in ASCII first, which are then overwritten.
+    let placeholder = |n: usize, len: usize| format!("{n:@>len$}");
+    let files = tree.iter().enumerate();
+    let files: Files =
+        files.map(|(n, (path, bytes))| (placeholder(n, path.len()), bytes.clone())).collect();
+    let mut zip = zip_of(&files);
+    for (n, (path, _)) in tree.iter().enumerate() {
+        let placeholder = placeholder(n, path.len());
+        while let Some(at) = zip.windows(path.len()).position(|name| name == placeholder.as_bytes())
+        {
+            zip[at..at + path.len()].copy_from_slice(path);
+        }
+    }
+    zip
+}
