@@ -65,6 +65,9 @@ impl Candidate {
         let CheckpointFile { path, name } = CheckpointFile::locate(given)?;
         let checkpoint = Checkpoint::read(&path)?;
         let mut raw = checkpoint.config.clone();
+        if raw.has("dataset") {
+            raw.forget_inherited().map_err(|e| Error::checkpoint(&path, e))?;
+        }
         use_published_protocol(&mut raw);
         adjust(&mut raw);
         raw.overlay(overrides);

@@ -112,7 +112,7 @@ fn what_cannot_be_analysed_is_named() {
     let absent = folder.path().join("absent.safetensors");
     assert!(error(&[&path, &absent], &["--heads", "prototype"]).contains("absent.safetensors"));
     let message = error(&[&path], &["--heads", "svm"]);
-    assert!(message.contains("finetune, prototype or nearest"), "{message}");
+    assert!(message.contains(&fewshot_episodes::heads::HeadKind::names()), "{message}");
     let output = Command::new(env!("CARGO_BIN_EXE_evaluator")).arg("analyse").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("--checkpoint"));

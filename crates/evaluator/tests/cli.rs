@@ -48,6 +48,21 @@ fn options_and_settings_reach_the_evaluation() {
     assert!(text.contains(run["device"].as_str().unwrap()), "{text}");
 }
 
+/// A checkpoint's configuration says of validation and novel classes, too, where they come from.
+#[test]
+fn images_that_are_given_once_are_those_of_every_split() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = checkpoint(folder.path(), "drawn", &[]);
+    let few = ["dataset.images_per_class=30"];
+    let ours = json(&path, &[&FEW[..], &few].concat());
+    assert_ne!(ours["results"], json(&path, &FEW)["results"], "drawn from 30 images, not 21");
+    let absent = ["dataset.source=json", "dataset.root=no-such-folder"];
+    let output = evaluate(&path, &[&FEW[..], &absent].concat());
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(message.contains("`dataset.root` is \"no-such-folder\""), "{message}");
+}
+
 #[test]
 fn doubtful_results_say_so() {
     let folder = tempfile::tempdir().unwrap();

@@ -32,6 +32,7 @@ pub struct TrainingState {
     /// Number of images of this epoch so far.
     pub seen: usize,
     /// As `loss_sum`, of the scores without margin.
+    #[serde(with = "exact")]
     pub plain_loss_sum: f64,
     /// As `correct`, by the scores without margin.
     pub plain_correct: usize,

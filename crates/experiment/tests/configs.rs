@@ -92,10 +92,11 @@ fn the_reference_of_settings_is_that_of_the_check() {
         "| `train.learning_rate` | a positive finite number | `0.003` | Highest learning rate | \
          `train.adam_params.lr` |\n",
         "| `test.shots` | a list of up to 100 whole numbers from 1 to 100000, such as [1, 5] | `[1, 5]` |",
-        "| `test.head` | finetune, prototype or nearest | `\"finetune\"` |",
     ] {
         assert!(made.contains(row), "no {row}");
     }
+    let heads = fewshot_episodes::heads::HeadKind::names();
+    assert!(made.contains(&format!("| `test.head` | {heads} | `\"finetune\"` |")));
 }
 
 #[test]

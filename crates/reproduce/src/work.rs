@@ -242,14 +242,15 @@ fn start(command: &mut Command) -> Result<Worker, String> {
 struct Worker(Child, bool);
 
 impl Worker {
-    /// Tells the process, once, to save its state and stop.
+    /// Tells the process, once, to save its state and stop: by SIGTERM, since SIGINT stays ignored
+    /// where this program was started with it ignored.
     fn interrupt(&mut self) {
         if !std::mem::replace(&mut self.1, true) {
             #[cfg(unix)]
             // SAFETY: `kill` accesses no memory of this process; the child has not been waited for,
             // so that its id is not another process's.
             unsafe {
-                libc::kill(self.0.id() as libc::pid_t, libc::SIGINT);
+                libc::kill(self.0.id() as libc::pid_t, libc::SIGTERM);
             }
             // Elsewhere it resumes after its last complete epoch.
             #[cfg(not(unix))]

@@ -15,6 +15,18 @@ fn kill(child: &Child, signal: &str) {
     succeed(Command::new("kill").args([signal, &child.id().to_string()]));
 }
 
+/// Returns `signal`, the one of this number, or SIGTERM where this program, and so its children, were
+/// started with it ignored: by `nohup`, or in the background of a script.
+fn unless_ignored(signal: &'static str, number: u32) -> &'static str {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    match ignored.unwrap_or(0) >> (number - 1) & 1 {
+        0 => signal,
+        _ => "-TERM",
+    }
+}
+
 /// Checks that the run came to its end with all that it leaves.
 #[track_caller]
 fn is_whole(run: &Path) {
@@ -103,8 +115,8 @@ fn signals_that_were_ignored_stay_ignored() {
     let run = folder.path().join("closed");
     let child = ignoring("INT", &run).spawn().unwrap();
     wait_for_first_epoch(&run);
-    kill(&child, "-HUP");
-    kill(&child, "-HUP");
+    kill(&child, unless_ignored("-HUP", 1));
+    kill(&child, unless_ignored("-HUP", 1));
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -124,7 +136,7 @@ fn ctrl_c_in_the_final_evaluation_ends_the_run() {
         assert!(started.elapsed() < Duration::from_secs(120), "no evaluation in two minutes");
         std::thread::sleep(Duration::from_millis(5));
     }
-    kill(&child, "-INT");
+    kill(&child, unless_ignored("-INT", 2));
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let mut message = String::new();
     child.stderr.take().unwrap().read_to_string(&mut message).unwrap();

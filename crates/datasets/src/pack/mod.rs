@@ -8,6 +8,7 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use clap::builder::PossibleValuesParser;
 use fewshot_data::{Dataset, SourceKind, SourceSpec};
 use fewshot_fetch::{Lock, Staging, format_bytes, free_space};
 use fewshot_progress::Progress;
@@ -50,7 +51,7 @@ into a pack that a training has mapped: replace it by renaming.
 Exit status: 0 packed, 2 any error.")]
 pub struct Pack {
     /// A published dataset, or the dataset.source of any other
-    #[arg(value_parser = [NAMES[0], NAMES[1], NAMES[2], NAMES[3], "folders", "json"])]
+    #[arg(value_parser = PossibleValuesParser::new(names()))]
     dataset: String,
     /// The folder of datasets [default: FEWSHOT_DATA, else this system's folder for data]
     #[arg(long, value_name = "DIR")]
@@ -122,6 +123,13 @@ impl Pack {
         drop(lock);
         Ok(packed.summary(out, started.elapsed()))
     }
+}
+
+/// Returns what can be packed: the published datasets, then all other sources that have files.
+fn names() -> Vec<&'static str> {
+    let has_files = |name: &&&str| name.parse().is_ok_and(SourceKind::needs_root);
+    let others = SourceKind::NAMES.iter().filter(has_files).filter(|name| !NAMES.contains(name));
+    NAMES.iter().chain(others).copied().collect()
 }
 
 /// Returns the default name of the pack: the dataset's without the ending of an archive, with

@@ -142,8 +142,17 @@ impl RawConfig {
     /// [`Error::At`] if a file gave it.
     pub fn check(&self) -> Result<Config, Error> {
         super::check::check(&mut self.reader()).map_err(|error| {
+            // The error about an endless key has only its beginning.
+            let shortened = |key: &str| {
+                let is_it = |(long, _): &(&String, &String)| {
+                    long.len() > LONGEST_KEY && printable(long) == key
+                };
+                self.places.iter().find(is_it).map(|(_, place)| place)
+            };
             let place = match &error {
-                Error::Value { key, .. } | Error::UnknownKey { key, .. } => self.places.get(key),
+                Error::Value { key, .. } | Error::UnknownKey { key, .. } => {
+                    self.places.get(key).or_else(|| shortened(key))
+                }
                 _ => None,
             };
             match place {

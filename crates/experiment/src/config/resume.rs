@@ -62,7 +62,7 @@ impl Config {
     ) -> Result<(Self, Vec<Change>), Error> {
         let before = own.check().map_err(|e| Error::checkpoint(checkpoint, e))?;
         let mut raw = own.clone();
-        forget_inherited(&mut raw, &before.resolved);
+        raw.forget_inherited()?;
         raw.overlay(given);
         let changes = raw.check()?.changes_since(&before);
         let refused: Vec<_> = changes.iter().filter(|c| !may_change && !c.is_free()).collect();
@@ -90,15 +90,23 @@ impl Config {
     }
 }
 
-/// Takes out what validation and novel classes have from the base classes, so that a new root of all
-/// images has to be given only once.
-fn forget_inherited(raw: &mut RawConfig, resolved: &Table) {
-    let dataset = resolved.get("dataset").and_then(Value::as_table);
-    raw.retain(|key, value| {
-        let name = ["dataset.val.", "dataset.novel."].iter().find_map(|s| key.strip_prefix(s));
-        let of_base = name.and_then(|name| dataset?.get(name));
-        of_base != Some(value)
-    });
+impl RawConfig {
+    /// Takes out what validation and novel classes have from the base classes, so that another source
+    /// of all images has to be given only once. A checkpoint's configuration has every setting, these
+    /// too, and they would win over what is given for the base classes.
+    ///
+    /// # Errors
+    /// Settings that are wrong.
+    pub fn forget_inherited(&mut self) -> Result<(), Error> {
+        let resolved = self.check()?.resolved;
+        let dataset = resolved.get("dataset").and_then(Value::as_table);
+        self.retain(|key, value| {
+            let name = ["dataset.val.", "dataset.novel."].iter().find_map(|s| key.strip_prefix(s));
+            let of_base = name.and_then(|name| dataset?.get(name));
+            of_base != Some(value)
+        });
+        Ok(())
+    }
 }
 
 /// Settings by dotted key.
