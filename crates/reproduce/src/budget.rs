@@ -1,11 +1,10 @@
 //! Budgets: settings that override those of the table's cells, to fit a smaller machine.
 
-use std::path::{Path, PathBuf};
-
 use fewshot_experiment::RawConfig;
 use toml::{Table, Value};
 
 use super::cells::Cell;
+use super::files::read_budget;
 
 /// A budget, read from `configs/budgets/NAME.toml` or from the user's file.
 #[derive(Debug)]
@@ -28,17 +27,7 @@ impl Budget {
     /// # Errors
     /// No such budget, or unknown sections or values.
     pub fn read(name: &str) -> Result<Self, String> {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/budgets");
-        let path = match name.ends_with(".toml") {
-            true => PathBuf::from(name),
-            false => Path::new(folder).join(format!("{name}.toml")),
-        };
-        let text = std::fs::read_to_string(&path).map_err(|error| {
-            let expected = "expected paper, cpu, gpu-half-hour or a file that ends in .toml";
-            format!("budget `{name}`: cannot read {}: {error}; {expected}", path.display())
-        })?;
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        Self::parse(&stem, &text).map_err(|reason| format!("budget {}: {reason}", path.display()))
+        read_budget(name, "paper, cpu, gpu-half-hour", Self::parse)
     }
 
     fn parse(name: &str, text: &str) -> Result<Self, String> {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::files::CONFIGS;
+
 /// One cell: a method on a dataset, with a number of shots.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cell {
@@ -61,8 +63,7 @@ impl Cell {
 
     /// Returns the path of its configuration at the paper's size.
     pub fn config_file(&self) -> PathBuf {
-        let configs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs");
-        PathBuf::from(configs).join(format!("{}.toml", self.name()))
+        PathBuf::from(CONFIGS).join(format!("{}.toml", self.name()))
     }
 
     /// Returns the cell that differs only by having no margin, if this one has a negative margin.

@@ -4,6 +4,7 @@
 mod budget;
 mod cells;
 mod estimate;
+mod files;
 mod margins;
 mod plan;
 mod plot;
@@ -23,8 +24,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use budget::Budget;
 use cells::Cell;
 use estimate::Estimator;
-use fewshot_experiment::write_atomically;
 use fewshot_progress::{Progress, duration, on_stop_signal, say, warn};
+use files::write;
 pub use margins::Margins;
 use plan::{Planned, State, Training, plan};
 pub use plot::Plot;
@@ -72,15 +73,29 @@ pub struct Reproduce {
     /// Trainings per cell, with seeds from 0
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100))]
     seeds: u64,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Options of the table and of the curves.
+#[derive(clap::Args)]
+struct Options {
     /// Print what would be done, with time and disk space, and do nothing
     #[arg(long)]
     dry_run: bool,
     /// Estimate times with this build of the program, even if it is not a release build
     #[arg(long, hide = true)]
     any_build: bool,
-    /// Folder for runs and table [default: checkpoints/reproduce/BUDGET]
+    /// Folder for runs and results [default: checkpoints/reproduce/BUDGET]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+}
+
+impl Options {
+    /// Returns the folder for the runs and results of a budget.
+    fn out(&self, budget: &str) -> PathBuf {
+        self.out.clone().unwrap_or_else(|| Path::new("checkpoints/reproduce").join(budget))
+    }
 }
 
 /// What else of the paper is reproduced.
@@ -116,12 +131,11 @@ impl Reproduce {
     fn reproduce(&self) -> Result<Outcome, String> {
         let budget = Budget::read(&self.budget)?;
         let cells = cells::select(&self.cells)?;
-        go_on_in_release(self.any_build)?;
-        let out = self.out.clone();
-        let out = out.unwrap_or_else(|| Path::new("checkpoints/reproduce").join(&budget.name));
+        go_on_in_release(self.options.any_build)?;
+        let out = self.options.out(&budget.name);
         let (trainings, _) = plan(&budget, &cells, self.seeds, &out)?;
         say(announce(&budget.name, &trainings)?);
-        if self.dry_run {
+        if self.options.dry_run {
             return Ok(Outcome::Done);
         }
         let stop = stop_signal()?;
@@ -181,7 +195,7 @@ fn reproduce(
     let csv = table.to_csv().map_err(|e| e.to_string())?;
     std::fs::create_dir_all(out).map_err(|e| format!("cannot create {}: {e}", out.display()))?;
     for (name, text) in [("table.md", &markdown), ("table.json", &json), ("table.csv", &csv)] {
-        write_atomically(&out.join(name), text.as_bytes()).map_err(|e| e.to_string())?;
+        write(&out.join(name), text.as_bytes())?;
     }
     say(format_args!("\n{markdown}"));
     say(format_args!("written: {0}/table.md, {0}/table.csv, {0}/table.json", out.display()));

@@ -7,6 +7,7 @@ use trainer::FinalReport;
 
 use super::budget::Budget;
 use super::cells::Cell;
+use super::files::write;
 use super::results;
 
 /// One training. Cells with the same settings share it.
@@ -118,8 +119,7 @@ impl Training {
         let parent = path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(parent)
             .map_err(|error| format!("cannot create {}: {error}", parent.display()))?;
-        fewshot_experiment::write_atomically(&path, self.settings.to_toml().as_bytes())
-            .map_err(|error| error.to_string())?;
+        write(&path, self.settings.to_toml().as_bytes())?;
         Ok(path)
     }
 }

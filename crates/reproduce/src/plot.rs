@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use fewshot_experiment::write_atomically;
-use fewshot_figures::{Chart, Figure, Page, Series};
+use fewshot_figures::{Chart, Page, Series};
 use fewshot_progress::conclude;
 use serde_json::{Map, Value};
+
+use super::files::{save_chart, write};
 
 /// Command line of `cargo xtask plot`.
 #[derive(clap::Args)]
@@ -60,9 +61,6 @@ impl Plot {
         for log in &logs {
             page.paragraph(&format!("{}: {} epochs.", log.name, log.epochs.len()));
         }
-        let write = |name: &str, bytes: &[u8]| {
-            write_atomically(&self.out.join(name), bytes).map_err(|error| error.to_string())
-        };
         for (file, title, unit, keys) in FIGURES {
             let mut chart = Chart::new(title, "epoch", unit);
             for (color, log) in logs.iter().enumerate() {
@@ -86,12 +84,10 @@ impl Plot {
             if chart.series.is_empty() {
                 continue;
             }
-            let svg = chart.svg().map_err(|error| error.to_string())?;
-            write(&format!("{file}.svg"), svg.as_bytes())?;
-            write(&format!("{file}.png"), &chart.png().map_err(|error| error.to_string())?)?;
+            let svg = save_chart(&chart, &self.out, file)?;
             page.figure(&svg, &format!("{file}.svg, {file}.png"));
         }
-        write("curves.html", page.finish().as_bytes())?;
+        write(&self.out.join("curves.html"), page.finish().as_bytes())?;
         Ok(format!("written: {}/curves.html, and each figure as SVG and PNG", self.out.display()))
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use fewshot_progress::duration;
 use serde::Serialize;
 
+use super::files::csv_text;
 use super::results::Accuracy;
 use super::work::Difference;
 
@@ -252,7 +253,6 @@ impl Table {
                 row.problem.as_deref().unwrap_or_default(),
             ])?;
         }
-        let bytes = writer.into_inner().map_err(|e| csv::Error::from(e.into_error()))?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        csv_text(writer)
     }
 }

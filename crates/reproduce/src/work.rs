@@ -13,6 +13,7 @@ use fewshot_episodes::heads::HeadKind;
 use serde::{Deserialize, Serialize};
 use trainer::FinalReport;
 
+use super::files::write;
 use super::margins::Finished;
 use super::plan::{State, Training};
 use super::results::{self, Elapsed};
@@ -131,14 +132,7 @@ impl Programs {
         command.arg("--checkpoint").arg(path(first)).arg("--compare").arg(path(second));
         command.args(["--split", "novel", "--json", "--shots", &shot.to_string()]);
         let (out, log) = (stored_at.with_extension("out"), stored_at.with_extension("log"));
-        let create = |path: &Path| {
-            File::create(path).map_err(|e| format!("cannot write {}: {e}", path.display()))
-        };
-        let mut child = start(command.stdout(create(&out)?).stderr(create(&log)?))?;
-        let status = child.0.wait().map_err(|e| format!("cannot watch the evaluator: {e}"))?;
-        if !status.success() {
-            return Err(reason(&log, status));
-        }
+        evaluate(command.stdout(create(&out)?), &log)?;
         let text = std::fs::read_to_string(&out).unwrap_or_default();
         let report: Report = serde_json::from_str(&text)
             .map_err(|e| format!("{}: not the evaluator's output: {e}", out.display()))?;
@@ -148,15 +142,12 @@ impl Programs {
         let difference = Difference { mean: difference.mean, ci95: difference.ci95 };
         let text =
             serde_json::to_string(&Stored { sides, difference }).map_err(|e| e.to_string())?;
-        fewshot_experiment::write_atomically(&stored_at, text.as_bytes())
-            .map_err(|e| e.to_string())?;
+        write(&stored_at, text.as_bytes())?;
         // All that matters in them is stored now.
         [out, log].iter().for_each(|path| drop(std::fs::remove_file(path)));
         Ok(difference)
     }
-}
 
-impl Programs {
     /// Returns the analysis of checkpoints side by side, as stored in `folder` by an earlier call or
     /// by running the evaluator.
     ///
@@ -184,20 +175,12 @@ impl Programs {
         let mut command = Command::new(&self.evaluator);
         command.arg("analyse").arg("--out").arg(folder).arg("--heads").arg(&request.heads);
         command.arg("--checkpoint").args(checkpoints.iter().map(|checkpoint| &checkpoint.path));
-        let log = folder.join("analysis.log");
-        let file =
-            File::create(&log).map_err(|e| format!("cannot write {}: {e}", log.display()))?;
-        let mut child = start(command.stdout(Stdio::null()).stderr(file))?;
-        let status = child.0.wait().map_err(|e| format!("cannot watch the evaluator: {e}"))?;
-        if !status.success() {
-            return Err(reason(&log, status));
-        }
+        evaluate(command.stdout(Stdio::null()), &folder.join("analysis.log"))?;
         let path = folder.join("analysis.json");
         let analysis = serde_json::from_str(&read("analysis.json").unwrap_or_default())
             .map_err(|e| format!("{}: not the evaluator's output: {e}", path.display()))?;
         let text = serde_json::to_string(&request).map_err(|e| e.to_string())?;
-        fewshot_experiment::write_atomically(&folder.join("request.json"), text.as_bytes())
-            .map_err(|e| e.to_string())?;
+        write(&folder.join("request.json"), text.as_bytes())?;
         Ok(analysis)
     }
 }
@@ -217,6 +200,17 @@ struct Stored {
     /// Origins of both results.
     sides: [String; 2],
     difference: Difference,
+}
+
+/// Runs the evaluator, whose messages go into `log`, to its end.
+fn evaluate(command: &mut Command, log: &Path) -> Result<(), String> {
+    let mut child = start(command.stderr(create(log)?))?;
+    let status = child.0.wait().map_err(|e| format!("cannot watch the evaluator: {e}"))?;
+    if status.success() { Ok(()) } else { Err(reason(log, status)) }
+}
+
+fn create(path: &Path) -> Result<File, String> {
+    File::create(path).map_err(|e| format!("cannot write {}: {e}", path.display()))
 }
 
 /// Returns the last error in a log, else how the process ended.

@@ -7,10 +7,8 @@ use fewshot_episodes::heads::HeadKind;
 use fewshot_experiment::RawConfig;
 use serde::Deserialize;
 
+use crate::files::{CONFIGS, read_budget};
 use crate::plan::Training;
-
-/// Folder of the configurations that grids name.
-const CONFIGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs");
 
 /// A grid, as a file of `configs/budgets` describes it.
 #[derive(Clone, Debug)]
@@ -65,16 +63,7 @@ impl Grid {
     /// No such grid; unknown keys; a curve without margin 0, with a margin twice, or with settings
     /// that do not check.
     pub fn read(name: &str) -> Result<Self, String> {
-        let path = match name.ends_with(".toml") {
-            true => PathBuf::from(name),
-            false => Path::new(CONFIGS).join("budgets").join(format!("{name}.toml")),
-        };
-        let text = std::fs::read_to_string(&path).map_err(|error| {
-            let expected = "expected margins-cpu, margins-tiny or a file that ends in .toml";
-            format!("budget `{name}`: cannot read {}: {error}; {expected}", path.display())
-        })?;
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        Self::parse(&stem, &text).map_err(|reason| format!("budget {}: {reason}", path.display()))
+        read_budget(name, "margins-cpu, margins-tiny", Self::parse)
     }
 
     fn parse(name: &str, text: &str) -> Result<Self, String> {

@@ -20,7 +20,7 @@ use statistics::points;
 
 use crate::plan::{State, Training};
 use crate::work::Programs;
-use crate::{Outcome, announce, prepare, results, stop_signal, train};
+use crate::{Options, Outcome, announce, prepare, results, stop_signal, train};
 
 /// Command line of `cargo xtask reproduce margins` and `… analysis`.
 #[derive(clap::Args)]
@@ -37,15 +37,8 @@ pub struct Margins {
     /// Train nothing: analyse and draw what is finished
     #[arg(long)]
     no_training: bool,
-    /// Print what would be done, with time and disk space, and do nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// Estimate times with this build of the program, even if it is not a release build
-    #[arg(long, hide = true)]
-    any_build: bool,
-    /// Folder for runs and results [default: checkpoints/reproduce/BUDGET]
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
+    #[command(flatten)]
+    options: Options,
 }
 
 impl Margins {
@@ -65,14 +58,13 @@ impl Margins {
         if let Some(seeds) = self.seeds {
             grid.curves.iter_mut().for_each(|curve| curve.seeds = curve.seeds.min(seeds));
         }
-        crate::go_on_in_release(self.any_build)?;
-        let out = self.out.clone();
-        let out = out.unwrap_or_else(|| Path::new("checkpoints/reproduce").join(&grid.name));
+        crate::go_on_in_release(self.options.any_build)?;
+        let out = self.options.out(&grid.name);
         let trainings = grid.trainings(&out)?;
         if !self.no_training {
             say(announce(&grid.name, &trainings)?);
         }
-        if self.dry_run {
+        if self.options.dry_run {
             return Ok(Outcome::Done);
         }
         let stop = stop_signal()?;

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use evaluator::analysis::accuracy_measure;
-use fewshot_experiment::write_atomically;
-use fewshot_figures::{Chart, Figure, Marker, Page, Series};
+use fewshot_figures::{Chart, Marker, Page, Series};
 use serde::Serialize;
 
 use super::statistics::{Point, SeedValue};
+use crate::files::{csv_text, save_chart, write};
 
 /// Number of shots of the paper's figures.
 const SHOTS: [usize; 2] = [1, 5];
@@ -307,10 +307,7 @@ impl Output {
                 page.paragraph(&sentence);
             }
             for (name, chart) in self.charts(curve, subject) {
-                let svg = chart.svg().map_err(|e| e.to_string())?;
-                let png = chart.png().map_err(|e| e.to_string())?;
-                write(&out.join(format!("{name}.svg")), svg.as_bytes())?;
-                write(&out.join(format!("{name}.png")), &png)?;
+                let svg = save_chart(&chart, out, &name)?;
                 page.figure(&svg, &format!("{name}.svg, {name}.png"));
             }
         }
@@ -350,11 +347,6 @@ impl Output {
                 ])?;
             }
         }
-        let bytes = writer.into_inner().map_err(|e| csv::Error::from(e.into_error()))?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        csv_text(writer)
     }
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
-    write_atomically(path, bytes).map_err(|error| error.to_string())
 }

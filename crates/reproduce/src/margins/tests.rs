@@ -17,9 +17,7 @@ fn a_grid_becomes_curves_and_is_not_done_twice() {
         budget: grid.name.clone(),
         seeds: None,
         no_training: false,
-        dry_run: false,
-        any_build: true,
-        out: None,
+        options: Options { dry_run: false, any_build: true, out: None },
     };
     let run = |subject| {
         let go_on = AtomicBool::new(false);
