@@ -24,6 +24,9 @@ fn evaluate(endpoint: &str, home: &Path, more: &[&str], variables: &[(&str, &str
     for name in ["FEWSHOT_DATA", "FEWSHOT_OFFLINE", "HF_HUB_OFFLINE", "HF_TOKEN", "SSL_CERT_FILE"] {
         command.env_remove(name);
     }
+    for name in ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_TOKEN_PATH", "XDG_CACHE_HOME"] {
+        command.env_remove(name);
+    }
     for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"] {
         command.env_remove(name);
     }
@@ -76,6 +79,14 @@ fn a_checkpoint_of_the_hub_is_one_like_any_other() {
         let both = ["--checkpoint", path, "--compare", ADDRESS];
         let compared = results(&run(&both, &offline));
         assert_eq!(compared["comparison"]["second"]["results"], local["results"]);
+    }
+    // Where huggingface_hub looks, too.
+    let (cache, elsewhere) = (home.join("hub"), folder.path().join("elsewhere"));
+    for name in ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"] {
+        let variables = [offline[0], (name, cache.to_str().unwrap())];
+        let cached =
+            results(&evaluate(&endpoint, &elsewhere, &["--checkpoint", ADDRESS], &variables));
+        assert_eq!(cached["results"], local["results"]);
     }
     assert_eq!(server.log().len(), asked, "the cache was not enough");
 }

@@ -8,6 +8,7 @@ use ureq::http::{Response, header};
 
 use crate::client::{Client, RequestError, ResumePoint};
 use crate::headers::{content_range, retry_after, text, validator};
+use crate::pace::{Paced, TooSlow};
 use crate::part::Part;
 use crate::{Error, Event, Listener, Remote};
 
@@ -15,6 +16,8 @@ use crate::{Error, Event, Listener, Remote};
 pub(crate) enum Fault {
     /// The same mirror may succeed next time, after a wait that it may have asked for.
     Retry { why: String, wait: Option<Duration> },
+    /// The server sends too little; another mirror may send more.
+    Slow(String),
     /// This mirror will not succeed; another one may.
     NextMirror(String),
     /// No mirror can help.
@@ -58,7 +61,7 @@ pub(crate) fn attempt(
     }
     listener(Event::Asking { url, from: part.len() });
     let start = ResumePoint { offset: part.len(), validator: part.validator_for(url) };
-    let response = client.get(url, &start)?;
+    let (response, pace) = client.get(url, &start)?;
     match response.status().as_u16() {
         200 | 206
             if text(response.headers(), header::CONTENT_ENCODING)
@@ -74,11 +77,23 @@ pub(crate) fn attempt(
             }
             // Even if a range was requested: the body is the whole file.
             part.restart(url, validator(response.headers()))?;
-            receive(response, remote, total, part, listener)
+            receive(
+                Paced::new(response.into_body().into_reader(), pace),
+                remote,
+                total,
+                part,
+                listener,
+            )
         }
         206 => {
             let total = check_range(&response, remote, part)?;
-            receive(response, remote, total, part, listener)
+            receive(
+                Paced::new(response.into_body().into_reader(), pace),
+                remote,
+                total,
+                part,
+                listener,
+            )
         }
         416 => range_not_satisfiable(&response, remote, part),
         _ => Err(status_fault(&response)),
@@ -141,7 +156,7 @@ fn range_not_satisfiable(
 
 /// Appends the body to the part, up to the size of the file.
 fn receive(
-    response: Response<Body>,
+    mut body: impl Read,
     remote: &Remote,
     total: Option<u64>,
     part: &mut Part,
@@ -149,7 +164,6 @@ fn receive(
 ) -> Result<(), Fault> {
     let total = total.or(remote.size.known());
     let limit = total.unwrap_or(remote.size.limit());
-    let mut body = response.into_body().into_reader();
     let mut buffer = vec![0; 64 << 10];
     listener(Event::Arrived { done: part.len(), total });
     loop {
@@ -157,6 +171,9 @@ fn receive(
             Ok(0) => break,
             Ok(count) => count,
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(e) if TooSlow::is_cause_of(&e) => {
+                return Err(Fault::Slow(format!("{e}, after {} bytes", part.len())));
+            }
             Err(e) => return Err(connection_broke(e.to_string(), part, total)),
         };
         if part.len() + count as u64 > limit {

@@ -1,10 +1,15 @@
 //! A single GET over HTTP or HTTPS, redirects included.
 
 use ureq::http::{Response, StatusCode, Uri, header};
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{
+    ConnectProxyConnector, Connector, RustlsConnector, TcpConnector,
+};
 use ureq::{Agent, Body};
 
 use crate::address::{self, MAX_REDIRECTS};
 use crate::headers::text;
+use crate::pace::{Pace, Watch};
 use crate::{Downloader, Proxies, RetryPolicy, RootCertificates, Token};
 
 /// Sends requests; keeps no connection between them.
@@ -42,18 +47,20 @@ impl Client {
         Self { retry_policy, proxies, roots, token }
     }
 
-    /// Returns the response at the end of all redirects, whatever its status.
+    /// Returns the response at the end of all redirects, whatever its status, and the pace that its
+    /// content has to keep.
     pub(crate) fn get(
         &self,
         address: &str,
         start: &ResumePoint<'_>,
-    ) -> Result<Response<Body>, RequestError> {
+    ) -> Result<(Response<Body>, Pace), RequestError> {
         let mut uri = address::parse(address).map_err(RequestError::Permanent)?;
         let mut visited = vec![uri.clone()];
         loop {
-            let response = self.request(&uri, start)?;
+            let pace = Pace::start(&self.retry_policy);
+            let response = self.request(&uri, start, &pace)?;
             if !is_redirect(response.status()) {
-                return Ok(response);
+                return Ok((response, pace));
             }
             let location = text(response.headers(), header::LOCATION).unwrap_or_default();
             uri = address::redirect(&uri, location).map_err(RequestError::Permanent)?;
@@ -70,11 +77,16 @@ impl Client {
     }
 
     /// Sends one request, following no redirect.
-    fn request(&self, uri: &Uri, start: &ResumePoint<'_>) -> Result<Response<Body>, RequestError> {
+    fn request(
+        &self,
+        uri: &Uri,
+        start: &ResumePoint<'_>,
+        pace: &Pace,
+    ) -> Result<Response<Body>, RequestError> {
         let proxy = self.proxies.proxy_for(uri);
         let via = proxy.map(|(variable, _)| format!(", by the proxy that {variable} names"));
         let via = via.unwrap_or_default();
-        let agent: Agent = Agent::config_builder()
+        let config = Agent::config_builder()
             .http_status_as_error(false)
             // Redirects are followed by `get`, under rules of our own.
             .max_redirects(0)
@@ -88,8 +100,14 @@ impl Client {
             .user_agent(concat!("fewshot-fetch/", env!("CARGO_PKG_VERSION")))
             // Ranges count the bytes of the file, not those of a compressed form of it.
             .accept_encoding("identity")
-            .build()
-            .into();
+            .build();
+        // ureq's own chain, with the watch between TCP and TLS.
+        let connector =
+            ().chain(ConnectProxyConnector::default())
+                .chain(TcpConnector::default())
+                .chain(Watch(pace.clone()))
+                .chain(RustlsConnector::default());
+        let agent = Agent::with_parts(config, connector, DefaultResolver::default());
         let mut request = agent.get(uri);
         if start.offset > 0 {
             request = request.header(header::RANGE, format!("bytes={}-", start.offset));

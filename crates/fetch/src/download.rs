@@ -68,8 +68,9 @@ impl Downloader {
         let mut part = Part::open(&target)?;
         let client = Client::new(self);
         let mut failures = Vec::new();
-        for url in &remote.mirrors {
-            match self.try_mirror(&client, remote, url, &mut part, listener) {
+        for (index, url) in remote.mirrors.iter().enumerate() {
+            let is_last = index + 1 == remote.mirrors.len();
+            match self.try_mirror(&client, remote, (url, is_last), &mut part, listener) {
                 Ok(()) => {
                     part.finish(&target)?;
                     return Ok(target);
@@ -78,7 +79,7 @@ impl Downloader {
                     part.close();
                     return Err(error);
                 }
-                Err(Fault::NextMirror(why) | Fault::Retry { why, .. }) => {
+                Err(Fault::NextMirror(why) | Fault::Slow(why) | Fault::Retry { why, .. }) => {
                     listener(Event::GivenUp { url, why: &why });
                     failures.push((url.clone(), why));
                 }
@@ -88,12 +89,13 @@ impl Downloader {
         Err(Error::Unavailable { name: remote.name.clone(), failures })
     }
 
-    /// Tries one mirror as long as it makes progress.
+    /// Tries one mirror as long as it makes progress. One that is slow is tried again only if it is the
+    /// last.
     fn try_mirror(
         &self,
         client: &Client,
         remote: &Remote,
-        url: &str,
+        (url, is_last): (&str, bool),
         part: &mut Part,
         listener: Listener<'_>,
     ) -> Result<(), Fault> {
@@ -120,8 +122,12 @@ impl Downloader {
                 },
                 Err(fault) => fault,
             };
-            let Fault::Retry { why, wait } = fault else { return Err(fault) };
-            if part.len() >= farthest.saturating_add(step) {
+            let (why, wait, is_slow) = match fault {
+                Fault::Retry { why, wait } => (why, wait, false),
+                Fault::Slow(why) if is_last => (why, None, true),
+                fault => return Err(fault),
+            };
+            if !is_slow && part.len() >= farthest.saturating_add(step) {
                 (farthest, failures) = (part.len(), 0);
             }
             failures += 1;
@@ -152,7 +158,7 @@ impl Downloader {
             };
             return Err(match fault {
                 Fault::Fatal(error) => error,
-                Fault::NextMirror(why) | Fault::Retry { why, .. } => {
+                Fault::NextMirror(why) | Fault::Slow(why) | Fault::Retry { why, .. } => {
                     Error::Unavailable { name: name.into(), failures: vec![(url.into(), why)] }
                 }
             });

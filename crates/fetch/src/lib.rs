@@ -5,7 +5,8 @@
 //!
 //! - resumes from what an earlier call left behind, whether the connection broke or the process
 //!   was killed, and notices if the file has changed in between;
-//! - waits as long as servers ask for, and longer after each failure, then tries the next mirror;
+//! - waits as long as servers ask for, and longer after each failure, then tries the next mirror; so it
+//!   does when a server sends next to nothing;
 //! - follows redirects, but never from https to http, uses the proxies that the environment
 //!   names, and trusts the certificates of `SSL_CERT_FILE` where that is set;
 //! - accepts no more bytes than the file has, and verifies size and digest before anything
@@ -67,6 +68,7 @@ mod extract;
 mod headers;
 mod hub;
 mod install;
+mod pace;
 mod package;
 mod part;
 mod proxy;
@@ -82,7 +84,7 @@ pub use digest::{Digest, DigestAlgorithm};
 pub use download::Downloader;
 pub use error::Error;
 pub use extract::{Format, Limits, Unpacked, unpack};
-pub use hub::{CachedFile, Hub, HubFile, ListedFile, Listing};
+pub use hub::{CachedFile, Hub, HubFile, HubFolders, ListedFile, Listing};
 pub use install::{Convert, Installed, Installer, Readiness};
 pub use package::{Archive, Package};
 pub use proxy::Proxies;

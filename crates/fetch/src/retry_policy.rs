@@ -17,6 +17,10 @@ pub struct RetryPolicy {
     pub connect_timeout: Duration,
     /// Time limit for each read, that is, how long a connection may be silent.
     pub read_timeout: Duration,
+    /// Fewest bytes a second that have to come…
+    pub slowest_rate: u64,
+    /// … on average over this time: a server that sends less is given up for the next mirror.
+    pub slow_window: Duration,
     sleep: Arc<dyn Fn(Duration) + Send + Sync>,
 }
 
@@ -37,8 +41,8 @@ impl RetryPolicy {
     }
 }
 
-/// Six attempts, waits from one second to five minutes, 30 seconds to connect and 60 seconds
-/// for each read.
+/// Six attempts, waits from one second to five minutes, 30 seconds to connect, 60 seconds for each
+/// read, and at least 1 kB a second over two minutes.
 impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
@@ -47,6 +51,8 @@ impl Default for RetryPolicy {
             max_wait: Duration::from_secs(300),
             connect_timeout: Duration::from_secs(30),
             read_timeout: Duration::from_secs(60),
+            slowest_rate: 1_000,
+            slow_window: Duration::from_secs(120),
             sleep: Arc::new(std::thread::sleep),
         }
     }

@@ -162,3 +162,16 @@ fn servers_that_are_no_hub_are_recognized() {
     let case = Case::new(move |_| Some(answer("200 OK", &[&length], traversal.as_bytes())));
     case.refused(None, &["is no commit"]);
 }
+
+#[test]
+fn a_file_that_does_not_fit_on_the_disk_is_not_begun() {
+    let case = Case::new(|request| {
+        let is_list = request.path().starts_with("/api/");
+        let json = fake::listing(&[("sub/best.safetensors".to_owned(), content())]);
+        let json = json.replace("\"size\": 100000", &format!("\"size\": {}", 1u64 << 50));
+        let length = format!("Content-Length: {}", json.len());
+        is_list.then(|| answer("200 OK", &[&length], json.as_bytes()))
+    });
+    case.refused(None, &[ADDRESS, "1125899.91 GB are needed", " are free", "HF_HUB_CACHE"]);
+    assert_eq!(case.server.log().len(), 1, "the list alone is asked for");
+}

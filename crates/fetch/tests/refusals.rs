@@ -149,6 +149,7 @@ fn responses_that_do_not_match_the_request_are_refused() {
     let (error, asked) = refused(EXACT, |_| common::Answer {
         bytes: b"SSH-2.0-OpenSSH_9.6\r\n".to_vec(),
         silence: None,
+        endless: None,
     });
     assert!(error.contains("6 tries"), "{error}");
     assert_eq!(asked, 6);

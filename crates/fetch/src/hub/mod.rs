@@ -5,11 +5,14 @@
 //! server sends to a partial file, has no time limits, and trusts the built-in certificates only.
 
 mod file;
+mod folders;
 mod listing;
 
 pub use file::HubFile;
+pub use folders::HubFolders;
 pub use listing::{ListedFile, Listing};
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use hf_hub::api::sync::{Api, ApiBuilder};
@@ -19,7 +22,8 @@ use ureq::http::HeaderName;
 use crate::attempt::{retry, status_fault};
 use crate::client::{Client, ResumePoint};
 use crate::headers::text;
-use crate::{Downloader, Error, Listener, Remote, Token};
+use crate::pace::Paced;
+use crate::{Downloader, Error, Listener, Remote, Token, require_space};
 
 /// Address of the hub, unless `HF_ENDPOINT` is set.
 const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
@@ -31,6 +35,7 @@ const MAX_LISTING_BYTES: u64 = 32 << 20;
 pub struct Hub {
     api: Api,
     cache: Cache,
+    token_file: PathBuf,
     downloader: Downloader,
     endpoint: String,
 }
@@ -45,10 +50,9 @@ pub struct CachedFile {
 }
 
 impl Hub {
-    /// Reads the environment: `HF_ENDPOINT` (address of the hub), `HF_HOME` (folder whose `hub` is
-    /// the cache, by default `~/.cache/huggingface`), `HF_TOKEN` (by default the content of the
-    /// file `token` in that folder), `HF_HUB_OFFLINE`, and what
-    /// [`Downloader::from_environment`] reads.
+    /// Reads the environment: `HF_ENDPOINT` (address of the hub), `HF_TOKEN` (by default the content of
+    /// the token's file), `HF_HUB_OFFLINE`, and what [`HubFolders::from_environment`] and
+    /// [`Downloader::from_environment`] read.
     ///
     /// # Errors
     /// [`Error::HubSetting`] and those of [`Downloader::from_environment`].
@@ -57,38 +61,34 @@ impl Hub {
         let mut downloader = Downloader::from_environment()?;
         downloader.offline |= variable("HF_HUB_OFFLINE")
             .is_some_and(|value| ["1", "ON", "YES", "TRUE"].contains(&&*value.to_uppercase()));
-        let home = std::env::var_os("HF_HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
-        let user = || std::env::home_dir().map(|user| user.join(".cache/huggingface"));
-        let home = home.or_else(user).ok_or_else(|| {
-            let reason = "name a folder for the cache: this user has no home".to_owned();
-            Error::HubSetting { variable: "HF_HOME", reason }
-        })?;
         let endpoint = variable("HF_ENDPOINT").unwrap_or(DEFAULT_ENDPOINT.into());
-        Self::new(&endpoint, home, variable("HF_TOKEN"), downloader)
+        Self::new(&endpoint, HubFolders::from_environment()?, variable("HF_TOKEN"), downloader)
     }
 
-    /// Makes a hub of an address and a home folder as `HF_HOME` names one. Without a token, the
-    /// file `token` in the home folder is read, if it exists.
+    /// Makes a hub of an address and its folders; a path alone is a home folder as `HF_HOME` names one.
+    /// Without a token, the token's file is read, if it exists.
     ///
     /// # Errors
     /// [`Error::HubSetting`] for an invalid address or token.
     pub fn new(
         endpoint: &str,
-        home: PathBuf,
+        folders: impl Into<HubFolders>,
         token: Option<String>,
         mut downloader: Downloader,
     ) -> Result<Self, Error> {
         let endpoint = endpoint.trim_end_matches('/').to_owned();
         crate::address::parse(&endpoint)
             .map_err(|reason| Error::HubSetting { variable: "HF_ENDPOINT", reason })?;
-        let cache = Cache::new(home.join("hub"));
-        let token = token.or_else(|| cache.token());
+        let HubFolders { cache, token: token_file } = folders.into();
+        let cache = Cache::new(cache);
+        let saved = || std::fs::read_to_string(&token_file).ok();
+        let token = token.or_else(|| saved().filter(|token| !token.trim().is_empty()));
         downloader.token = token.map(|token| Token::new(&endpoint, token.trim())).transpose()?;
         let builder = ApiBuilder::from_cache(cache.clone()).with_endpoint(endpoint.clone());
         let api = builder
             .build()
             .map_err(|e| Error::HubSetting { variable: "HF_ENDPOINT", reason: e.to_string() })?;
-        Ok(Self { api, cache, downloader, endpoint })
+        Ok(Self { api, cache, token_file, downloader, endpoint })
     }
 
     /// Whether requests are turned off.
@@ -122,7 +122,7 @@ impl Hub {
         if self.is_offline() {
             return Err(fail(format!(
                 "not in the cache at {}, and FEWSHOT_OFFLINE or HF_HUB_OFFLINE is set: unset it, \
-                 or set HF_HOME to the folder whose `hub` has it",
+                 or set HF_HUB_CACHE to the cache that has it, or HF_HOME to the folder whose `hub` does",
                 self.cache.path().display()
             )));
         }
@@ -148,6 +148,14 @@ impl Hub {
         let blob = cache.blob_path(&listed.blob_name());
         let blobs = blob.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(blobs).map_err(Error::io("create", blobs))?;
+        // A part of an earlier download needs no more room.
+        let part = blobs.join(format!("{}.part", listed.blob_name()));
+        let arrived = part.metadata().map_or(0, |part| part.len());
+        if !blob.exists() {
+            require_space(blobs, listed.size.saturating_sub(arrived)).map_err(|e| {
+                fail(format!("{e}, or set HF_HUB_CACHE to a folder on a larger disk"))
+            })?;
+        }
         let url = self.api.repo(self::repo(&at)).url(file.path());
         let remote = listed.to_remote(listed.blob_name(), url);
         self.downloader.fetch(&remote, blobs, listener).map_err(rename)?;
@@ -208,12 +216,15 @@ impl Hub {
         let json =
             self.downloader.with_retries("the list of files", &url, listener, |listener| {
                 listener(crate::Event::Asking { url: &url, from: 0 });
-                let response = client.get(&url, &ResumePoint::START)?;
+                let (response, pace) = client.get(&url, &ResumePoint::START)?;
                 match response.status().as_u16() {
                     200 => {
-                        let mut body = response.into_body();
-                        let bytes = body.with_config().limit(MAX_LISTING_BYTES).read_to_vec();
-                        bytes.map_err(|e| retry(e.to_string()))
+                        let body = response.into_body().into_with_config();
+                        let mut bytes = Vec::new();
+                        Paced::new(body.limit(MAX_LISTING_BYTES).reader(), pace)
+                            .read_to_end(&mut bytes)
+                            .map_err(|e| retry(e.to_string()))?;
+                        Ok(bytes)
                     }
                     status @ (401 | 403 | 404) => {
                         let message = HeaderName::from_static("x-error-message");
@@ -239,7 +250,7 @@ impl Hub {
                 .to_owned(),
             (Some(_), 401) => format!(
                 "the token of HF_TOKEN or {} is not valid: renew it",
-                self.cache.token_path().display()
+                self.token_file.display()
             ),
             (Some(_), _) => format!(
                 "the token of HF_TOKEN gives no access: accept the terms on {page}, or take a \

@@ -45,13 +45,16 @@ pub struct Answer {
     pub bytes: Vec<u8>,
     /// Number of bytes after which the server pauses, and for how long.
     pub silence: Option<(usize, Duration)>,
+    /// Bytes that are sent behind the others again and again, with pauses, as long as the client
+    /// takes them.
+    pub endless: Option<(Vec<u8>, Duration)>,
 }
 
 pub fn answer(status: &str, headers: &[&str], body: &[u8]) -> Answer {
     let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
     let mut bytes = format!("HTTP/1.1 {status}\r\nConnection: close\r\n{headers}\r\n").into_bytes();
     bytes.extend_from_slice(body);
-    Answer { bytes, silence: None }
+    Answer { bytes, silence: None, endless: None }
 }
 
 /// Makes a response without a body.
@@ -112,7 +115,7 @@ impl Server {
                     let reply = handler(&request);
                     // The client may have closed the connection, which is fine. A pause must not
                     // delay the next connection.
-                    if reply.silence.is_some() {
+                    if reply.silence.is_some() || reply.endless.is_some() {
                         std::thread::spawn(move || send(stream, &reply));
                     } else {
                         let _ = send(stream, &reply);
@@ -166,6 +169,13 @@ fn send(mut stream: TcpStream, reply: &Answer) -> std::io::Result<()> {
             stream.write_all(behind)?;
         }
         None => stream.write_all(&reply.bytes)?,
+    }
+    if let Some((bytes, pause)) = &reply.endless {
+        let started = std::time::Instant::now();
+        while started.elapsed() < Duration::from_secs(60) {
+            stream.write_all(bytes)?;
+            std::thread::sleep(*pause);
+        }
     }
     stream.shutdown(Shutdown::Write)
 }
