@@ -49,7 +49,8 @@ impl FoundImage {
 /// - under their listed names, in folders or flat;
 /// - the ILSVRC training set as folders, as archives of one class each, or as the one archive
 ///   of those, by the rank of the numbers in their names;
-/// - folders named as the class, of up to 600 images with other names.
+/// - folders named as the class, of up to 600 images with other names; one folder in each of `train`
+///   and `val`, if all classes are divided like that.
 ///
 /// Each root is a folder or an archive, as [`FileTree`] takes it; other classes are skipped. Lists
 /// are not needed and not read. No image is read.

@@ -1,8 +1,8 @@
 //! The images of a tree, by the names that the lists have for them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::{Class, IMAGES_PER_CLASS};
+use super::{Class, IMAGES_PER_CLASS, split_of};
 use crate::Error;
 use crate::tree::{FileTree, StoredFile};
 
@@ -17,6 +17,9 @@ pub(crate) struct Images<'a> {
     by_folder: HashMap<&'a str, Vec<Found<'a>>>,
     /// Images of the ILSVRC training set by class, each with the number after the underscore.
     ilsvrc: HashMap<&'a str, Vec<(u64, &'a str, &'a StoredFile)>>,
+    /// Whether folders of splits divide the images of each class, as for classifying the classes
+    /// themselves (500 of each in `train`, 100 in `val`), rather than the classes.
+    divides_images: bool,
 }
 
 impl<'a> Images<'a> {
@@ -40,7 +43,20 @@ impl<'a> Images<'a> {
             // A second copy of an image must not shift those after it.
             class.dedup_by_key(|&mut (number, ..)| number);
         }
+        let known = images.by_folder.iter().filter(|(class, _)| split_of(class).is_some());
+        let splits = known.map(|(_, images)| {
+            let splits = images.iter().filter_map(|(path, _)| split_folder(path));
+            splits.collect::<BTreeSet<_>>().len()
+        });
+        let splits: Vec<usize> = splits.collect();
+        images.divides_images = splits.len() > 1 && splits.iter().all(|splits| *splits > 1);
         images
+    }
+
+    /// Whether folders of splits hold images of the same classes, all of them, so that they say nothing
+    /// of the split of a class.
+    pub(crate) fn divide_images(&self) -> bool {
+        self.divides_images
     }
 
     /// Whether this is the ILSVRC training set, whose classes have at least 732 images, and not a copy
@@ -95,12 +111,18 @@ impl<'a> Images<'a> {
         self.of_folder(class)
     }
 
+    /// Returns whatever is in the class's folder, or in its folders of all splits.
     fn of_folder(&self, class: &Class) -> Result<Vec<(String, Found<'a>)>, Error> {
         let images = self.by_folder.get(class.wnid).map_or(&[][..], Vec::as_slice);
         let Some(&(first, stored)) = images.first() else { return Ok(Vec::new()) };
         let folder = |path: &str, stored: &StoredFile| folder_of(stored.full_name(path));
         let of_first = folder(first, stored);
-        if let Some((path, stored)) = images.iter().find(|(p, s)| folder(p, s) != of_first) {
+        // One folder in each split, at most.
+        let is_second = |path: &str, stored: &StoredFile| {
+            let of_other_split = self.divides_images && split_folder(path) != split_folder(first);
+            folder(path, stored) != of_first && !of_other_split
+        };
+        if let Some((path, stored)) = images.iter().find(|(p, s)| is_second(p, s)) {
             return Err(Error::Duplicate {
                 name: class.wnid.to_owned(),
                 first: of_first,
@@ -116,20 +138,32 @@ impl<'a> Images<'a> {
             );
             return Err(Error::index(of_first, reason));
         }
-        let file = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
-        Ok(images.iter().map(|&(path, stored)| (file(path), (path, stored))).collect())
+        let file = |path: &'a str| path.rsplit('/').next().unwrap_or(path);
+        let names: HashSet<_> = images.iter().map(|(path, _)| file(path)).collect();
+        // Files of two splits may have one name.
+        let is_unique = names.len() == images.len();
+        let name = |path: &'a str| match split_folder(path) {
+            Some(split) if !is_unique => format!("{split}_{}", file(path)),
+            _ => file(path).to_owned(),
+        };
+        Ok(images.iter().map(|&(path, stored)| (name(path), (path, stored))).collect())
     }
 
     /// Returns a folder of the class that is in the folder of another split.
     pub(crate) fn misplaced(&self, class: &Class) -> Option<String> {
-        let images = self.by_folder.get(class.wnid)?;
+        let images = self.by_folder.get(class.wnid).filter(|_| !self.divides_images)?;
         images.iter().find_map(|(path, stored)| {
-            let split = path.rsplit('/').nth(2)?;
-            let known = ["train", "base", "val", "test", "novel"].contains(&split);
+            let split = split_folder(path)?;
             let is_right = [class.folder(), class.split.as_str()].contains(&split);
-            (known && !is_right).then(|| folder_of(stored.full_name(path)))
+            (!is_right).then(|| folder_of(stored.full_name(path)))
         })
     }
+}
+
+/// Returns the folder of a split that the folder of an image's class is in.
+fn split_folder(path: &str) -> Option<&str> {
+    let split = path.rsplit('/').nth(2)?;
+    ["train", "base", "val", "test", "novel"].contains(&split).then_some(split)
 }
 
 fn folder_of(mut file: String) -> String {

@@ -17,8 +17,9 @@ pub(super) fn classes(
     const LISTS: [&str; 3] = ["train.csv", "val.csv", "test.csv"];
     let images = Images::of([tree]);
     if !LISTS.iter().any(|list| tree.shallowest(list).is_some()) {
-        // The folder `train` of ILSVRC is no split of mini-ImageNet.
-        let folders = if images.are_ilsvrc() { None } else { split_folders(spec, tree, split)? };
+        // The folder `train` of ILSVRC is no split of mini-ImageNet, nor is one with all classes.
+        let is_no_split = images.are_ilsvrc() || images.divide_images();
+        let folders = if is_no_split { None } else { split_folders(spec, tree, split)? };
         return folders.map_or_else(|| by_published_lists(spec, &images, split), Ok);
     }
     let mut classes = BTreeMap::<String, SourceClass>::new();

@@ -169,6 +169,59 @@ fn images_of_other_names_keep_them() {
     assert!(error.contains("601 images") && error.contains(TRAIN), "{error}");
 }
 
+/// A copy for classifying its 100 classes: each has images in `train`, and others in `val`.
+#[test]
+fn a_copy_divided_by_images_is_sorted_by_classes() {
+    let image = |split: &str, wnid: &str, name: String| {
+        let bytes = format!("{split} {wnid} {name}").into_bytes();
+        (format!("mini/{split}/{wnid}/{name}"), bytes)
+    };
+    let published: Vec<_> = mini_imagenet::classes().collect();
+    for is_listed in [true, false] {
+        let mut files = Files::new();
+        for class in &published {
+            for (index, listed) in class.file_names().enumerate().take(12) {
+                let split = if index < 10 { "train" } else { "val" };
+                // Names of its own begin anew in each folder.
+                let own = format!("{}.jpg", if index < 10 { index } else { index - 10 });
+                let name = if is_listed { listed } else { own };
+                files.extend([image(split, class.wnid, name)]);
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), &files);
+        fs::write(folder.path().join("a.tar"), tar_of(&files)).unwrap();
+        for form in ["mini", "a.tar"] {
+            let made = made(&[&folder.path().join(form)]).unwrap();
+            assert_eq!(made.len(), 1_200);
+            for class in &published {
+                let of_class = format!("{}/{}/", class.folder(), class.wnid);
+                let own: Vec<_> = made.keys().filter(|path| path.starts_with(&of_class)).collect();
+                assert_eq!(own.len(), 12, "{of_class}");
+            }
+            // Nothing is lost where two files have one name.
+            let contents: std::collections::BTreeSet<_> = made.values().collect();
+            assert_eq!(contents.len(), 1_200);
+        }
+        // As it lies there, too.
+        let mut spec = SourceSpec::new(SourceKind::MiniImageNet, folder.path().join("mini"));
+        spec.allow_partial = true;
+        for (split, classes) in [(Split::Base, 64), (Split::Val, 16), (Split::Novel, 20)] {
+            let dataset = spec.open(split).unwrap();
+            assert_eq!((dataset.class_count(), dataset.len()), (classes, 12 * classes));
+            let is_right = |name: &String| mini_imagenet::split_of(name) == Some(split);
+            assert!(dataset.class_names().iter().all(is_right));
+        }
+    }
+    // A class that is in another split than the published one is still no matter of images.
+    let folder = tempfile::tempdir().unwrap();
+    let files = [("train", TRAIN), ("val", TRAIN), ("val", VAL), ("test", TEST)];
+    let files = files.map(|(split, wnid)| image(split, wnid, "a.png".into()));
+    write(folder.path(), &files.into());
+    let error = made(&[folder.path()]).unwrap_err();
+    assert!(error.contains("class n01532829 is in `train`; move it"), "{error}");
+}
+
 /// The ILSVRC training images of a class: numbers with gaps, written in any order.
 fn ilsvrc(wnid: &str) -> Files {
     let number = |rank: usize| 7 * rank + rank % 5;
