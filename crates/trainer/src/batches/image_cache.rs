@@ -146,7 +146,7 @@ mod tests {
                     (images, batch.labels.to_vec1::<u32>().unwrap())
                 };
                 let two = batches.epoch_from(1, 2).take(2);
-                two.map(|batch| values(batch.unwrap().0)).collect::<Vec<_>>()
+                two.map(|batch| values(batch.unwrap().batch.unwrap())).collect::<Vec<_>>()
             };
             for (cached, loaded) in batches("true").into_iter().zip(batches("false")) {
                 assert_eq!(cached.1, loaded.1);
