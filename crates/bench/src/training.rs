@@ -155,7 +155,7 @@ impl Training {
         let pass = Pass::Train { seed: 0, forward: self.steps };
         let context = TapeContext::new();
         let features = self.model.backbone.forward_with(images, pass, &context)?;
-        let scores = self.model.head.training_scores(&features, labels)?;
+        let scores = self.model.head()?.training_scores(&features, labels)?;
         let loss = cross_entropy(&scores, labels)?;
         self.optimizer.step(&context.backward(&loss)?, RATE)?;
         self.steps += 1;
@@ -181,7 +181,7 @@ impl Training {
         };
         let features = self.model.backbone.forward_with(images, pass, &context)?;
         let forward = lap()?;
-        let scores = self.model.head.training_scores(&features, labels)?;
+        let scores = self.model.head()?.training_scores(&features, labels)?;
         let loss = cross_entropy(&scores, labels)?;
         let head = lap()?;
         let gradients = context.backward(&loss)?;

@@ -12,9 +12,10 @@ use fewshot_models::BackboneKind;
 /// Evaluates a checkpoint on episodes of classes that were not part of its training.
 ///
 /// A checkpoint of trainer carries its configuration, so that nothing else is needed. A checkpoint
-/// of PyTorch, as the published code saves it, determines backbone and classifier by its tensors
-/// (softmax by its bias; otherwise neg-cosine is assumed); the dataset has to be named, by --config
-/// or by dataset.source=… dataset.root=…. Nothing in the file is executed.
+/// of PyTorch, as the published code or Lightning saves it, or a ResNet-18 of torchvision or timm,
+/// determines backbone and classifier by its tensors (softmax by its bias; otherwise neg-cosine is
+/// assumed; a backbone alone will do); the dataset has to be named, by --config or by
+/// dataset.source=… dataset.root=…. Nothing in the file is executed.
 ///
 /// Without options a checkpoint is evaluated by the published protocol, whatever the [test] section
 /// of its training was: 600 episodes, 5-way, 16 queries, 1 and 5 shots, fine-tuning its own kind of
@@ -43,8 +44,9 @@ A checkpoint hf://OWNER/REPOSITORY/FILE[@REVISION] is downloaded from the Huggin
 verified. It is kept in the cache that the hub's programs share, and read from there from then on,
 without asking the hub again: a branch or tag keeps the meaning that it had when its file was
 downloaded. Results name the commit, which always means the same file.
-Environment: HF_ENDPOINT (another hub), HF_HOME (its folder `hub` is the cache; ~/.cache/huggingface),
-HF_TOKEN (for private files), HF_HUB_OFFLINE=1 or FEWSHOT_OFFLINE=1 (the cache only),
+Environment: HF_ENDPOINT (another hub), HF_HUB_CACHE (the cache; `hub` in HF_HOME, which is by default
+`huggingface` in XDG_CACHE_HOME or ~/.cache), HF_TOKEN (for private files; else the file `token` in
+HF_HOME, or HF_TOKEN_PATH), HF_HUB_OFFLINE=1 or FEWSHOT_OFFLINE=1 (the cache only),
 HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE.
 
 Exit status: 0 on success, 2 on any error."
@@ -72,8 +74,8 @@ pub enum Command {
 /// What to evaluate.
 #[derive(Args)]
 pub struct Arguments {
-    /// Checkpoint of trainer (.safetensors) or of PyTorch (.tar, .pth), or hf://… for one of the
-    /// Hugging Face hub
+    /// Checkpoint of trainer (.safetensors, or its run's folder) or of PyTorch (.tar, .pth, .ckpt), or
+    /// hf://… for one of the Hugging Face hub
     #[arg(long, value_name = "PATH")]
     pub checkpoint: PathBuf,
     /// Second checkpoint, evaluated on the same episodes of the first one's dataset; prints their

@@ -76,10 +76,15 @@ impl Candidate {
                           --config configs/…, or dataset.source=cub dataset.root=…";
             return Err(Error::checkpoint(&path, reason));
         }
-        let config = raw.check()?;
+        let config = raw.check().map_err(|error| {
+            // What the file itself has, rather than an option.
+            let own = checkpoint.config.check().err().map(|own| own.to_string());
+            let is_own = own.is_some_and(|own| own == error.to_string());
+            if is_own { Error::checkpoint(&path, error) } else { error }
+        })?;
         let model = checkpoint.model(&path, &config, &device(&config)?)?;
-        let own = checkpoint.config.has("dataset").then(|| checkpoint.config.check());
-        let trained_on = own.transpose()?.map(|config| config.dataset.base);
+        let own = checkpoint.config.has("dataset").then(|| checkpoint.config.check().ok());
+        let trained_on = own.flatten().map(|config| config.dataset.base);
         Ok(Self { name, config, raw, trained_on, epoch: checkpoint.state.epochs, model })
     }
 

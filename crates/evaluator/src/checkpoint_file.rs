@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use fewshot_experiment::Error;
+use fewshot_experiment::{Checkpoint, Error};
 
 /// The file of a checkpoint on this machine.
 pub struct CheckpointFile {
@@ -12,15 +12,18 @@ pub struct CheckpointFile {
 }
 
 impl CheckpointFile {
-    /// Returns the file at the path `given`, or downloads it if that is an `hf://` address whose file
-    /// is not in the hub's cache.
+    /// Returns the file at the path `given`, or the best checkpoint of a run's folder there, or
+    /// downloads it if that is an `hf://` address whose file is not in the hub's cache.
     ///
     /// # Errors
     /// If the address is malformed, or its file can be neither found in the cache nor downloaded.
     pub fn locate(given: &Path) -> Result<Self, Error> {
         match given.to_str() {
             Some(address) if address.starts_with("hf:") => download(address),
-            _ => Ok(Self { path: given.to_owned(), name: given.to_owned() }),
+            _ => {
+                let path = Checkpoint::locate(given);
+                Ok(Self { name: path.clone(), path })
+            }
         }
     }
 }

@@ -91,7 +91,7 @@ pub fn base_accuracy(
     for batch in loader.epoch(u64::MAX) {
         let DeviceBatch { images, labels } = uploader.upload(batch?)?;
         let features = model.backbone.forward(&images, Pass::Eval)?;
-        counts.push(count_correct(&model.head.scores(&features)?, &labels)?);
+        counts.push(count_correct(&model.head()?.scores(&features)?, &labels)?);
         let count = labels.elem_count();
         seen += count;
         progress.advance(count, String::new);

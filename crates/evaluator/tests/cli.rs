@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::{FEW, checkpoint, evaluate, json, print};
+use fewshot_experiment::Checkpoint;
 use serde_json::Value;
 
 #[test]
@@ -144,6 +145,20 @@ fn checkpoints_of_pytorch_are_evaluated() {
 }
 
 #[test]
+fn a_backbone_alone_and_a_runs_folder_are_evaluated() {
+    let quick = ["dataset.source=glyphs", "dataset.images_per_class=21", "--episodes", "5"];
+    let whole = json(&published("conv4_legacy.tar"), &quick);
+    let folder = tempfile::tempdir().unwrap();
+    let tensors = Checkpoint::read(&published("conv4_legacy.tar")).unwrap().tensors;
+    let tensors = tensors.into_iter().filter(|(name, _)| name.starts_with("feature."));
+    let path = folder.path().join("best.safetensors");
+    candle_core::safetensors::save(&tensors.collect(), &path).unwrap();
+    let alone = json(&path, &quick);
+    assert_eq!(alone["results"], whole["results"]);
+    assert_eq!(json(folder.path(), &quick), alone, "the folder stands for its best checkpoint");
+}
+
+#[test]
 fn what_is_wrong_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = checkpoint(folder.path(), "drawn", &[]);
@@ -161,6 +176,19 @@ fn what_is_wrong_is_named() {
     refuse(&path, &["--split", "test"], &["test"]);
     refuse(&path, &["dataset.novel.source=cub"], &["dataset.novel.root"]);
     refuse(&folder.path().join("no.safetensors"), &[], &["no.safetensors"]);
+
+    // A number that would take all memory, in a file of some thousand bytes.
+    let many = folder.path().join("many.safetensors");
+    let bytes = fs::read(&path).unwrap();
+    let (from, to) = ("images_per_class = 21", "images_per_class = 10000000");
+    let header = 8 + u64::from_le_bytes(*bytes.first_chunk().unwrap()) as usize;
+    let text = std::str::from_utf8(&bytes[8..header]).unwrap();
+    assert!(text.contains(from), "{text}");
+    let text = text.replace(from, to);
+    let length = (text.len() as u64).to_le_bytes();
+    let data = &bytes[header..];
+    fs::write(&many, [&length[..], text.as_bytes(), data].concat()).unwrap();
+    refuse(&many, &[], &["many.safetensors", "`dataset.images_per_class`", "10000000"]);
 
     let legacy = published("conv4_legacy.tar");
     refuse(&legacy, &[], &["conv4_legacy.tar", "no configuration", "dataset.source"]);

@@ -131,10 +131,10 @@ pub enum Error {
         expected: &'static str,
     },
     /// A dataset cannot be found.
-    #[error("`{key}` is \"{}\", which does not exist{}", root.display(), under.as_ref().map_or_else(
+    #[error("`{key}` is \"{}\", which does not exist{}{}", root.display(), under.as_ref().map_or_else(
         || "; set FEWSHOT_DATA to the folder that relative paths lie in".to_owned(),
         |under| format!(" (nor under FEWSHOT_DATA, {})", under.display())
-    ))]
+    ), others(beside))]
     NoDataset {
         /// Dotted key.
         key: String,
@@ -142,6 +142,8 @@ pub enum Error {
         root: PathBuf,
         /// The value of `FEWSHOT_DATA`.
         under: Option<PathBuf>,
+        /// Other datasets that are there, as values of the key.
+        beside: Vec<PathBuf>,
     },
     /// A checkpoint is damaged, is no checkpoint, or does not fit.
     #[error("checkpoint {path}: {reason}")]
@@ -151,6 +153,12 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A model has no classifier, but it is asked for.
+    #[error(
+        "the checkpoint holds a backbone without a classifier: it can be evaluated on episodes, but \
+         neither its accuracy on base classes nor its training goes without one"
+    )]
+    NoClassifier,
     /// The data cannot be read.
     #[error(transparent)]
     Data(#[from] fewshot_data::Error),
@@ -208,6 +216,16 @@ impl Error {
     /// Returns an error about a checkpoint that cannot be used.
     pub fn checkpoint(path: &Path, reason: impl ToString) -> Self {
         Self::Checkpoint { path: path.to_owned(), reason: reason.to_string() }
+    }
+}
+
+/// Names the datasets that are there, or how to get one.
+fn others(beside: &[PathBuf]) -> String {
+    let names: Vec<_> = beside.iter().map(|root| root.display().to_string()).collect();
+    let download = "`cargo xtask datasets` lists those that can be downloaded";
+    match names.is_empty() {
+        true => format!("; {download}"),
+        false => format!("; there are {}: name one of them; {download}", names.join(", ")),
     }
 }
 

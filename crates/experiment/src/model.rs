@@ -17,9 +17,9 @@ pub struct Model {
     pub parameters: Parameters,
     /// Maps images `[B, 3, S, S]` to features `[B, D]`.
     pub backbone: Backbone,
-    /// Maps features `[B, D]` to scores of base classes `[B, C]`.
-    pub head: MarginHead,
-    outputs: usize,
+    head: Option<MarginHead>,
+    /// Outputs of the classifier; `None` for a backbone alone.
+    outputs: Option<usize>,
 }
 
 impl Model {
@@ -38,10 +38,10 @@ impl Model {
         }
         let parameters = Parameters::new(config.seed);
         let builder = parameters.builder(DType::F32, device);
-        Self::build(config, outputs, parameters, builder)
+        Self::build(config, Some(outputs), parameters, builder)
     }
 
-    /// Builds the model of given tensors.
+    /// Builds the model of given tensors: with a classifier, if some of them are its parameters.
     ///
     /// # Errors
     /// Tensors that are absent or of another shape, as those of another backbone are.
@@ -50,12 +50,22 @@ impl Model {
         tensors: &BTreeMap<String, Tensor>,
         device: &Device,
     ) -> Result<Self, Error> {
-        let outputs = tensors.get("classifier.weight").and_then(|w| w.dims().first().copied());
+        let has_classifier = tensors.keys().any(|name| name.starts_with("classifier."));
+        let weight = tensors.get("classifier.weight");
+        let outputs = weight.and_then(|weight| weight.dims().first().copied()).unwrap_or(1);
         let parameters = Parameters::new(config.seed);
         let builder = parameters.builder(DType::F32, device);
-        let model = Self::build(config, outputs.unwrap_or(1), parameters, builder)?;
+        let model = Self::build(config, has_classifier.then_some(outputs), parameters, builder)?;
         model.parameters.load(tensors)?;
         Ok(model)
+    }
+
+    /// Returns the classifier, which maps features `[B, D]` to scores of base classes `[B, C]`.
+    ///
+    /// # Errors
+    /// [`Error::NoClassifier`] for a backbone alone.
+    pub fn head(&self) -> Result<&MarginHead, Error> {
+        self.head.as_ref().ok_or(Error::NoClassifier)
     }
 
     /// Returns a copy for evaluation of the current parameters. It shares their storage but
@@ -70,7 +80,7 @@ impl Model {
 
     fn build(
         config: &Config,
-        outputs: usize,
+        outputs: Option<usize>,
         parameters: Parameters,
         builder: VarBuilder,
     ) -> Result<Self, Error> {
@@ -80,7 +90,9 @@ impl Model {
         let features = method.backbone.features(method.image_size).unwrap_or_default();
         let margin = Margin::new(method.scale, method.margin)?;
         let builder = builder.pp("classifier");
-        let head = MarginHead::new(method.classifier, features, outputs, margin, builder)?;
+        let head = outputs
+            .map(|outputs| MarginHead::new(method.classifier, features, outputs, margin, builder))
+            .transpose()?;
         Ok(Self { parameters, backbone, head, outputs })
     }
 }

@@ -216,6 +216,42 @@ fn cpu_budgets() {
     }
 }
 
+/// Configurations for partial copies say in a comment what the whole datasets take, as the programs
+/// that download them put them there.
+#[test]
+fn whole_datasets_take_what_the_comments_say() {
+    let mut checked = 0;
+    for (file, text) in files() {
+        let split = config(&file).dataset.base;
+        if !["mini-imagenet-84", "cub-50/CUB_200_2011.tar"]
+            .iter()
+            .any(|r| split.source.root == Path::new(r))
+        {
+            continue;
+        }
+        let mut raw = RawConfig::from_file(&folder().join(&file)).unwrap();
+        let lines = text.lines().filter_map(|line| line.strip_prefix("#   dataset."));
+        let settings: Vec<_> = lines
+            .flat_map(|line| line.trim_end_matches('\\').split_whitespace())
+            .map(|setting| format!("dataset.{}", setting.trim_start_matches("dataset.")))
+            .collect();
+        assert!(!settings.is_empty(), "{file}");
+        settings.iter().for_each(|setting| raw.set(setting).unwrap());
+        let dataset = raw.check().unwrap().dataset;
+        let wanted = [Split::Base, Split::Val, Split::Novel];
+        for (split, wanted) in [dataset.base, dataset.val, dataset.novel].into_iter().zip(wanted) {
+            let downloaded = match split.source.kind {
+                SourceKind::MiniImageNet => "mini-imagenet",
+                _ => "CUB_200_2011",
+            };
+            assert_eq!(split.source.root, Path::new(downloaded), "{file}");
+            assert_eq!(split.split, wanted, "{file}");
+        }
+        checked += 1;
+    }
+    assert_eq!(checked, 5);
+}
+
 #[test]
 fn omniglot_to_emnist() {
     let file = "cpu/omniglot-to-emnist-conv4.toml";

@@ -32,7 +32,7 @@ fn load(path: &Path) -> (Checkpoint, Model) {
 
 fn compare(what: &str, json: &Value, model: &Model) {
     let feature = model.backbone.forward(&images(json), Pass::Eval).unwrap();
-    let scores = model.head.scores(&feature).unwrap();
+    let scores = model.head().unwrap().scores(&feature).unwrap();
     for (key, got) in [("feature", feature), ("inference_scores", scores)] {
         let deviation = digest_deviation(&json[key], got.dims(), &values(&got), 0.0);
         check(&format!("{what} {key}"), deviation, 1e-4);

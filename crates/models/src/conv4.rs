@@ -13,7 +13,8 @@ use crate::{Network, Pass};
 pub const CONV4: Architecture = Architecture {
     features: |image_size| 64 * (image_size / 16).pow(2),
     usual_image_size: |features| match (features / 64).isqrt() {
-        5 => 84,
+        // 0: not known, as of a backbone without classifier.
+        0 | 5 => 84,
         side => 16 * side.max(1),
     },
     smallest_image: 16,

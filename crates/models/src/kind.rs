@@ -97,6 +97,11 @@ impl BackboneKind {
         Self::ALL.into_iter().filter_map(second_names).any(|second| (second.contains)(name))
     }
 
+    /// A parameter that tells this network's states from those of the others.
+    pub(crate) fn signature(self) -> &'static str {
+        self.architecture().signature
+    }
+
     /// Recognises the network whose parameters a state holds, among others, behind `prefix`.
     pub fn of_state<T>(state: &BTreeMap<String, T>, prefix: &str) -> Option<Self> {
         let has_signature =

@@ -1,8 +1,8 @@
 //! Few-shot backbones on candle: Conv4, ResNet-10, ResNet-12, ResNet-18 and WRN-28-10.
 //!
 //! A [`Backbone`] maps images `[B, 3, S, S]` to features `[B, D]`. Parameters carry the names
-//! of the published PyTorch implementation (`layer1.0.C1.weight`; [`from_published`] removes the
-//! few differences of its checkpoints), and start from its initialisation. Any image size works:
+//! of the published PyTorch implementation (`layer1.0.C1.weight`; [`from_published`] renames the
+//! states of other programs), and start from its initialisation. Any image size works:
 //! the residual networks pool globally, Conv4 flattens. A backbone of your own is a [`Network`],
 //! built of [`layers`].
 //!
@@ -41,6 +41,7 @@ mod pass;
 mod published;
 mod resnet;
 mod resnet12;
+mod torchvision;
 mod wide_resnet;
 
 pub use backbone::Backbone;
@@ -49,4 +50,4 @@ pub use kind::{BackboneKind, UnknownBackbone};
 pub use network::Network;
 pub use parameters::Parameters;
 pub use pass::Pass;
-pub use published::from_published;
+pub use published::{UnknownState, from_published};

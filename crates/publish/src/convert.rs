@@ -24,7 +24,8 @@ pub struct Convert {
 /// # Errors
 /// An output that exists, a checkpoint that cannot be read or is not of the configured network.
 pub fn convert(arguments: &Convert) -> Result<String, Error> {
-    let Convert { input, output, .. } = arguments;
+    let output = &arguments.output;
+    let input = &Checkpoint::locate(&arguments.input);
     if output.exists() {
         return Err(Error::Exists { path: output.clone(), kind: "file" });
     }

@@ -19,8 +19,14 @@ impl Checkpoint {
     /// [`Error::File`] with the path; its source has the reason, as of [`Self::from_bytes`].
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let read = std::fs::read(path).map_err(Error::Io).and_then(Self::from_bytes);
-        read.map_err(|e| Error::File { path: path.to_owned(), source: Box::new(e) })
+        let read = || {
+            // A pipe would wait for a writer, and a device may have no end.
+            if !std::fs::metadata(path)?.is_file() {
+                return Err(Error::NotACheckpoint { found: "a folder, a pipe or a device".into() });
+            }
+            Self::from_bytes(std::fs::read(path)?)
+        };
+        read().map_err(|e| Error::File { path: path.to_owned(), source: Box::new(e) })
     }
 
     /// Reads the content of a file.

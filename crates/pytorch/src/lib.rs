@@ -49,4 +49,5 @@ mod value;
 pub use array::Array;
 pub use checkpoint::Checkpoint;
 pub use error::Error;
+pub use tensor::Budget;
 pub use value::PickleValue;

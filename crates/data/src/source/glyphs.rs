@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{ImageData, SourceClass, SourceImage, SourceSpec};
+use super::{SourceClass, SourceImage, SourceSpec};
 use crate::glyphs::{BASE_CLASSES, Glyphs, NOVEL_CLASSES, VAL_CLASSES};
 use crate::tree::FileTree;
 use crate::{Error, Split};
@@ -23,13 +23,8 @@ pub(super) fn classes(
     }
     let glyphs = Arc::new(Glyphs::new(options));
     let draw = |class: u32, indices: Range<u64>| {
-        let name = Glyphs::class_name(class);
-        let images = indices.map(|index| {
-            let glyphs = Arc::clone(&glyphs);
-            let draw = move || Ok(ImageData::Decoded(glyphs.draw(class, index)));
-            SourceImage::new(format!("{name}/{index:06}"), draw)
-        });
-        SourceClass { images: images.collect(), absent: Vec::new(), name }
+        let images = indices.map(|index| SourceImage::drawn(&glyphs, class, index)).collect();
+        SourceClass { images, absent: Vec::new(), name: Glyphs::class_name(class) }
     };
     let indices = image_indices(split, options.images_per_class as u64);
     Ok(class_range(split).map(|class| draw(class, indices.clone())).collect())
@@ -51,5 +46,25 @@ fn image_indices(split: Split, per_class: u64) -> Range<u64> {
     match split {
         Split::BaseVal => per_class..per_class + per_class.div_ceil(5),
         _ => 0..per_class,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SourceKind;
+
+    /// A list of a million images is tens of megabytes, and nothing of each lies elsewhere.
+    #[test]
+    fn a_drawn_image_is_small_until_it_is_asked_for() {
+        assert!(size_of::<SourceImage>() <= 72, "{} bytes", size_of::<SourceImage>());
+        let mut spec = SourceSpec::new(SourceKind::Glyphs, "");
+        spec.glyphs.images_per_class = 2_000;
+        let classes = classes(&spec, &FileTree::default(), Split::All).unwrap();
+        let images: Vec<_> = classes.iter().flat_map(|class| &class.images).collect();
+        assert_eq!((images.len(), images[199_999].path()), (200_000, "glyph_099/001999"));
+        assert!(images.iter().all(|image| !image.has_memory_of_its_own()));
+        let drawn = images[199_999].load_rows(Vec::new(), |_, height| (height, ())).unwrap().0;
+        assert_eq!(drawn, Glyphs::new(&spec.glyphs).draw(99, 1_999));
     }
 }

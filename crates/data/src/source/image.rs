@@ -3,11 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use compact_str::CompactString;
 use fewshot_images::Encoded;
 use image::RgbImage;
 
 use super::budget::{SHARED, Share};
 use crate::Error;
+use crate::glyphs::Glyphs;
 use crate::tree::StoredFile;
 
 /// The content of an image.
@@ -33,13 +35,20 @@ impl From<RgbImage> for ImageData {
 /// An image that a source lists: its path, and how to read it.
 #[derive(Clone)]
 pub struct SourceImage {
-    path: String,
+    /// Short ones, as those of drawn images, take no memory of their own.
+    path: CompactString,
     content: Content,
 }
 
 #[derive(Clone)]
 enum Content {
     File(StoredFile),
+    /// Drawn when it is asked for, so that a set of any size takes little memory.
+    Drawn {
+        glyphs: Arc<Glyphs>,
+        class: u32,
+        index: u64,
+    },
     Read(Arc<dyn Fn() -> Result<ImageData, Error> + Send + Sync>),
 }
 
@@ -50,12 +59,18 @@ impl SourceImage {
         path: impl Into<String>,
         read: impl Fn() -> Result<ImageData, Error> + Send + Sync + 'static,
     ) -> Self {
-        Self { path: path.into(), content: Content::Read(Arc::new(read)) }
+        Self { path: path.into().into(), content: Content::Read(Arc::new(read)) }
     }
 
     /// An image in a file of a [`FileTree`](crate::FileTree), at `path` in it.
     pub fn stored(path: &str, file: &StoredFile) -> Self {
-        Self { path: path.to_owned(), content: Content::File(file.clone()) }
+        Self { path: path.into(), content: Content::File(file.clone()) }
+    }
+
+    /// Image `index` of a class of glyphs.
+    pub(super) fn drawn(glyphs: &Arc<Glyphs>, class: u32, index: u64) -> Self {
+        let path = compact_str::format_compact!("{}/{index:06}", Glyphs::class_name(class));
+        Self { path, content: Content::Drawn { glyphs: Arc::clone(glyphs), class, index } }
     }
 
     /// Its path from the root of the source on.
@@ -67,7 +82,7 @@ impl SourceImage {
     pub(crate) fn full_name(&self) -> String {
         match &self.content {
             Content::File(file) => file.full_name(&self.path),
-            Content::Read(_) => self.path.clone(),
+            Content::Drawn { .. } | Content::Read(_) => self.path.to_string(),
         }
     }
 
@@ -75,7 +90,7 @@ impl SourceImage {
     pub(crate) fn short_name(&self) -> String {
         match &self.content {
             Content::File(file) => file.short_name(&self.path),
-            Content::Read(_) => self.path.clone(),
+            Content::Drawn { .. } | Content::Read(_) => self.path.to_string(),
         }
     }
 
@@ -83,13 +98,20 @@ impl SourceImage {
     pub(crate) fn file(&self) -> Option<&StoredFile> {
         match &self.content {
             Content::File(file) => Some(file),
-            Content::Read(_) => None,
+            Content::Drawn { .. } | Content::Read(_) => None,
         }
+    }
+
+    /// Whether something is allocated for this image alone.
+    #[cfg(test)]
+    pub(super) fn has_memory_of_its_own(&self) -> bool {
+        self.path.is_heap_allocated() || !matches!(self.content, Content::Drawn { .. })
     }
 
     pub(crate) fn read(&self) -> Result<ImageData, Error> {
         match &self.content {
             Content::File(file) => Ok(ImageData::Encoded(file.read()?)),
+            Content::Drawn { glyphs, class, index } => Ok(glyphs.draw(*class, *index).into()),
             Content::Read(read) => read(),
         }
     }

@@ -225,7 +225,8 @@ fn predictions(
     bank: &FeatureBank,
     device: &Device,
 ) -> Result<(Vec<u32>, usize), Error> {
-    let head = model.frozen(config, device)?.head;
+    let model = model.frozen(config, device)?;
+    let head = model.head()?;
     let (mut predictions, mut outputs) = (Vec::with_capacity(bank.len()), 0);
     let images: Vec<usize> = (0..bank.len()).collect();
     for batch in images.chunks(config.test.batch_size.max(1)) {

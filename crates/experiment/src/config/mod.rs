@@ -5,12 +5,12 @@ mod names;
 mod raw;
 mod reference;
 mod resume;
+mod root;
 
 pub use raw::RawConfig;
 pub use reference::settings_reference;
 pub use resume::Change;
 
-use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -335,23 +335,5 @@ impl SplitConfig {
     /// Dataset and split, as tables are headed: `cub novel`.
     pub fn title(&self) -> String {
         format!("{} {}", self.dataset_name(), self.split)
-    }
-
-    /// The root as it is, or under `FEWSHOT_DATA` if only that exists.
-    ///
-    /// # Errors
-    /// [`Error::NoDataset`].
-    pub fn resolve_root(&self) -> Result<PathBuf, Error> {
-        let root = &self.source.root;
-        if !self.source.kind.needs_root() || root.exists() {
-            return Ok(root.clone());
-        }
-        let under = std::env::var_os("FEWSHOT_DATA").map(PathBuf::from);
-        match &under {
-            Some(under) if !root.as_os_str().is_empty() && under.join(root).exists() => {
-                Ok(under.join(root))
-            }
-            _ => Err(Error::NoDataset { key: self.root_key.clone(), root: root.clone(), under }),
-        }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::fs::File;
+use std::io::Read;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::str::FromStr;
@@ -13,6 +15,9 @@ use toml::{Table, Value};
 
 use super::names::{explain, meant_by};
 use crate::{Config, Error};
+
+/// Longest configuration in bytes.
+const MAX_LENGTH: u64 = 1 << 20;
 
 /// Settings by dotted key, unchecked.
 #[derive(Clone, Debug, Default)]
@@ -55,7 +60,7 @@ impl RawConfig {
     /// # Errors
     /// [`Error::Io`], or [`Error::Syntax`] naming the file.
     pub fn from_file(path: &Path) -> Result<Self, Error> {
-        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+        let text = read_text(path)?;
         let raw = Self::from_toml(&text);
         let mut raw = raw.map_err(|e| Error::Syntax(format!("{}: {e}", path.display())))?;
         let place = |(key, line)| (key, format!("{}:{line}", path.display()));
@@ -376,6 +381,19 @@ fn insert(table: &mut Table, key: &str, value: Value) {
     }
 }
 
+/// Reads a file, or what a pipe brings (`--config <(…)`), but no device without end.
+fn read_text(path: &Path) -> Result<String, Error> {
+    let file = File::open(path).map_err(Error::io("read", path))?;
+    let mut text = String::new();
+    file.take(MAX_LENGTH + 1).read_to_string(&mut text).map_err(Error::io("read", path))?;
+    if text.len() as u64 > MAX_LENGTH {
+        let reason =
+            format!("{}: longer than a configuration's {MAX_LENGTH} bytes", path.display());
+        return Err(Error::Syntax(reason));
+    }
+    Ok(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -540,5 +558,12 @@ mod tests {
             let start = format!("argument `{argument}` is neither an option nor key=value: ");
             assert!(message.starts_with(&start) && message.contains(part), "{message}");
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_without_end_is_refused() {
+        let error = RawConfig::from_file(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert_eq!(error, "/dev/zero: longer than a configuration's 1048576 bytes");
     }
 }

@@ -22,8 +22,8 @@ use crate::{Checkpoint, Config, Error, Model, RawConfig, TrainingState};
 
 /// Names of what a run folder holds.
 const SETTINGS: &str = "config.toml";
-const LAST: &str = "last.safetensors";
-const BEST: &str = "best.safetensors";
+pub(crate) const LAST: &str = "last.safetensors";
+pub(crate) const BEST: &str = "best.safetensors";
 const OPTIMIZER: &str = "optimizer";
 const METRICS: &str = "metrics.jsonl";
 

@@ -112,7 +112,7 @@ impl Session {
         let pass = Pass::Train { seed, forward: step as u64 };
         let context = self.parallel.tape_context(self.config.train.sync_batch_norm);
         let features = self.model.backbone.forward_with(&images, pass, &context)?;
-        let (scores, plain) = self.model.head.training_and_plain_scores(&features, &labels)?;
+        let (scores, plain) = self.model.head()?.training_and_plain_scores(&features, &labels)?;
         let loss = cross_entropy(&scores, &labels)?;
         let gradients = self.parallel.backward(&context, &loss, self.optimizer.parameters())?;
         self.optimizer.step(&gradients, rate)?;
@@ -173,7 +173,7 @@ impl Session {
         }
         if let Some(images) = images {
             let model = self.model.frozen(&self.config, &self.device)?;
-            let scores = model.head.scores(&model.backbone.forward(images, Pass::Eval)?)?;
+            let scores = model.head()?.scores(&model.backbone.forward(images, Pass::Eval)?)?;
             if !is_finite(&scores)? {
                 return Err(self.diverged(step, "the scores of its images are not finite any more"));
             }
@@ -215,7 +215,7 @@ impl Session {
     /// As [`plain`](Self::plain), and what they are with the margin if there is one.
     fn running(&self) -> String {
         let mut text = self.plain();
-        if self.model.head.has_margin() {
+        if self.model.head().is_ok_and(|head| head.has_margin()) {
             let (loss, accuracy) = (self.loss(), self.accuracy());
             text += &format!(" (with the margin {loss:.4} and {accuracy:.2} %)");
         }

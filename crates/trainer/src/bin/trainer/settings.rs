@@ -64,7 +64,10 @@ impl Settings {
                 (folder.join(format!("{resume}.safetensors")), Some(folder))
             }
             path => {
-                let path = PathBuf::from(path);
+                let mut path = PathBuf::from(path);
+                if path.is_dir() {
+                    path.push("last.safetensors");
+                }
                 let is_elsewhere = flags.config.is_some() || flags.name.is_some();
                 let folder = path.parent().filter(|folder| *folder != Path::new(""));
                 let folder = folder.unwrap_or(Path::new(".")).to_owned();
