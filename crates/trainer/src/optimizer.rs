@@ -248,8 +248,8 @@ impl Optimizer {
         for (name, tensor) in &own {
             match tensors.get(name) {
                 Some(t) if t.dims() == tensor.dims() && t.dtype() == tensor.dtype() => {}
-                Some(t) => bail!("optimizer: `{name}` is {t:?}, expected {tensor:?}"),
-                None => bail!("optimizer: `{name}` is absent, as it is for another optimizer"),
+                Some(t) => bail!("its optimizer's `{name}` is {t:?}, expected {tensor:?}"),
+                None => bail!("the state of another optimizer, without `{name}`"),
             }
         }
         let given = |prefix: &str, name: &str| &tensors[&format!("{prefix}.{name}")];

@@ -26,7 +26,11 @@ pub(super) fn load(
         let network = format!("{} with {}", config.method.backbone, config.method.classifier);
         Error::checkpoint(path, format!("does not hold a {network}: {}", Error::from(e)))
     })?;
-    optimizer.load(&RunFolder::optimizer(path, &checkpoint)?)?;
+    let of_optimizer = RunFolder::optimizer(path, &checkpoint)?;
+    optimizer.load(&of_optimizer).map_err(|e| {
+        let reason = format!("its training cannot go on by this `train.optimizer`: {e}");
+        Error::checkpoint(path, reason)
+    })?;
     let own = checkpoint.config.check().map_err(|e| Error::checkpoint(path, e))?;
     let state = checkpoint.state;
     if config.train.epochs < state.epochs {
