@@ -1,6 +1,7 @@
 //! Features of all images, by index.
 
 use crate::Error;
+use crate::vector::{normalize, widen};
 
 /// Features and labels of all images that episodes are drawn from.
 #[derive(Clone, Debug)]
@@ -8,6 +9,8 @@ pub struct FeatureBank {
     features: Vec<f32>,
     dim: usize,
     labels: Vec<u32>,
+    /// Features of the images as support images, where those are others.
+    support: Option<Vec<f32>>,
 }
 
 impl FeatureBank {
@@ -19,7 +22,45 @@ impl FeatureBank {
     /// infinite.
     pub fn new(features: Vec<f32>, dim: usize, labels: Vec<u32>) -> Result<Self, Error> {
         check_rows("features", &features, dim, labels.len())?;
-        Ok(Self { features, dim, labels })
+        Ok(Self { features, dim, labels, support: None })
+    }
+
+    /// Takes features `[N, dim]` that images have in support sets: those above are of queries then.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](Self::new).
+    pub fn with_support_features(self, features: Vec<f32>) -> Result<Self, Error> {
+        check_rows("support features", &features, self.dim, self.labels.len())?;
+        Ok(Self { support: Some(features), ..self })
+    }
+
+    /// Puts the features of several networks side by side, each L2-normalized, so that none outweighs the
+    /// others.
+    ///
+    /// # Errors
+    ///
+    /// If there is no bank, or they are of other images.
+    pub fn side_by_side(banks: &[Self]) -> Result<Self, Error> {
+        let first = banks.first().ok_or(Error::OtherLabels)?;
+        if banks.iter().any(|bank| bank.labels != first.labels) {
+            return Err(Error::OtherLabels);
+        }
+        let joined = |feature: for<'b> fn(&'b Self, usize) -> &'b [f32]| -> Vec<f32> {
+            let of_image = |i| banks.iter().flat_map(move |bank| direction(feature(bank, i)));
+            (0..first.len()).flat_map(of_image).collect()
+        };
+        let dim = banks.iter().map(Self::dim).sum();
+        let bank = Self::new(joined(Self::feature), dim, first.labels.clone())?;
+        match banks.iter().any(Self::has_support_features) {
+            true => bank.with_support_features(joined(Self::support_feature)),
+            false => Ok(bank),
+        }
+    }
+
+    /// Whether images have other features in support sets.
+    pub fn has_support_features(&self) -> bool {
+        self.support.is_some()
     }
 
     /// Returns the number of images, N.
@@ -50,6 +91,22 @@ impl FeatureBank {
     pub fn feature(&self, i: usize) -> &[f32] {
         &self.features[i * self.dim..][..self.dim]
     }
+
+    /// Returns the feature `[D]` of image `i` in a support set.
+    ///
+    /// # Panics
+    ///
+    /// If `i` is not less than [`len`](Self::len).
+    pub fn support_feature(&self, i: usize) -> &[f32] {
+        &self.support.as_ref().unwrap_or(&self.features)[i * self.dim..][..self.dim]
+    }
+}
+
+/// Returns a feature, L2-normalized.
+fn direction(feature: &[f32]) -> impl Iterator<Item = f32> {
+    let mut direction = widen(feature);
+    normalize(&mut direction);
+    direction.into_iter().map(|value| value as f32)
 }
 
 /// Checks that `values` are finite and form `rows` rows of `dim`.
@@ -87,6 +144,24 @@ mod tests {
         assert_eq!(bank.feature(2), [5.0, 6.0]);
         assert_eq!(bank.labels(), [7, 8, 7]);
         assert!(FeatureBank::new(vec![], 2, vec![]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn networks_stand_side_by_side() {
+        let bank = |features: &[f32]| FeatureBank::new(features.to_vec(), 2, vec![0, 1]).unwrap();
+        let (a, b) = (bank(&[3.0, 4.0, 0.0, 2.0]), bank(&[0.0, 0.0, -5.0, 0.0]));
+        let both = FeatureBank::side_by_side(&[a.clone(), b.clone()]).unwrap();
+        assert_eq!((both.dim(), both.len()), (4, 2));
+        assert_eq!(both.feature(0), [0.6, 0.8, 0.0, 0.0]);
+        assert_eq!(both.feature(1), [0.0, 1.0, -1.0, 0.0]);
+        assert_eq!(both.support_feature(1), both.feature(1));
+        let b = b.with_support_features(vec![0.0, 1.0, 0.0, 3.0]).unwrap();
+        let both = FeatureBank::side_by_side(&[a, b]).unwrap();
+        assert_eq!(both.support_feature(1), [0.0, 1.0, 0.0, 1.0]);
+        assert_eq!(both.feature(1), [0.0, 1.0, -1.0, 0.0]);
+        let other = FeatureBank::new(vec![1.0; 2], 1, vec![1, 0]).unwrap();
+        assert_eq!(FeatureBank::side_by_side(&[other, both]).unwrap_err(), Error::OtherLabels);
+        assert!(FeatureBank::side_by_side(&[]).is_err());
     }
 
     #[test]

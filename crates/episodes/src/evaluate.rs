@@ -54,7 +54,11 @@ pub fn evaluate_on_gpu(
     on_episodes: &(dyn Fn(usize) + Sync),
 ) -> Result<Accuracy, Error> {
     check(bank, sampler, episodes)?;
-    head.evaluate_on_gpu(device, bank, sampler, episodes, seed, on_episodes)
+    // The GPU has one feature of each image.
+    let on_gpu = (!bank.has_support_features())
+        .then(|| head.evaluate_on_gpu(device, bank, sampler, episodes, seed, on_episodes));
+    on_gpu
+        .flatten()
         .unwrap_or_else(|| evaluate(bank, sampler, head, episodes, seed, &|| on_episodes(1)))
 }
 
@@ -92,7 +96,7 @@ pub(crate) fn support_of<T>(
     let way = episode.classes.len();
     let shot = episode.support.len() / way;
     let features: Vec<f32> =
-        episode.support.iter().flat_map(|&image| bank.feature(image)).copied().collect();
+        episode.support.iter().flat_map(|&image| bank.support_feature(image)).copied().collect();
     let labels: Vec<usize> = (0..way * shot).map(|row| row / shot).collect();
     fit(&Support::new(&features, bank.dim(), &labels, way)?)
 }

@@ -12,6 +12,8 @@
 //!   training loop alone. With the feature `cuda`, `evaluate_on_gpu` trains the classifiers of many
 //!   episodes at once.
 //! - [`Prototype`](heads::Prototype) chooses the class mean that is nearest by cosine.
+//! - [`Logistic`](heads::Logistic) is logistic regression, and [`Ridge`](heads::Ridge) ridge
+//!   regression, both on normalized features and with scikit-learn's objectives.
 //! - [`NearestNeighbor`](heads::NearestNeighbor) chooses the support image that is nearest by
 //!   Euclidean distance.
 //! - A head of your own is a type that implements [`Head`]: see `examples/own_head.rs`.
@@ -53,6 +55,8 @@ mod head;
 pub mod heads;
 mod linear;
 mod sampler;
+mod solve;
+mod subspace;
 mod support;
 mod vector;
 

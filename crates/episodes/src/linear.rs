@@ -20,6 +20,8 @@ pub struct LinearClassifier {
     /// `[way]`, zero if the kind has none.
     bias: Vec<f64>,
     dim: usize,
+    /// Whether features are L2-normalized first.
+    normalizes: bool,
 }
 
 impl LinearClassifier {
@@ -33,7 +35,13 @@ impl LinearClassifier {
     ) -> Self {
         let inverse_norm = |row| if kind.is_cosine() { clamped_norm(row).recip() } else { 1.0 };
         let inverse_norms = weight.chunks_exact(dim).map(inverse_norm).collect();
-        Self { kind, scale, weight, inverse_norms, bias, dim }
+        Self { kind, scale, weight, inverse_norms, bias, dim, normalizes: kind.is_cosine() }
+    }
+
+    /// Takes weights `[way, dim]` and biases `[way]` of L2-normalized features.
+    pub(crate) fn of_directions(weight: Vec<f64>, bias: Vec<f64>, dim: usize) -> Self {
+        let softmax = Self::new(ClassifierKind::Softmax, 1.0, weight, bias, dim);
+        Self { normalizes: true, ..softmax }
     }
 
     /// Returns the weight `[D]` of each class.
@@ -52,7 +60,7 @@ impl Classifier for LinearClassifier {
     fn scores(&self, query: &[f32]) -> Result<Vec<f64>, Error> {
         check_rows("query feature", query, self.dim, 1)?;
         let mut query = widen(query);
-        if self.kind.is_cosine() {
+        if self.normalizes {
             normalize(&mut query);
         }
         let rows = self.weights().zip(&self.inverse_norms).zip(&self.bias);

@@ -5,8 +5,10 @@
 //! their names from the registry.
 
 pub mod finetune;
+mod logistic;
 mod nearest;
 mod prototype;
+mod ridge;
 
 use std::sync::Arc;
 
@@ -14,8 +16,10 @@ use fewshot_losses::ClassifierKind;
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
 pub use finetune::FineTune;
+pub use logistic::Logistic;
 pub use nearest::NearestNeighbor;
 pub use prototype::Prototype;
+pub use ridge::Ridge;
 
 use crate::Head;
 
@@ -31,6 +35,12 @@ pub enum HeadKind {
     /// [`NearestNeighbor`].
     #[strum(serialize = "nearest")]
     NearestNeighbor,
+    /// [`Logistic`].
+    #[strum(serialize = "logistic")]
+    Logistic,
+    /// [`Ridge`].
+    #[strum(serialize = "ridge")]
+    Ridge,
 }
 
 /// Where a head reads its settings from, such as the `[test]` section of a configuration.
@@ -92,6 +102,8 @@ impl HeadKind {
             Self::FineTune => Arc::new(FineTune::from_settings(classifier, settings)?),
             Self::Prototype => Arc::new(Prototype),
             Self::NearestNeighbor => Arc::new(NearestNeighbor),
+            Self::Logistic => Arc::new(Logistic::from_settings(settings)?),
+            Self::Ridge => Arc::new(Ridge::from_settings(settings)?),
         })
     }
 }
@@ -131,7 +143,7 @@ mod tests {
             assert_eq!(head.name(), kind.name());
             assert_eq!(kind.name().parse(), Ok(kind));
         }
-        assert_eq!(HeadKind::names(), "finetune, prototype or nearest");
+        assert_eq!(HeadKind::names(), "finetune, prototype, nearest, logistic or ridge");
         assert!("svm".parse::<HeadKind>().is_err());
     }
 }

@@ -4,15 +4,15 @@
 mod descent;
 #[cfg(feature = "cuda")]
 mod gpu;
-mod subspace;
 
 use fewshot_losses::ClassifierKind;
 use rand::{Rng, RngCore, seq::SliceRandom};
 
-use self::{descent::Descent, subspace::Subspace};
+use self::descent::Descent;
 use super::{HeadKind, Settings};
 use crate::{
     Classifier, Error, Head, LinearClassifier, Support,
+    subspace::Subspace,
     vector::{normalize, widen},
 };
 

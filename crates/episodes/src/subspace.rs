@@ -8,6 +8,7 @@ const INDEPENDENT: f64 = 1e-8;
 
 /// The subspace spanned by the examples, in whose coordinates all inner products stay the same.
 ///
+/// A linear classifier that a multiple of `‖w‖²` holds back lies in that span (the representer theorem).
 /// Gradient descent on linear scores never leaves the span of the examples and the initial weight,
 /// and depends on both through inner products alone. It can therefore run on coordinates along an
 /// orthonormal basis of that span: S + 1 numbers for a support set of S, instead of D, with the
@@ -15,7 +16,7 @@ const INDEPENDENT: f64 = 1e-8;
 ///
 /// The basis is that of the examples. The residual of a weight outside their span is orthogonal to
 /// all of them and is only ever scaled, so that one more coordinate describes it: its length.
-pub(super) struct Subspace {
+pub(crate) struct Subspace {
     /// `[rank, dim]`, orthonormal rows.
     basis: Vec<f64>,
     dim: usize,
@@ -26,7 +27,7 @@ pub(super) struct Subspace {
 impl Subspace {
     /// Returns the span of the examples `rows` `[S, dim]`, and their coordinates
     /// `[S, min(S, dim) + 1]` in it.
-    pub(super) fn new(rows: &[f64], dim: usize) -> (Self, Vec<f64>) {
+    pub(crate) fn new(rows: &[f64], dim: usize) -> (Self, Vec<f64>) {
         let max_rank = (rows.len() / dim).min(dim);
         let mut subspace = Self { basis: Vec::new(), dim, width: max_rank + 1 };
         let mut coordinates = Vec::with_capacity(rows.len() / dim * subspace.width);
@@ -46,7 +47,7 @@ impl Subspace {
 
     /// Returns the coordinates `[width]` of a weight, and the direction `[dim]` of its residual
     /// outside the subspace.
-    pub(super) fn project(&self, weight: &[f64]) -> (Vec<f64>, Vec<f64>) {
+    pub(crate) fn project(&self, weight: &[f64]) -> (Vec<f64>, Vec<f64>) {
         let (mut coordinates, mut residual) = self.decompose(weight);
         let length = dot(&residual, &residual).sqrt();
         if length > 0.0 {
@@ -59,12 +60,18 @@ impl Subspace {
 
     /// Returns the weight `[dim]` with these `coordinates` `[width]`, where `residual` `[dim]` is
     /// the direction of its residual outside the subspace.
-    pub(super) fn reconstruct(&self, coordinates: &[f64], mut residual: Vec<f64>) -> Vec<f64> {
+    pub(crate) fn reconstruct(&self, coordinates: &[f64], mut residual: Vec<f64>) -> Vec<f64> {
         residual.iter_mut().for_each(|value| *value *= coordinates[self.width - 1]);
         for (axis, &coordinate) in self.basis.chunks_exact(self.dim).zip(coordinates) {
             add_scaled(&mut residual, coordinate, axis);
         }
         residual
+    }
+
+    /// Returns the vectors `[K, dim]` in the subspace with these `coordinates` `[K, width]`.
+    pub(crate) fn vectors(&self, coordinates: &[f64]) -> Vec<f64> {
+        let inside = coordinates.chunks_exact(self.width);
+        inside.flat_map(|inside| self.reconstruct(inside, vec![0.0; self.dim])).collect()
     }
 
     /// Returns the coordinates `[rank]` along the basis, and the residual `[dim]`, by modified
