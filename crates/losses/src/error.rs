@@ -24,6 +24,14 @@ pub enum Error {
         /// The range of values that are taken.
         expected: &'static str,
     },
+    /// Images that are to be turned are not square.
+    #[error("images are {height}×{width}: only square ones can be turned")]
+    NotSquare {
+        /// Their height in pixels.
+        height: usize,
+        /// Their width in pixels.
+        width: usize,
+    },
     /// A tensor operation failed, as for shapes that do not fit.
     #[cfg(feature = "candle")]
     #[error(transparent)]

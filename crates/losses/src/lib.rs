@@ -51,6 +51,10 @@ mod kind;
 mod margin;
 #[cfg(feature = "candle")]
 mod margin_head;
+#[cfg(feature = "candle")]
+mod rotation;
+#[cfg(feature = "candle")]
+mod targets;
 
 pub use error::Error;
 #[cfg(feature = "candle")]
@@ -59,3 +63,7 @@ pub use kind::ClassifierKind;
 pub use margin::Margin;
 #[cfg(feature = "candle")]
 pub use margin_head::MarginHead;
+#[cfg(feature = "candle")]
+pub use rotation::{RotationHead, quarter_turns};
+#[cfg(feature = "candle")]
+pub use targets::{smoothed_cross_entropy, soft_cross_entropy};

@@ -48,6 +48,7 @@ impl Network for Conv4 {
         for block in &self.blocks {
             x = block.forward(tape, &x, pass, Activation::Relu, None)?;
             x = tape.max_pool2d(&x, PoolOptions { window: 2, stride: 2, padding: 0 })?;
+            x = tape.mixing_place(x)?;
         }
         Ok(x)
     }

@@ -14,6 +14,9 @@ pub trait Network: Send + Sync {
     /// Returns features `[B, D]`, or maps `[B, H, W, C]` that [`features`](Self::features)
     /// flattens to D = C·H·W.
     ///
+    /// Between its stages a network calls [`Tape::mixing_place`], so that manifold mixup can mix images
+    /// there, not only before the first layer.
+    ///
     /// # Errors
     /// Images of another shape or too small for the network, or in training a batch that leaves
     /// a batch norm fewer than two values a channel.
@@ -27,6 +30,7 @@ pub trait Network: Send + Sync {
     fn features(&self, images: &Tensor, pass: Pass, context: &TapeContext) -> Result<Tensor> {
         let mut tape = Tape::with_context(context);
         let images = tape.input(images)?;
+        let images = tape.mixing_place(images)?;
         let features = self.forward(&mut tape, &images, pass)?;
         tape.finish(features)?.flatten_from(1)
     }

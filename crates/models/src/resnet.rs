@@ -30,6 +30,8 @@ pub const RESNET18: Architecture = Architecture {
 struct ResNet {
     stem: ConvNorm,
     blocks: Vec<Block>,
+    /// Blocks a stage.
+    depth: usize,
 }
 
 impl ResNet {
@@ -50,7 +52,7 @@ impl ResNet {
                 in_channels = out_channels;
             }
         }
-        Ok(Self { stem, blocks })
+        Ok(Self { stem, blocks, depth })
     }
 }
 
@@ -60,6 +62,9 @@ impl Network for ResNet {
         let mut x = tape.max_pool2d(&x, PoolOptions { window: 3, stride: 2, padding: 1 })?;
         for (layer, block) in self.blocks.iter().enumerate() {
             x = block.forward(tape, x, pass, layer as u64)?;
+            if (layer + 1).is_multiple_of(self.depth) {
+                x = tape.mixing_place(x)?;
+            }
         }
         tape.global_avg_pool(&x)
     }

@@ -46,6 +46,7 @@ impl Network for ResNet12 {
         let mut x = images.clone();
         for (layer, stage) in self.stages.iter().enumerate() {
             x = stage.forward(tape, x, pass, layer as u64)?;
+            x = tape.mixing_place(x)?;
         }
         tape.global_avg_pool(&x)
     }

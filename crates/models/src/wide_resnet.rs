@@ -52,6 +52,9 @@ impl Network for WideResNet {
         let mut x = self.stem.forward(tape, images)?;
         for (layer, block) in self.blocks.iter().enumerate() {
             x = block.forward(tape, x, pass, layer as u64)?;
+            if (layer + 1).is_multiple_of(DEPTH) {
+                x = tape.mixing_place(x)?;
+            }
         }
         let x = self.norm.forward(tape, &x, pass, Activation::Relu, None)?;
         tape.global_avg_pool(&x)

@@ -71,4 +71,4 @@ pub use margin::{MarginOptions, count_correct, margin_scores};
 pub use memory::keep_freed_memory;
 pub use normalize::l2_normalize;
 pub use pool::{PoolOptions, global_avg_pool, max_pool2d};
-pub use tape::{Tape, TapeContext, TapeTensor};
+pub use tape::{Mixing, Tape, TapeContext, TapeTensor};

@@ -7,6 +7,7 @@ use candle_core::{Result, Tensor, TensorId, bail};
 
 use super::bridge::lock;
 use super::gradients::accumulate;
+use super::mixing::Mixing;
 #[cfg(feature = "nccl")]
 use crate::cuda::nccl::SharedCommunicator;
 
@@ -36,6 +37,7 @@ use crate::cuda::nccl::SharedCommunicator;
 #[derive(Clone, Default)]
 pub struct TapeContext {
     direct_convolution: bool,
+    mixing: Option<Mixing>,
     #[cfg(feature = "nccl")]
     shared_statistics: Option<SharedCommunicator>,
     collector: SharedCollector,
@@ -60,6 +62,13 @@ impl TapeContext {
         Self { direct_convolution: true, ..self }
     }
 
+    /// Has images mixed with one another at one of a network's
+    /// [places](crate::Tape::mixing_place) for it.
+    #[must_use]
+    pub fn with_mixing(self, mixing: Mixing) -> Self {
+        Self { mixing: Some(mixing), ..self }
+    }
+
     /// Has [`batch_statistics`](crate::Tape::batch_statistics) be those of the batches of all
     /// ranks of `communicator` together, which must be equally large. Gradients flow through
     /// them accordingly.
@@ -67,6 +76,10 @@ impl TapeContext {
     #[must_use]
     pub fn with_shared_statistics(self, communicator: &SharedCommunicator) -> Self {
         Self { shared_statistics: Some(communicator.clone()), ..self }
+    }
+
+    pub(super) fn mixing(&self) -> Option<&Mixing> {
+        self.mixing.as_ref()
     }
 
     pub(crate) fn direct_convolution(&self) -> bool {

@@ -3,6 +3,7 @@
 mod bridge;
 mod context;
 mod gradients;
+mod mixing;
 mod value;
 
 use std::collections::HashMap;
@@ -14,6 +15,7 @@ use crate::tensor::{check_same, dispatch, on_cuda, slice_of};
 
 pub use context::TapeContext;
 use gradients::Gradients;
+pub use mixing::Mixing;
 pub use value::TapeTensor;
 pub(crate) use value::to_channels_last;
 use value::to_planes;
@@ -62,6 +64,8 @@ pub struct Tape {
     parameters: Vec<Tensor>,
     /// Number of layers that take each of them.
     uses: HashMap<TensorId, usize>,
+    /// Number of places so far at which images may be mixed.
+    mixing_places: usize,
 }
 
 /// Takes the gradient of a layer's output and adds to those of its inputs and parameters.
