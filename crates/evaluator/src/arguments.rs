@@ -83,6 +83,10 @@ pub struct Arguments {
     /// --classifier, --image-size and the [method] section of --config apply to the first only
     #[arg(long, value_name = "PATH")]
     pub compare: Option<PathBuf>,
+    /// Further checkpoints whose features stand beside those of the first one, each L2-normalized, as if
+    /// they were one network; may be given several times
+    #[arg(long, value_name = "PATH")]
+    pub ensemble: Vec<PathBuf>,
     /// File of settings that override the checkpoint's
     #[arg(long, value_name = "PATH")]
     pub config: Option<PathBuf>,

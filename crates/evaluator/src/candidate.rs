@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use candle_core::Device;
 use evaluator::{
-    Evaluation, OpenSplit, evaluate_bank, extract_features, many_skipped, shared_with,
-    use_episodes_of, use_published_protocol,
+    Evaluation, OpenSplit, episode_features, evaluate_bank, feature_mean, many_skipped,
+    shared_with, use_episodes_of, use_published_protocol,
 };
 use fewshot_data::{Dataset, Split};
+use fewshot_episodes::FeatureBank;
 use fewshot_experiment::{
-    Checkpoint, Config, Error, Model, RawConfig, SplitConfig, device, open_split,
+    Checkpoint, Config, Error, FeatureMean, Model, RawConfig, SplitConfig, device, open_split,
 };
 
 use crate::checkpoint_file::CheckpointFile;
@@ -25,6 +27,10 @@ pub struct Candidate {
     /// Number of completed training epochs.
     pub epoch: usize,
     pub model: Model,
+    /// The mean feature of its base images, if it has that.
+    feature_mean: Option<FeatureMean>,
+    /// Other networks whose features stand beside this one's.
+    pub ensemble: Vec<Self>,
 }
 
 impl Candidate {
@@ -35,7 +41,12 @@ impl Candidate {
     /// If it cannot be read, names no dataset, or does not fit the settings.
     pub fn first(settings: &Settings) -> Result<Self, Error> {
         let adjust = |raw: &mut RawConfig| raw.overlay(&settings.first_overrides);
-        Self::read(&settings.checkpoint, &settings.overrides, adjust)
+        let mut first = Self::read(&settings.checkpoint, &settings.overrides, adjust)?;
+        let other = |path: &PathBuf| {
+            Self::read(path, &settings.overrides, |raw| use_episodes_of(raw, &first.raw))
+        };
+        first.ensemble = settings.ensemble.iter().map(other).collect::<Result<_, _>>()?;
+        Ok(first)
     }
 
     /// Reads the checkpoint to compare `first` with, if there is one. Its configuration is its own,
@@ -85,7 +96,16 @@ impl Candidate {
         let model = checkpoint.model(&path, &config, &device(&config)?)?;
         let own = checkpoint.config.has("dataset").then(|| checkpoint.config.check().ok());
         let trained_on = own.flatten().map(|config| config.dataset.base);
-        Ok(Self { name, config, raw, trained_on, epoch: checkpoint.state.epochs, model })
+        Ok(Self {
+            name,
+            config,
+            raw,
+            trained_on,
+            epoch: checkpoint.state.epochs,
+            model,
+            feature_mean: checkpoint.feature_mean,
+            ensemble: Vec::new(),
+        })
     }
 
     /// Evaluates it, and returns the labels of the images that its episodes were drawn from as well.
@@ -94,14 +114,47 @@ impl Candidate {
     /// If images cannot be read, or classes or images do not suffice.
     pub fn evaluate(&self, dataset: &Dataset) -> Result<(Evaluation, Vec<u32>), Error> {
         let config = &self.config;
-        let device = device(config)?;
-        let bank = extract_features(config, &self.model, dataset, &device)?;
-        let results = evaluate_bank(config, &bank, &*config.test.head, &device)?;
+        let mut bank = self.features(dataset)?;
+        if !self.ensemble.is_empty() {
+            let others = self.ensemble.iter().map(|other| other.features(dataset));
+            let banks = std::iter::once(Ok(bank)).chain(others).collect::<Result<Vec<_>, _>>()?;
+            bank = FeatureBank::side_by_side(&banks)?;
+        }
+        let results = evaluate_bank(config, &bank, &*config.test.head, &device(config)?)?;
         let mut evaluation = Evaluation::new(&self.name, self.epoch, config, results);
         evaluation.skipped = dataset.len() - bank.len();
         // The margin of a PyTorch checkpoint is not known.
         evaluation.margin = evaluation.margin.filter(|_| self.raw.has("method.margin"));
         Ok((evaluation, bank.labels().to_vec()))
+    }
+
+    /// Extracts the features of a dataset as the settings have heads see them.
+    fn features(&self, dataset: &Dataset) -> Result<FeatureBank, Error> {
+        let config = &self.config;
+        let device = device(config)?;
+        let mean = self.mean(&device)?;
+        episode_features(config, &self.model, dataset, mean.as_deref(), &device)
+    }
+
+    /// The mean feature of base images, if `test.center` asks for it: the checkpoint's own, or that of the
+    /// images that it was trained on.
+    fn mean(&self, device: &Device) -> Result<Option<Vec<f32>>, Error> {
+        let own = self.feature_mean.as_ref();
+        let own = own.filter(|mean| mean.power == self.config.test.power);
+        if let (true, Some(mean)) = (self.config.test.center, own) {
+            return Ok(Some(mean.values.clone()));
+        }
+        let mut config = self.config.clone();
+        if let Some(trained_on) = &self.trained_on {
+            config.dataset.base = trained_on.clone();
+        }
+        feature_mean(&config, &self.model, device).map_err(|error| {
+            let reason = format!(
+                "does not hold the mean feature of its base images (`test.center=true` in its training \
+                 keeps it), and they cannot be read: {error}"
+            );
+            Error::checkpoint(&self.name, reason)
+        })
     }
 
     /// What makes results of this checkpoint on `split`, `skipped` of whose images were skipped,

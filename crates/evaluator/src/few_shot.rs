@@ -8,7 +8,7 @@ use fewshot_episodes::{Accuracy, FeatureBank, Head, PairedDifference, evaluate};
 use fewshot_experiment::{Config, Error, Model, Progress, sampler};
 use serde::{Deserialize, Serialize};
 
-use crate::extract_features;
+use crate::{episode_features, feature_mean};
 
 /// Accuracy over episodes with one number of shots.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -124,7 +124,8 @@ pub fn evaluate_split(
     dataset: &Dataset,
     device: &Device,
 ) -> Result<SplitResults, Error> {
-    let bank = extract_features(config, model, dataset, device)?;
+    let mean = feature_mean(config, model, device)?;
+    let bank = episode_features(config, model, dataset, mean.as_deref(), device)?;
     evaluate_bank(config, &bank, &*config.test.head, device)
 }
 

@@ -1,7 +1,8 @@
 //! Few-shot evaluation of a model: features are extracted once, episodes index into them.
 //!
 //! [`extract_features`] maps the images of a split to a
-//! [`FeatureBank`](fewshot_episodes::FeatureBank); [`few_shot`] adapts a head to the support
+//! [`FeatureBank`](fewshot_episodes::FeatureBank), and [`episode_features`] does what the settings
+//! `test.center`, `test.power` and `test.crops` ask for as well; [`few_shot`] adapts a head to the support
 //! set of each episode and measures accuracy on its queries; [`evaluate_split`] does both for
 //! every number of shots. [`base_accuracy`] measures the supervised accuracy on base classes,
 //! [`pixels`] serves a baseline without a network, and [`compare`] computes the difference of two
@@ -49,7 +50,9 @@ mod report;
 
 pub use command_line::parse_arguments;
 pub use doubts::{OpenSplit, many_skipped, shared_with};
-pub use features::{BaseAccuracy, base_accuracy, extract_features, pixels};
+pub use features::{
+    BaseAccuracy, base_accuracy, episode_features, extract_features, feature_mean, pixels,
+};
 pub use few_shot::{
     ShotDifference, ShotResult, SplitDifferences, SplitResults, compare, evaluate_bank,
     evaluate_split, few_shot,

@@ -47,6 +47,11 @@ fn run(arguments: Arguments) -> Result<String, Error> {
     let (evaluation, labels) = first.evaluate(&dataset)?;
     let mut warnings = first.warnings((&split, &dataset), evaluation.skipped);
     let mut report = Report::new(&dataset, split.split, &first.config, evaluation);
+    report.ensemble = first.ensemble.iter().map(|other| other.name.clone()).collect();
+    for other in &first.ensemble {
+        warnings.extend(other.warnings((&split, &dataset), 0));
+    }
+    warnings.dedup();
     if let Some(second) = second {
         let comparison = compare_with(&second, &report, &dataset, &labels)?;
         warnings.extend(second.warnings((&split, &dataset), comparison.second.skipped));

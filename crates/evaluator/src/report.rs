@@ -80,6 +80,12 @@ pub struct Report {
     pub query: usize,
     /// Name of the adaptation head.
     pub head: String,
+    /// What is done to features before the head sees them, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<String>,
+    /// Checkpoints whose features stand beside those of the first one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ensemble: Vec<PathBuf>,
     /// Seed that the episodes are drawn from.
     pub test_seed: u64,
     /// Results of the checkpoint.
@@ -93,6 +99,23 @@ pub struct Report {
     pub comparison: Option<Comparison>,
 }
 
+/// Says what is done to features before a head sees them, if anything.
+fn describe_features(config: &Config) -> Option<String> {
+    let test = &config.test;
+    let mut parts = Vec::new();
+    if test.power != 1.0 {
+        parts.push(format!("to the power of {}", test.power));
+    }
+    if test.center {
+        parts.push("less the mean of base images".to_owned());
+    }
+    if let Some(crops) = test.crops {
+        let of = if crops.of_queries { "all images" } else { "support images" };
+        parts.push(format!("averaged over {} of {of}", counted(crops.count, "crop")));
+    }
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
 impl Report {
     /// Describes the episodes of an evaluation under `config`, without a comparison.
     pub fn new(dataset: &Dataset, split: Split, config: &Config, first: Evaluation) -> Self {
@@ -103,6 +126,8 @@ impl Report {
             way: test.way,
             query: test.query,
             head: test.head.name().to_owned(),
+            features: describe_features(config),
+            ensemble: Vec::new(),
             test_seed: test.seed,
             first,
             warnings: Vec::new(),
@@ -113,6 +138,9 @@ impl Report {
     /// Formats the results, and the difference if there is one, for a terminal.
     pub fn to_text(&self) -> String {
         let mut text = self.evaluation_text(&self.first);
+        for path in &self.ensemble {
+            text += &format!("\nwith the features of {}", path.display());
+        }
         if let Some(Comparison { second, difference }) = &self.comparison {
             text += &format!("\n{}", self.evaluation_text(second));
             text += "\nfirst minus second, on the same episodes";
@@ -137,6 +165,9 @@ impl Report {
              {way}-way, {}, {head} head",
             counted(*query, "query")
         );
+        if let Some(features) = &self.features {
+            text += &format!(", features {features}");
+        }
         if *skipped > 0 {
             text += &format!(", {} skipped", counted(*skipped, "broken image"));
         }

@@ -12,6 +12,8 @@ pub struct Settings {
     pub checkpoint: PathBuf,
     /// A second checkpoint to compare with.
     pub compare: Option<PathBuf>,
+    /// Checkpoints whose features stand beside those of the first one.
+    pub ensemble: Vec<PathBuf>,
     pub split: Split,
     pub format: Format,
     /// Overrides the configuration of the first checkpoint.
@@ -44,6 +46,7 @@ impl Settings {
         Ok(Self {
             checkpoint: arguments.checkpoint,
             compare: arguments.compare,
+            ensemble: arguments.ensemble,
             split: arguments.split,
             format: if arguments.json { Format::Json } else { arguments.format },
             first_overrides,

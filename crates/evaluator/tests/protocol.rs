@@ -11,7 +11,7 @@ use fewshot_episodes::heads::FineTune;
 use fewshot_experiment::{Provenance, device, open_split};
 
 /// Settings of `[test]` that all differ from the published ones.
-const OTHER: [&str; 11] = [
+const OTHER: [&str; 13] = [
     "test.way=3",
     "test.shots=[2]",
     "test.query=4",
@@ -23,6 +23,8 @@ const OTHER: [&str; 11] = [
     "test.finetune_batch_size=2",
     "test.learning_rate=0.5",
     "test.weight_decay=0.1",
+    "test.power=0.5",
+    "test.crops=2",
 ];
 
 #[test]

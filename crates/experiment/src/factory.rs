@@ -10,7 +10,7 @@ use fewshot_data::{
 };
 use fewshot_episodes::{EpisodeShape, Sampler};
 
-use crate::{Config, DeviceKind, Error, Precision, SplitConfig};
+use crate::{Config, Crops, DeviceKind, Error, Precision, SplitConfig};
 
 /// Opens the device that the configuration names.
 ///
@@ -113,9 +113,35 @@ pub fn open_replica_loader(
         replica,
         shuffle: is_training,
         seed: config.seed,
+        views: 1,
         on_broken: config.loader.on_broken,
         prefetch_bytes: config.loader.prefetch_bytes,
         threads: config.loader.threads,
+    };
+    Ok(Loader::new(dataset, transform, options)?)
+}
+
+/// Makes a loader of random crops of each image, for features that are averaged over them: a batch has
+/// that many views of an image.
+///
+/// # Errors
+/// A dataset without images.
+pub fn open_crop_loader(config: &Config, dataset: Dataset, crops: Crops) -> Result<Loader, Error> {
+    let transform = Transform::train(TrainTransform {
+        area: (crops.min_area, 1.0),
+        jitter: 0.0,
+        flip: config.augment.flip,
+        ..TrainTransform::new(config.method.image_size)
+    });
+    let options = LoaderOptions {
+        // As many images at once for the network as whole ones.
+        batch_size: (config.test.batch_size / crops.count).max(1),
+        seed: config.test.seed,
+        views: crops.count,
+        on_broken: config.loader.on_broken,
+        prefetch_bytes: config.loader.prefetch_bytes,
+        threads: config.loader.threads,
+        ..LoaderOptions::default()
     };
     Ok(Loader::new(dataset, transform, options)?)
 }

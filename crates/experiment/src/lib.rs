@@ -39,15 +39,16 @@ mod run;
 mod start;
 
 pub use batch::{BatchUploader, DeviceBatch};
-pub use checkpoint::{Checkpoint, TrainingState};
+pub use checkpoint::{Checkpoint, FeatureMean, TrainingState};
 pub use config::{
-    Augment, Change, Config, DatasetConfig, DeviceKind, LoaderConfig, Method, OptimizerKind,
-    Precision, RawConfig, Schedule, SplitConfig, Test, Train, Validation, settings_reference,
+    Augment, Change, Config, Crops, DatasetConfig, DeviceKind, Distill, LoaderConfig, Method,
+    OptimizerKind, Precision, RawConfig, Schedule, SplitConfig, Test, Train, Validation,
+    settings_reference,
 };
 pub use error::Error;
 pub use factory::{
-    check_episodes, device, image_dtype, open_loader, open_optional, open_replica_loader,
-    open_split, sampler,
+    check_episodes, device, image_dtype, open_crop_loader, open_loader, open_optional,
+    open_replica_loader, open_split, sampler,
 };
 pub use model::Model;
 pub use provenance::Provenance;

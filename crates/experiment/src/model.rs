@@ -68,6 +68,11 @@ impl Model {
         self.head.as_ref().ok_or(Error::NoClassifier)
     }
 
+    /// Returns the number of outputs of the classifier, if there is one.
+    pub fn outputs(&self) -> Option<usize> {
+        self.outputs
+    }
+
     /// Returns a copy for evaluation of the current parameters. It shares their storage but
     /// records no gradients, so that a forward pass keeps no intermediate results.
     ///

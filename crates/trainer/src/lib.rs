@@ -12,7 +12,7 @@
 //!
 //! ```
 //! use candle_core::{Device, Tensor, Var};
-//! use fewshot_experiment::OptimizerKind;
+//! use fewshot_experiment::{OptimizerKind, Schedule};
 //! use std::collections::BTreeMap;
 //! use trainer::{LearningRate, Optimizer};
 //!
@@ -21,7 +21,8 @@
 //! let parameters = BTreeMap::from([("weight".to_owned(), weight.clone())]);
 //! let mut optimizer = Optimizer::new(OptimizerKind::Adam, 0.0, parameters)?;
 //! // Two epochs of warm-up out of ten, 20 steps each.
-//! let rate = LearningRate::from_epochs(0.1, Some((2, 10)), 20);
+//! let schedule = Schedule::WarmupCosine { warmup_epochs: 2 };
+//! let rate = LearningRate::from_schedule(0.1, &schedule, 10, 20);
 //! for step in 0..200 {
 //!     let loss = weight.sqr()?.sum_all()?;
 //!     optimizer.step(&loss.backward()?, rate.at(step))?;
@@ -33,7 +34,9 @@
 
 #![forbid(unsafe_code)]
 
+mod average;
 mod batches;
+mod objective;
 mod optimizer;
 mod parallel;
 mod process_group;

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use candle_core::Device;
-use evaluator::{SplitResults, base_accuracy, evaluate_bank, extract_features, pixels};
+use evaluator::{
+    SplitResults, base_accuracy, episode_features, evaluate_bank, feature_mean, pixels,
+};
 use fewshot_data::{Dataset, Split};
 use fewshot_episodes::heads::NearestNeighbor;
 use fewshot_experiment::{Config, Error, Model, Provenance};
@@ -46,7 +48,8 @@ pub enum Part {
 }
 
 impl ModelReport {
-    /// Evaluates a model on base, validation and novel classes.
+    /// Evaluates a model on base, validation and novel classes. Returns the mean feature of base images as
+    /// well, if `test.center` asks for it.
     ///
     /// # Errors
     /// If images cannot be read, or classes or images do not suffice for an episode.
@@ -56,7 +59,8 @@ impl ModelReport {
         datasets: &Datasets,
         epoch: usize,
         device: &Device,
-    ) -> Result<Self, Error> {
+    ) -> Result<(Self, Option<Vec<f32>>), Error> {
+        let mean = feature_mean(config, model, device)?;
         let mut skipped = BTreeMap::new();
         let mut count = |part, number| {
             if number > 0 {
@@ -64,7 +68,7 @@ impl ModelReport {
             }
         };
         let mut few_shot = |part, dataset: &Dataset| -> Result<_, Error> {
-            let bank = extract_features(config, model, dataset, device)?;
+            let bank = episode_features(config, model, dataset, mean.as_deref(), device)?;
             count(part, dataset.len() - bank.len());
             evaluate_bank(config, &bank, &*config.test.head, device)
         };
@@ -83,7 +87,8 @@ impl ModelReport {
         let base_val = datasets.base_val.as_ref();
         let base_val_accuracy =
             base_val.map(|dataset| supervised(Part::BaseVal, dataset, false)).transpose()?;
-        Ok(Self { epoch, base_accuracy, base_val_accuracy, val, novel, skipped })
+        let report = Self { epoch, base_accuracy, base_val_accuracy, val, novel, skipped };
+        Ok((report, mean))
     }
 }
 
@@ -98,6 +103,9 @@ pub struct FinalReport {
     pub last: ModelReport,
     /// The checkpoint with the best validation accuracy.
     pub best: ModelReport,
+    /// The network whose weights are averaged over steps, with `train.ema`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub average: Option<ModelReport>,
     /// What makes figures doubtful: classes of several splits, many images that were skipped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -134,7 +142,10 @@ impl FinalReport {
         }
         let columns = header.matches('|').count() - 1;
         let mut table = format!("{header}\n|{}\n", "---|".repeat(columns));
-        for (name, report) in [("last", &self.last), ("best", &self.best)] {
+        let average = self.average.iter().map(|average| ("ema", average));
+        for (name, report) in
+            [("last", &self.last), ("best", &self.best)].into_iter().chain(average)
+        {
             table += &format!("| {name} | {} | {:.2} |", report.epoch, report.base_accuracy);
             if let Some(accuracy) = report.base_val_accuracy {
                 table += &format!(" {accuracy:.2} |");

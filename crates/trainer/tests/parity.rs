@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor, Var};
-use fewshot_experiment::OptimizerKind;
+use fewshot_experiment::{OptimizerKind, Schedule};
 use fewshot_losses::{ClassifierKind, Margin, MarginHead, cross_entropy};
 use fewshot_models::{Backbone, BackboneKind, DropOptions, Parameters, Pass};
 use fewshot_parity::{Inputs, check, device, digest_deviation, files, numbers};
@@ -53,7 +53,8 @@ fn parity_schedule() {
             let per_epoch = count("iterations_per_epoch");
             let highest = schedule["base_lr"].as_f64().unwrap();
 
-            let rates = LearningRate::from_epochs(highest, Some(epochs), per_epoch);
+            let course = Schedule::WarmupCosine { warmup_epochs: epochs.0 };
+            let rates = LearningRate::from_schedule(highest, &course, epochs.1, per_epoch);
             let expected = numbers(&schedule["lr_used"]);
             assert_eq!(expected.len(), epochs.1 * per_epoch, "{file}");
             let got = (0..expected.len()).map(|step| rates.at(step));

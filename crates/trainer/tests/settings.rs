@@ -56,7 +56,9 @@ fn settings(run: &Path) -> BTreeMap<String, Value> {
 /// Another value for a setting, if one can be had without further settings, files or a GPU.
 fn other(key: &str, value: &Value) -> Option<String> {
     Some(match key {
-        "device" | "precision" | "loader.keep_on_gpu" | "train.dampening" => return None,
+        "device" | "precision" | "loader.keep_on_gpu" | "train.dampening" | "train.distill" => {
+            return None;
+        }
         _ if key.ends_with("source") || key.ends_with("root") => return None,
         "dataset.name" => "mine".to_owned(),
         _ if key.ends_with("split") => "all".to_owned(),

@@ -24,7 +24,8 @@ thread_local! {
 /// Transformed images with their labels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
-    /// Normalized samples, row-major `[len, 3, size, size]`.
+    /// Normalized samples, row-major `[len, 3, size, size]`; `[len, views, 3, size, size]` where a loader
+    /// gives several views of each image.
     pub images: Vec<f32>,
     /// Side of the images, in pixels.
     pub size: usize,
@@ -54,15 +55,21 @@ impl Epoch {
         let started = Pipeline::start(plan(loader, order.len()), loader.threads, {
             let (dataset, order) = (loader.dataset.clone(), Arc::clone(&order));
             let (transform, seed) = (loader.transform.clone(), loader.options.seed);
+            let views = loader.options.views;
             move |position, samples: &mut [f32]| {
                 let index = order[position];
                 let mut rng = stream(seed, "augment", &[epoch, index as u64]);
                 let choose = |width, height| {
-                    let params = transform.draw(width, height, &mut rng);
-                    (params.crop.bottom(), params)
+                    let views: Vec<_> =
+                        (0..views).map(|_| transform.draw(width, height, &mut rng)).collect();
+                    let bottom = views.iter().map(|params| params.crop.bottom()).max();
+                    (bottom.unwrap_or(height), views)
                 };
                 let (image, params, _share) = dataset.load_rows(index, BUFFER.take(), choose)?;
-                normalize_into(&transform.apply_with(&image, &params)?, samples);
+                let size = samples.len() / views;
+                for (params, samples) in params.iter().zip(samples.chunks_exact_mut(size)) {
+                    normalize_into(&transform.apply_with(&image, params)?, samples);
+                }
                 let pixels = image.into_raw();
                 if pixels.capacity() <= MAX_BUFFER {
                     BUFFER.set(pixels);
@@ -160,7 +167,7 @@ impl Iterator for Epoch {
 impl FusedIterator for Epoch {}
 
 fn plan(loader: &Loader, items: usize) -> Plan {
-    let samples = 3 * loader.transform.size().pow(2);
+    let samples = 3 * loader.transform.size().pow(2) * loader.options.views;
     let batch_size = loader.batch_size().min(loader.len());
     let batch_bytes = batch_size * samples * size_of::<f32>();
     Plan { items, batch_size, samples, ahead: (loader.options.prefetch_bytes / batch_bytes).max(1) }

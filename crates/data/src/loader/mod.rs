@@ -35,6 +35,8 @@ pub struct LoaderOptions {
     pub shuffle: bool,
     /// Seed of the order and of the random transforms.
     pub seed: u64,
+    /// Number of times that each image is transformed, at least 1; it is decoded once.
+    pub views: usize,
     /// What to do about an image that cannot be decoded.
     pub on_broken: OnBroken,
     /// How far to work ahead: most bytes of batches that are in progress or waiting. One batch is
@@ -51,6 +53,7 @@ impl Default for LoaderOptions {
             replica: Replica::default(),
             shuffle: false,
             seed: 0,
+            views: 1,
             on_broken: OnBroken::Error,
             prefetch_bytes: 256 << 20,
             threads: None,
@@ -116,7 +119,10 @@ impl Loader {
         if dataset.is_empty() {
             return Err(Error::parameter("number of images", 0, "at least 1"));
         }
-        let image_samples = 3 * transform.size().pow(2);
+        if options.views == 0 {
+            return Err(Error::parameter("views", 0, "at least 1"));
+        }
+        let image_samples = (3 * transform.size().pow(2)).saturating_mul(options.views);
         let batch_bytes = image_samples
             .checked_mul(size_of::<f32>())
             .and_then(|bytes| bytes.checked_mul(options.batch_size.min(dataset.len())));

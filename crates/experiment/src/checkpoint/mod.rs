@@ -31,6 +31,17 @@ struct Metadata {
     /// The configuration, as TOML.
     config: String,
     state: TrainingState,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    feature_mean: Option<FeatureMean>,
+}
+
+/// The mean feature of the images that a network was trained on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FeatureMean {
+    /// The power that elements were raised to before ([`Test::power`](crate::Test::power)).
+    pub power: f64,
+    /// `[D]`.
+    pub values: Vec<f32>,
 }
 
 /// A model with what is needed to evaluate it, or to continue its training.
@@ -40,6 +51,8 @@ pub struct Checkpoint {
     pub config: RawConfig,
     /// Progress of the training.
     pub state: TrainingState,
+    /// The mean feature of its base images, if it was asked for when it was trained.
+    pub feature_mean: Option<FeatureMean>,
     /// Parameters and running statistics, named `feature.…` and `classifier.…`.
     pub tensors: Tensors,
 }
@@ -82,10 +95,11 @@ impl Checkpoint {
         let metadata = read_metadata(path, &bytes)?;
         let tensors = read_tensors(path, &bytes)?;
         let Some(metadata) = metadata else { return others::from_state(path, tensors, 0) };
-        let Metadata { config, state } = serde_json::from_str(&metadata).map_err(|e| bad(&e))?;
+        let Metadata { config, state, feature_mean } =
+            serde_json::from_str(&metadata).map_err(|e| bad(&e))?;
         let config = RawConfig::from_toml(&config).map_err(|e| bad(&e))?;
         let tensors = from_published(tensors).map_err(|e| bad(&e))?;
-        Ok(Self { config, state, tensors })
+        Ok(Self { config, state, feature_mean, tensors })
     }
 
     /// Builds the model by a configuration, which may differ from the checkpoint's own in
@@ -112,7 +126,21 @@ impl Checkpoint {
         state: &TrainingState,
         model: &Model,
     ) -> Result<(), Error> {
-        let metadata = Metadata { config: config.to_owned(), state: state.clone() };
+        Self::write_with(path, config, state, model, None)
+    }
+
+    /// Writes a model as [`write`](Self::write), with the mean feature of its base images.
+    ///
+    /// # Errors
+    /// Those of [`write`](Self::write).
+    pub fn write_with(
+        path: &Path,
+        config: &str,
+        state: &TrainingState,
+        model: &Model,
+        feature_mean: Option<FeatureMean>,
+    ) -> Result<(), Error> {
+        let metadata = Metadata { config: config.to_owned(), state: state.clone(), feature_mean };
         let metadata = serde_json::to_string(&metadata).map_err(|e| Error::checkpoint(path, e))?;
         let metadata = HashMap::from([(METADATA_KEY.to_owned(), metadata)]);
         let mut tensors = Tensors::new();

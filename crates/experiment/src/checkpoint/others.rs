@@ -59,5 +59,5 @@ pub fn from_state(path: &Path, tensors: Tensors, epochs: usize) -> Result<Checkp
     config.set(&format!("method.classifier={classifier}"))?;
     config.set(&format!("method.image_size={image_size}"))?;
     let state = TrainingState { epochs, ..TrainingState::default() };
-    Ok(Checkpoint { config, state, tensors })
+    Ok(Checkpoint { config, state, feature_mean: None, tensors })
 }

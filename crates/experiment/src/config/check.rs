@@ -14,8 +14,9 @@ use fewshot_models::BackboneKind;
 
 use super::raw::{Reader, value_error};
 use super::{
-    Augment, Config, DatasetConfig, DeviceKind, LoaderConfig, Method, OptimizerKind, OptimizerName,
-    Precision, Schedule, ScheduleName, SplitConfig, Test, Train, Validation,
+    Augment, Config, Crops, DatasetConfig, DeviceKind, Distill, LoaderConfig, Method,
+    OptimizerKind, OptimizerName, Precision, Schedule, ScheduleName, SplitConfig, Test, Train,
+    Validation,
 };
 use crate::Error;
 
@@ -182,6 +183,13 @@ fn train(r: &mut Reader, image_size: usize) -> Result<Train, Error> {
     let schedule = match r.name("train.schedule", "warmup-cosine")? {
         ScheduleName::WarmupCosine => Schedule::WarmupCosine { warmup_epochs },
         ScheduleName::Constant => Schedule::Constant,
+        ScheduleName::Step => Schedule::Step {
+            milestones: milestones(r, epochs)?,
+            factor: r.number("train.decay", 0.1, "a number in (0, 1]", |v| v > 0.0 && v <= 1.0)?,
+        },
+        ScheduleName::CosineRestarts => {
+            Schedule::CosineRestarts { cycles: r.count("train.cycles", 2, 1..=epochs)? }
+        }
     };
     if warmup_epochs > epochs {
         let expected = format!("at most train.epochs, {epochs}");
@@ -196,7 +204,38 @@ fn train(r: &mut Reader, image_size: usize) -> Result<Train, Error> {
         schedule,
         epochs,
         batch_size: r.count("train.batch_size", 256, 1..=largest_batch(image_size))?,
+        rotation: r.number("train.rotation", 0.0, NOT_NEGATIVE, |v| v >= 0.0)?,
+        manifold_mixup: r.number("train.manifold_mixup", 0.0, NOT_NEGATIVE, |v| v >= 0.0)?,
+        label_smoothing: r
+            .number("train.label_smoothing", 0.0, share, |v| (0.0..1.0).contains(&v))?,
+        ema: r.number("train.ema", 0.0, share, |v| (0.0..1.0).contains(&v))?,
+        distill: distill(r)?,
     })
+}
+
+/// The epochs after which the learning rate falls: by default at 60 and 80 % of the training.
+fn milestones(r: &mut Reader, epochs: usize) -> Result<Vec<usize>, Error> {
+    let default = vec![(epochs * 3 / 5) as i64, (epochs * 4 / 5) as i64];
+    let expected = "a rising list of up to 100 numbers of epochs, such as [60, 80]";
+    r.read("train.milestones", default, expected, |value| {
+        let epoch = |v: &toml::Value| v.as_integer()?.try_into().ok();
+        let all: Vec<usize> = value.as_array()?.iter().map(epoch).collect::<Option<_>>()?;
+        (all.len() <= 100 && all.is_sorted()).then_some(all)
+    })
+}
+
+fn distill(r: &mut Reader) -> Result<Option<Distill>, Error> {
+    let path =
+        r.text("train.distill", "", "the path of a checkpoint", |path| Some(PathBuf::from(path)))?;
+    if path.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    let share = "a number in [0, 1]";
+    Ok(Some(Distill {
+        checkpoint: path,
+        temperature: r.number("train.distill_temperature", 4.0, POSITIVE, |v| v > 0.0)?,
+        weight: r.number("train.distill_weight", 0.5, share, |v| (0.0..=1.0).contains(&v))?,
+    }))
 }
 
 fn test(r: &mut Reader, &Method { classifier, image_size, .. }: &Method) -> Result<Test, Error> {
@@ -220,6 +259,9 @@ fn test(r: &mut Reader, &Method { classifier, image_size, .. }: &Method) -> Resu
     let kind: HeadKind =
         r.text("test.head", HeadKind::FineTune.name(), &HeadKind::names(), |s| s.parse().ok())?;
     let pixel_baseline = r.flag("test.pixel_baseline", false)?;
+    let center = r.flag("test.center", false)?;
+    let power = r.number("test.power", 1.0, "a number in (0, 1]", |v| v > 0.0 && v <= 1.0)?;
+    let crops = crops(r)?;
     // The settings of fine-tuning belong to every configuration, those of another head only to the
     // configurations that choose it: a new head leaves the hashes of all others as they are.
     let fine_tune = HeadKind::FineTune.build(classifier, &mut HeadSettings(r))?;
@@ -227,7 +269,30 @@ fn test(r: &mut Reader, &Method { classifier, image_size, .. }: &Method) -> Resu
         HeadKind::FineTune => fine_tune,
         kind => kind.build(classifier, &mut HeadSettings(r))?,
     };
-    Ok(Test { way, shots, query, episodes, seed, batch_size, head, pixel_baseline })
+    Ok(Test {
+        way,
+        shots,
+        query,
+        episodes,
+        seed,
+        batch_size,
+        center,
+        power,
+        crops,
+        head,
+        pixel_baseline,
+    })
+}
+
+fn crops(r: &mut Reader) -> Result<Option<Crops>, Error> {
+    let count = r.count("test.crops", 0, 0..=1000)?;
+    if count == 0 {
+        return Ok(None);
+    }
+    let area = "a number in (0, 1]";
+    let min_area = r.number("test.crop_min_area", 0.3, area, |v| v > 0.0 && v <= 1.0)?;
+    let of_queries = r.flag("test.crop_queries", false)?;
+    Ok(Some(Crops { count, min_area, of_queries }))
 }
 
 /// Settings of heads, in the section `[test]`.

@@ -11,6 +11,7 @@ pub use raw::RawConfig;
 pub use reference::settings_reference;
 pub use resume::Change;
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -207,6 +208,28 @@ pub struct Train {
     pub epochs: usize,
     /// Images a step.
     pub batch_size: usize,
+    /// Weight of the loss of predicting quarter turns, of four copies of each image; 0 for none.
+    pub rotation: f64,
+    /// Both parameters of the Beta distribution from which manifold mixup draws; 0 for no mixup.
+    pub manifold_mixup: f64,
+    /// Share of the target that is spread over all classes.
+    pub label_smoothing: f64,
+    /// Decay of the average of the weights over steps; 0 for no average.
+    pub ema: f64,
+    /// A network to learn the scores of, if any.
+    pub distill: Option<Distill>,
+}
+
+/// Distillation: learning the scores of a trained network beside the labels.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Distill {
+    /// The network's checkpoint.
+    pub checkpoint: PathBuf,
+    /// What both networks' scores are divided by.
+    pub temperature: f64,
+    /// Share of its loss, in [0, 1]; the rest is that of the labels.
+    pub weight: f64,
 }
 
 /// The update rule.
@@ -234,7 +257,7 @@ pub enum OptimizerKind {
 }
 
 /// Course of the learning rate over a training.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumDiscriminants)]
+#[derive(Clone, Debug, PartialEq, strum::EnumDiscriminants)]
 #[strum_discriminants(
     name(ScheduleName),
     vis(pub(crate)),
@@ -249,6 +272,18 @@ pub enum Schedule {
     },
     /// The highest rate throughout.
     Constant,
+    /// The highest rate, multiplied by a factor when so many epochs are over.
+    Step {
+        /// Numbers of epochs, rising.
+        milestones: Vec<usize>,
+        /// The factor.
+        factor: f64,
+    },
+    /// Cosines down to 1e-6, all equally long, each from the highest rate on.
+    CosineRestarts {
+        /// Number of cosines.
+        cycles: usize,
+    },
 }
 
 /// Augmentation of training images.
@@ -292,10 +327,28 @@ pub struct Test {
     pub seed: u64,
     /// Images per batch when features are extracted.
     pub batch_size: usize,
+    /// Whether the mean feature of base images is subtracted from features.
+    pub center: bool,
+    /// Exponent of the elements of features, their signs kept; 1 leaves them as they are.
+    pub power: f64,
+    /// Random crops of each image whose features are averaged; `None` for the whole image alone.
+    pub crops: Option<Crops>,
     /// The adaptation head, with its settings.
     pub head: Arc<dyn Head>,
     /// Whether the report also shows the accuracy of a nearest neighbour on pixels.
     pub pixel_baseline: bool,
+}
+
+/// Features that are averaged over random crops of an image.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Crops {
+    /// Number of crops.
+    pub count: usize,
+    /// Smallest share of the image's area that a crop takes.
+    pub min_area: f64,
+    /// Whether queries are cropped, too, not support images alone.
+    pub of_queries: bool,
 }
 
 /// Loading of images.

@@ -100,7 +100,8 @@ const MEANINGS: &[Meaning] = &[
     ),
     (
         "train.schedule",
-        "Course of the learning rate: up from a sixteenth, then a cosine; or constant",
+        "Course of the learning rate: up from a sixteenth, then a cosine; constant; falling at milestones; or cosines \
+         with restarts",
         "`train.lr_scheduler`",
     ),
     (
@@ -108,6 +109,32 @@ const MEANINGS: &[Meaning] = &[
         "Epochs over which the learning rate rises; the default is a quarter of the epochs, at most 50",
         "`train.warmup_params.epoch`",
     ),
+    (
+        "train.milestones",
+        "Of step: epochs after which the learning rate falls; the default is at 60 and 80 % of the epochs",
+        "",
+    ),
+    ("train.decay", "Of step: what the learning rate is multiplied by", ""),
+    ("train.cycles", "Of cosine-restarts: number of cosines", ""),
+    (
+        "train.rotation",
+        "Weight of the loss of predicting quarter turns: each step then trains on four copies of its images",
+        "",
+    ),
+    (
+        "train.manifold_mixup",
+        "Parameters of the Beta distribution by which images are mixed at a random layer; 0 for none",
+        "",
+    ),
+    ("train.label_smoothing", "Share of the target that is spread over all classes", ""),
+    (
+        "train.ema",
+        "Decay of the average of the weights, which is evaluated and saved beside; 0 for none",
+        "",
+    ),
+    ("train.distill", "Checkpoint whose scores are learned beside the labels", ""),
+    ("train.distill_temperature", "Of distill: what both networks' scores are divided by", ""),
+    ("train.distill_weight", "Of distill: share of its loss", ""),
     (
         "train.print_freq",
         "Steps between readings of loss and accuracy; a GPU is waited for only then",
@@ -142,6 +169,19 @@ const MEANINGS: &[Meaning] = &[
     ("test.episodes", "Episodes for each number of shots", "`test.num_episode`"),
     ("test.seed", "Seed of the episodes", ""),
     ("test.batch_size", "Images per batch when features are extracted", "`test.batch_size`, 1024"),
+    (
+        "test.center",
+        "Whether the mean feature of base images is subtracted; it is kept in the checkpoint",
+        "",
+    ),
+    ("test.power", "Exponent of the elements of features; 1 leaves them as they are", ""),
+    (
+        "test.crops",
+        "Random crops of each support image whose features are averaged; 0 for the whole image",
+        "",
+    ),
+    ("test.crop_min_area", "Of crops: smallest share of an image's area that one takes", ""),
+    ("test.crop_queries", "Of crops: whether queries are cropped, too", ""),
     ("test.head", "How a classifier is made of a support set", "`test.finetune_params`"),
     ("test.pixel_baseline", "Whether the report also has a nearest neighbour on pixels", ""),
     ("test.scale", "Of finetune: factor of the scores", "`method.metric_params_test.scale_factor`"),
@@ -154,6 +194,12 @@ const MEANINGS: &[Meaning] = &[
         "Of finetune: weight decay",
         "`test.finetune_params.sgd_params.weight_decay`",
     ),
+    (
+        "test.logistic_c",
+        "Of logistic: C, the inverse of the penalty's weight",
+        "scikit-learn's `LogisticRegression`",
+    ),
+    ("test.ridge_alpha", "Of ridge: weight of the penalty", "scikit-learn's `RidgeClassifier`"),
     ("loader.threads", "Threads that decode images; 0 for one a core", "`misc.num_workers`, 8"),
     ("loader.prefetch_mib", "Most MiB of loaded batches that wait for the training", ""),
     (
@@ -175,9 +221,21 @@ const MEANINGS: &[Meaning] = &[
 /// A setting whose meaning is not written down, or the meaning of one that does not exist.
 pub fn settings_reference() -> Result<String, String> {
     let mut asked = BTreeMap::new();
-    for head in HeadKind::ALL {
+    // What is asked for only where another setting is given.
+    let mut conditions: Vec<String> =
+        HeadKind::ALL.iter().map(|head| format!("test.head={}", head.name())).collect();
+    conditions.extend(
+        [
+            "train.schedule=step",
+            "train.schedule=cosine-restarts",
+            "test.crops=1",
+            "train.distill=x",
+        ]
+        .map(str::to_owned),
+    );
+    for condition in conditions {
         let mut raw = RawConfig::default();
-        raw.set(&format!("test.head={}", head.name())).map_err(|e| e.to_string())?;
+        raw.set(&condition).map_err(|e| e.to_string())?;
         for (key, setting) in raw.asked().map_err(|e| e.to_string())? {
             asked.entry(key).or_insert(setting);
         }

@@ -24,11 +24,12 @@ use crate::{Checkpoint, Config, Error, Model, RawConfig, TrainingState};
 const SETTINGS: &str = "config.toml";
 pub(crate) const LAST: &str = "last.safetensors";
 pub(crate) const BEST: &str = "best.safetensors";
+const AVERAGE: &str = "ema.safetensors";
 const OPTIMIZER: &str = "optimizer";
 const METRICS: &str = "metrics.jsonl";
 
-/// The folder of a run's files: `config.toml`, `last.safetensors`, `best.safetensors`,
-/// `optimizer/`, `metrics.jsonl`, `results.json`, `report.md` and TensorBoard events. As long as it or
+/// The folder of a run's files: `config.toml`, `last.safetensors`, `best.safetensors`, with `train.ema`
+/// `ema.safetensors`, `optimizer/`, `metrics.jsonl`, `results.json`, `report.md` and TensorBoard events. As long as it or
 /// a clone of it lives, other trainers are refused.
 #[derive(Clone, Debug)]
 pub struct RunFolder {
@@ -86,6 +87,19 @@ impl RunFolder {
         }
         Checkpoint::write(&self.file(LAST), &config, state, model)?;
         self.remove_stale(state)
+    }
+
+    /// Saves a model whose weights are averaged over steps.
+    ///
+    /// # Errors
+    /// [`Error::Io`], as on a full disk; the earlier one is then as it was.
+    pub fn save_average(
+        &self,
+        config: &Config,
+        state: &TrainingState,
+        model: &Model,
+    ) -> Result<(), Error> {
+        Checkpoint::write(&self.file(AVERAGE), &config.to_toml(), state, model)
     }
 
     /// Reads the optimizer's tensors that belong to a checkpoint in any run's folder.

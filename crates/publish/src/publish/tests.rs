@@ -55,6 +55,7 @@ fn run(folder: &Path) -> (PathBuf, SplitResults) {
         run: provenance,
         test_seed: 0,
         last,
+        average: None,
         best: report,
         warnings: vec!["20 (a, b, c, …) of the 20 classes are in glyphs base as well".to_owned()],
         pixels: None,

@@ -1,5 +1,6 @@
 //! What is checked before a training starts or goes on.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
@@ -11,15 +12,25 @@ use fewshot_models::Pass;
 
 use crate::{Optimizer, ProcessGroup};
 
-/// Loads a checkpoint and its optimizer's state; returns how far its training had come, and which of
-/// its settings are others now. `images` is the number of training images.
+/// What a training goes on from, beside its model and its optimizer.
+#[derive(Default)]
+pub(super) struct Loaded {
+    /// How far it had come.
+    pub(super) state: TrainingState,
+    /// Which of its settings are others now.
+    pub(super) changes: Vec<Change>,
+    /// All tensors that were saved beside the model.
+    pub(super) beside: BTreeMap<String, Tensor>,
+}
+
+/// Loads a checkpoint and its optimizer's state. `images` is the number of training images.
 pub(super) fn load(
     path: &Path,
     config: &Config,
     images: usize,
     model: &Model,
     optimizer: &mut Optimizer,
-) -> Result<(TrainingState, Vec<Change>), Error> {
+) -> Result<Loaded, Error> {
     let checkpoint = Checkpoint::read(path)?;
     let loaded = model.parameters.load(&checkpoint.tensors);
     loaded.map_err(|e| {
@@ -28,7 +39,8 @@ pub(super) fn load(
     })?;
     let of_optimizer = RunFolder::optimizer(path, &checkpoint)?;
     optimizer.load(&of_optimizer).map_err(|e| {
-        let reason = format!("its training cannot go on by this `train.optimizer`: {e}");
+        let reason = "its training cannot go on by this `train.optimizer`: ".to_owned();
+        let reason = reason + &Error::from(e).to_string();
         Error::checkpoint(path, reason)
     })?;
     let own = checkpoint.config.check().map_err(|e| Error::checkpoint(path, e))?;
@@ -43,7 +55,7 @@ pub(super) fn load(
     if state.steps > 0 {
         check_same_epoch(path, &state, &own, config, images)?;
     }
-    Ok((state, config.changes_since(&own)))
+    Ok(Loaded { state, changes: config.changes_since(&own), beside: of_optimizer })
 }
 
 /// Checks that the rest of an epoch is the one that a checkpoint within the epoch left.

@@ -10,14 +10,16 @@ use std::time::Instant;
 
 use candle_core::Device;
 use fewshot_experiment::{
-    Change, Checkpoint, Config, Error, Model, Provenance, RunClaim, RunFolder, TrainingState,
-    device, write_atomically,
+    Change, Checkpoint, Config, Error, FeatureMean, Model, Provenance, RunClaim, RunFolder,
+    TrainingState, device, write_atomically,
 };
 use fewshot_progress::say;
 use tempfile::TempDir;
 
-use self::checks::{load, smallest_batch};
+use self::checks::{Loaded, load, smallest_batch};
 pub use self::datasets::Datasets;
+use crate::average::Average;
+use crate::objective::Objective;
 use crate::{FinalReport, ModelReport, Optimizer, Parallel, ProcessGroup};
 
 /// How a training ended.
@@ -35,7 +37,10 @@ pub struct Session {
     datasets: Datasets,
     run: RunFolder,
     model: Model,
+    objective: Objective,
     optimizer: Optimizer,
+    /// The weights' average over steps, if there is one.
+    average: Option<Average>,
     /// How far the training has come.
     state: TrainingState,
     device: Device,
@@ -101,11 +106,25 @@ impl Session {
         let smallest_batch = smallest_batch(&config, datasets.base.len(), &group, &device)?;
         let model = Model::new(&config, datasets.base.class_count(), &device)?;
         let train = &config.train;
-        let parameters = model.parameters.trainable();
+        let objective = Objective::new(&config, &model, &device)?;
+        let mut parameters = model.parameters.trainable();
+        parameters.extend(objective.parameters());
         let mut optimizer = Optimizer::new(train.optimizer, train.weight_decay, parameters)?;
         let images = datasets.base.len();
         let resumed = checkpoint.map(|path| load(path, &config, images, &model, &mut optimizer));
-        let (mut state, changes) = resumed.transpose()?.unwrap_or_default();
+        let Loaded { mut state, changes, beside } = resumed.transpose()?.unwrap_or_default();
+        let average = Average::new(&config, &model, &device)?;
+        if let Some(path) = checkpoint {
+            let loaded = objective.load(&beside);
+            let loaded = loaded.and_then(|()| average.iter().try_for_each(|a| a.load(&beside)));
+            loaded.map_err(|e| {
+                let reason = Error::from(e);
+                Error::checkpoint(
+                    path,
+                    format!("its training cannot go on by these settings: {reason}"),
+                )
+            })?;
+        }
 
         let continues = checkpoint.is_some_and(|path| claim.contains(path));
         let run = if continues {
@@ -126,7 +145,9 @@ impl Session {
             datasets,
             run,
             model,
+            objective,
             optimizer,
+            average,
             state,
             device,
             parallel: Parallel::new(group),
@@ -185,15 +206,29 @@ impl Session {
     /// Images or checkpoints that cannot be read.
     pub fn report(&self) -> Result<FinalReport, Error> {
         let Self { config, datasets, run, state, device, .. } = self;
-        let last = ModelReport::of(config, &self.model, datasets, state.epochs, device)?;
-        let best = if [0, state.epochs].contains(&state.best_epochs) {
+        let (last, mean) = ModelReport::of(config, &self.model, datasets, state.epochs, device)?;
+        let is_last = [0, state.epochs].contains(&state.best_epochs);
+        let best = if is_last {
             last.clone()
         } else {
             let path = run.file("best.safetensors");
             let checkpoint = Checkpoint::read(&path)?;
             let model = checkpoint.model(&path, config, device)?;
-            ModelReport::of(config, &model, datasets, checkpoint.state.epochs, device)?
+            let epochs = checkpoint.state.epochs;
+            let (best, mean) = ModelReport::of(config, &model, datasets, epochs, device)?;
+            self.keep_mean("best.safetensors", &checkpoint.state, &model, mean)?;
+            best
         };
+        if is_last && state.best_epochs > 0 {
+            self.keep_mean("best.safetensors", state, &self.model, mean.clone())?;
+        }
+        self.keep_mean("last.safetensors", state, &self.model, mean)?;
+        let average = self.average.as_ref().map(|average| -> Result<_, Error> {
+            let model = average.model();
+            let (report, mean) = ModelReport::of(config, model, datasets, state.epochs, device)?;
+            self.keep_mean("ema.safetensors", state, model, mean)?;
+            Ok(report)
+        });
         let pixels =
             config.test.pixel_baseline.then(|| FinalReport::pixel_baseline(config, datasets));
         let mut warnings = datasets.shared(config);
@@ -203,6 +238,7 @@ impl Session {
             test_seed: config.test.seed,
             last,
             best,
+            average: average.transpose()?,
             warnings,
             pixels: pixels.transpose()?,
         })
@@ -221,7 +257,27 @@ impl Session {
 
     /// Writes the last checkpoint, and the best one if this is it.
     fn save(&self, is_best: bool) -> Result<(), Error> {
-        let optimizer = self.optimizer.tensors()?;
-        self.run.save(&self.config, &self.state, &self.model, &optimizer, is_best)
+        let mut beside = self.optimizer.tensors()?;
+        let objective = self.objective.parameters().into_iter();
+        beside.extend(objective.map(|(name, value)| (name, value.as_detached_tensor())));
+        beside.extend(self.average.iter().flat_map(Average::tensors));
+        if let Some(average) = &self.average {
+            self.run.save_average(&self.config, &self.state, average.model())?;
+        }
+        self.run.save(&self.config, &self.state, &self.model, &beside, is_best)
+    }
+
+    /// Writes the mean feature of base images into the checkpoint of a report.
+    fn keep_mean(
+        &self,
+        name: &str,
+        state: &TrainingState,
+        model: &Model,
+        mean: Option<Vec<f32>>,
+    ) -> Result<(), Error> {
+        let Some(values) = mean else { return Ok(()) };
+        let mean = FeatureMean { power: self.config.test.power, values };
+        let path = self.run.file(name);
+        Checkpoint::write_with(&path, &self.config.to_toml(), state, model, Some(mean))
     }
 }

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::steps::{Score, UnreadSteps};
 use super::{Outcome, Session};
 use crate::batches::{Batches, NextBatch};
+use crate::objective::Evaluated;
 use crate::{EventWriter, LearningRate, ProcessGroup};
 
 impl Session {
@@ -102,25 +103,27 @@ impl Session {
     /// Updates the model by one batch; returns its number of images. A GPU is not waited for.
     fn step(
         &mut self,
-        DeviceBatch { images, labels }: DeviceBatch,
+        batch: DeviceBatch,
         (step, rate): (usize, f64),
         unread: &mut UnreadSteps,
     ) -> Result<usize, Error> {
-        let count = labels.elem_count();
+        let count = batch.labels.elem_count();
         // The processes of a group drop different units.
         let seed = self.config.seed.wrapping_add(self.parallel.group.rank as u64);
         let pass = Pass::Train { seed, forward: step as u64 };
         let context = self.parallel.tape_context(self.config.train.sync_batch_norm);
-        let features = self.model.backbone.forward_with(&images, pass, &context)?;
-        let (scores, plain) = self.model.head()?.training_and_plain_scores(&features, &labels)?;
-        let loss = cross_entropy(&scores, &labels)?;
+        let place = [step as u64, self.parallel.group.rank as u64];
+        let Evaluated { loss, scores, plain } =
+            self.objective.evaluate(&self.model, &batch, pass, place, context.clone())?;
+        let labels = &batch.labels;
         let gradients = self.parallel.backward(&context, &loss, self.optimizer.parameters())?;
         self.optimizer.step(&gradients, rate)?;
-        let margined = Score { loss: loss.detach(), correct: count_correct(&scores, &labels)? };
-        let plain = Score {
-            loss: cross_entropy(&plain, &labels)?,
-            correct: count_correct(&plain, &labels)?,
-        };
+        if let Some(average) = &self.average {
+            average.follow(&self.model)?;
+        }
+        let margined = Score { loss: loss.detach(), correct: count_correct(&scores, labels)? };
+        let plain =
+            Score { loss: cross_entropy(&plain, labels)?, correct: count_correct(&plain, labels)? };
         unread.add(step, rate, count, margined, plain);
         Ok(count)
     }
