@@ -1,11 +1,11 @@
-//! Speed of fine-tuning, on features in memory.
+//! Speed of adaptation heads, on features in memory.
 
 use std::time::Instant;
 
 #[cfg(feature = "cuda")]
 use fewshot_episodes::evaluate_on_gpu;
-use fewshot_episodes::heads::FineTune;
-use fewshot_episodes::{EpisodeShape, FeatureBank, Sampler, evaluate};
+use fewshot_episodes::heads::{FineTune, Logistic};
+use fewshot_episodes::{EpisodeShape, FeatureBank, Head, Sampler, evaluate};
 use fewshot_losses::ClassifierKind;
 use fewshot_seed::stream;
 use rand::Rng;
@@ -27,35 +27,43 @@ const EPISODES: usize = 600;
 /// Episodes of PyTorch, which take a quarter of a second each.
 const PYTORCH_EPISODES: usize = 3;
 
-/// Returns the one row on the CPU, in episodes/s.
+/// Episodes of scikit-learn, which take some milliseconds each.
+const SCIKIT_LEARN_EPISODES: usize = 60;
+
+/// Returns the rows on the CPU, in episodes/s.
 pub fn cases(setup: &Setup) -> Vec<Case> {
-    let run = |bank: &FeatureBank, sampler: &Sampler, settings: &FineTune, episodes| {
-        evaluate(bank, sampler, settings, episodes, 0, &|| ()).map(drop)
+    let run = |bank: &FeatureBank, sampler: &Sampler, head: &dyn Head, episodes| {
+        evaluate(bank, sampler, head, episodes, 0, &|| ()).map(drop)
     };
-    vec![case(setup, "cpu", run)]
+    let fine_tune = FineTune::published(ClassifierKind::NegCosine);
+    vec![case(setup, "cpu", fine_tune, run), case(setup, "cpu", Logistic::default(), run)]
 }
 
 /// Returns the row on a GPU, in episodes/s.
 #[cfg(feature = "cuda")]
 pub fn on_gpu(setup: &Setup) -> Case {
-    let run = |bank: &FeatureBank, sampler: &Sampler, settings: &FineTune, episodes| {
+    let run = |bank: &FeatureBank, sampler: &Sampler, head: &dyn Head, episodes| {
         let device = fewshot_ops::cuda::open(0)?;
-        evaluate_on_gpu(&device, bank, sampler, settings, episodes, 0, &|_| ()).map(drop)
+        evaluate_on_gpu(&device, bank, sampler, head, episodes, 0, &|_| ()).map(drop)
     };
-    case(setup, "cuda", run)
+    case(setup, "cuda", FineTune::published(ClassifierKind::NegCosine), run)
 }
 
 fn case(
     setup: &Setup,
     device: &'static str,
-    run: impl Fn(&FeatureBank, &Sampler, &FineTune, usize) -> Result<(), fewshot_episodes::Error>
+    head: impl Head + Clone,
+    run: impl Fn(&FeatureBank, &Sampler, &dyn Head, usize) -> Result<(), fewshot_episodes::Error>
     + 'static,
 ) -> Case {
-    let (episodes, theirs) = if setup.smallest { (4, 1) } else { (EPISODES, PYTORCH_EPISODES) };
+    let is_tuned = head.name() == "finetune";
+    let theirs = if is_tuned { PYTORCH_EPISODES } else { SCIKIT_LEARN_EPISODES };
+    let (episodes, theirs) = if setup.smallest { (4, 1) } else { (EPISODES, theirs) };
     let EpisodeShape { way, shot, query } = SHAPE;
     let request = json!({
         "kind": "episodes",
         "device": device,
+        "head": head.name(),
         "way": way,
         "shot": shot,
         "query": query,
@@ -65,15 +73,16 @@ fn case(
     let ours = move || -> Result<Measure, Error> {
         let bank = bank()?;
         let sampler = Sampler::new(bank.labels(), SHAPE, 0)?;
-        let settings = FineTune::published(ClassifierKind::NegCosine);
+        let head = head.clone();
         Ok(Box::new(move || {
             let started = Instant::now();
-            run(&bank, &sampler, &settings, episodes)?;
+            run(&bank, &sampler, &head, episodes)?;
             Ok(episodes as f64 / started.elapsed().as_secs_f64())
         }))
     };
     let prefix = if device == "cpu" { "" } else { "gpu " };
-    let name = format!("{prefix}episodes {way}-way {shot}-shot, {episodes} fine-tuned");
+    let what = if is_tuned { "fine-tuned" } else { "by logistic regression" };
+    let name = format!("{prefix}episodes {way}-way {shot}-shot, {episodes} {what}");
     Case::new(name, "episodes/s", Better::Higher, ours).against(request)
 }
 

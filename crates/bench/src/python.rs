@@ -20,7 +20,7 @@ import json, platform, torch, torchvision, numpy, PIL
 print(json.dumps({'python': platform.python_version(), 'torch': torch.__version__,
     'torchvision': torchvision.__version__, 'pillow': PIL.__version__}))";
 /// Advice for an interpreter that lacks something.
-const REMEDY: &str = "run `python -m pip install torch torchvision numpy pillow`, or name an \
+const REMEDY: &str = "run `python -m pip install torch torchvision numpy pillow scikit-learn`, or name an \
                       interpreter that has them with --python PATH";
 
 /// A Python interpreter that has PyTorch.

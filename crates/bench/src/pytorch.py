@@ -175,7 +175,7 @@ class GpuProduct:
 
 
 class Episodes:
-    """The published fine-tuning, one episode after the other."""
+    """The published fine-tuning, or logistic regression by scikit-learn, one episode after the other."""
 
     def __init__(self, request):
         import torch
@@ -193,6 +193,8 @@ class Episodes:
         center, noise = torch.rand(way, 1, dim, **device), torch.rand(way, shot + query, dim, **device)
         feature = F.relu(center * 2 + noise * 3 - 1.5)
         support, labels = feature[:, :shot].reshape(-1, dim), torch.arange(way, **device).repeat_interleave(shot)
+        if request["head"] == "logistic":
+            return self.logistic(F.normalize(support), labels, F.normalize(feature[:, shot:].reshape(-1, dim)))
         head = self.published.Head("cosineface", dim, way, 5.0, 0.0).to(request["device"])
         torch.nn.init.uniform_(head.weight, -1 / math.sqrt(dim), 1 / math.sqrt(dim))
         sgd = torch.optim.SGD(head.parameters(), 0.01, 0.9, 0.9, 1e-3)
@@ -205,6 +207,13 @@ class Episodes:
         with torch.no_grad():
             scores = head(feature[:, shot:].reshape(-1, dim))
         return (scores.argmax(1) == torch.arange(way, **device).repeat_interleave(query)).double().mean().item()
+
+    def logistic(self, support, labels, queries):
+        from sklearn.linear_model import LogisticRegression
+
+        fitted = LogisticRegression(max_iter=1000).fit(support.numpy(), labels.numpy())
+        way, query = self.request["way"], self.request["query"]
+        return (fitted.predict(queries.numpy()).reshape(way, query) == fitted.classes_[:, None]).mean()
 
     def measure(self):
         count = self.request["episodes"]

@@ -10,7 +10,7 @@ use fewshot_episodes::heads::HeadKind;
 use fewshot_experiment::{Error, RawConfig, device, write_atomically};
 use fewshot_progress::warn;
 
-use crate::candidate::Candidate;
+use crate::checkpoint_file::read;
 use crate::settings::set;
 
 /// Measures what a margin does to features: section 4 of the paper, for checkpoints side by side.
@@ -86,7 +86,7 @@ impl AnalyseArguments {
                     raw.take_from(first, |key| key.starts_with("test."));
                 }
             };
-            let candidate = Candidate::read(path, &overrides, adjust)?;
+            let candidate = read(path, &overrides, adjust)?;
             let heads = self.heads(&candidate.raw)?;
             let subject = Subject {
                 name: &candidate.name,

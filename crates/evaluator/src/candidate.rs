@@ -3,29 +3,30 @@
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
-use evaluator::{
-    Evaluation, OpenSplit, episode_features, evaluate_bank, feature_mean, many_skipped,
-    shared_with, use_episodes_of, use_published_protocol,
-};
 use fewshot_data::{Dataset, Split};
 use fewshot_episodes::FeatureBank;
 use fewshot_experiment::{
     Checkpoint, Config, Error, FeatureMean, Model, RawConfig, SplitConfig, device, open_split,
 };
 
-use crate::checkpoint_file::CheckpointFile;
-use crate::settings::Settings;
+use crate::{
+    Evaluation, OpenSplit, episode_features, evaluate_bank, feature_mean, many_skipped,
+    shared_with, use_published_protocol,
+};
 
 /// A checkpoint that is ready to be evaluated.
 pub struct Candidate {
     /// The name that results give it.
     pub name: PathBuf,
+    /// What it is evaluated under.
     pub config: Config,
+    /// The same, before the check.
     pub raw: RawConfig,
     /// The images that it was trained on, if it tells.
     trained_on: Option<SplitConfig>,
     /// Number of completed training epochs.
     pub epoch: usize,
+    /// The network.
     pub model: Model,
     /// The mean feature of its base images, if it has that.
     feature_mean: Option<FeatureMean>,
@@ -34,50 +35,21 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// Reads the checkpoint to evaluate. Its configuration is its own, overridden by the published
-    /// protocol and the command line.
-    ///
-    /// # Errors
-    /// If it cannot be read, names no dataset, or does not fit the settings.
-    pub fn first(settings: &Settings) -> Result<Self, Error> {
-        let adjust = |raw: &mut RawConfig| raw.overlay(&settings.first_overrides);
-        let mut first = Self::read(&settings.checkpoint, &settings.overrides, adjust)?;
-        let other = |path: &PathBuf| {
-            Self::read(path, &settings.overrides, |raw| use_episodes_of(raw, &first.raw))
-        };
-        first.ensemble = settings.ensemble.iter().map(other).collect::<Result<_, _>>()?;
-        Ok(first)
-    }
-
-    /// Reads the checkpoint to compare `first` with, if there is one. Its configuration is its own,
-    /// overridden by the episodes of `first` and the command line.
-    ///
-    /// # Errors
-    /// If it cannot be read, or does not fit the settings.
-    pub fn second(settings: &Settings, first: &Self) -> Result<Option<Self>, Error> {
-        let adjust = |raw: &mut RawConfig| use_episodes_of(raw, &first.raw);
-        settings
-            .compare
-            .as_ref()
-            .map(|path| Self::read(path, &settings.overrides, adjust))
-            .transpose()
-    }
-
-    /// Reads a checkpoint. Its configuration is its own with the published protocol, changed by
-    /// `adjust`, then overridden.
+    /// Reads a checkpoint's file, which results call `name`. Its configuration is its own with the
+    /// published protocol, changed by `adjust`, then overridden.
     ///
     /// # Errors
     /// If it cannot be read, names no dataset, or does not fit the settings.
     pub fn read(
-        given: &Path,
+        path: &Path,
+        name: PathBuf,
         overrides: &RawConfig,
         adjust: impl FnOnce(&mut RawConfig),
     ) -> Result<Self, Error> {
-        let CheckpointFile { path, name } = CheckpointFile::locate(given)?;
-        let checkpoint = Checkpoint::read(&path)?;
+        let checkpoint = Checkpoint::read(path)?;
         let mut raw = checkpoint.config.clone();
         if raw.has("dataset") {
-            raw.forget_inherited().map_err(|e| Error::checkpoint(&path, e))?;
+            raw.forget_inherited().map_err(|e| Error::checkpoint(path, e))?;
         }
         use_published_protocol(&mut raw);
         adjust(&mut raw);
@@ -85,15 +57,15 @@ impl Candidate {
         if !raw.has("dataset") {
             let reason = "carries no configuration, so that the images have to be named: \
                           --config configs/…, or dataset.source=cub dataset.root=…";
-            return Err(Error::checkpoint(&path, reason));
+            return Err(Error::checkpoint(path, reason));
         }
         let config = raw.check().map_err(|error| {
             // What the file itself has, rather than an option.
             let own = checkpoint.config.check().err().map(|own| own.to_string());
             let is_own = own.is_some_and(|own| own == error.to_string());
-            if is_own { Error::checkpoint(&path, error) } else { error }
+            if is_own { Error::checkpoint(path, error) } else { error }
         })?;
-        let model = checkpoint.model(&path, &config, &device(&config)?)?;
+        let model = checkpoint.model(path, &config, &device(&config)?)?;
         let own = checkpoint.config.has("dataset").then(|| checkpoint.config.check().ok());
         let trained_on = own.flatten().map(|config| config.dataset.base);
         Ok(Self {
@@ -114,12 +86,7 @@ impl Candidate {
     /// If images cannot be read, or classes or images do not suffice.
     pub fn evaluate(&self, dataset: &Dataset) -> Result<(Evaluation, Vec<u32>), Error> {
         let config = &self.config;
-        let mut bank = self.features(dataset)?;
-        if !self.ensemble.is_empty() {
-            let others = self.ensemble.iter().map(|other| other.features(dataset));
-            let banks = std::iter::once(Ok(bank)).chain(others).collect::<Result<Vec<_>, _>>()?;
-            bank = FeatureBank::side_by_side(&banks)?;
-        }
+        let bank = self.features(dataset)?;
         let results = evaluate_bank(config, &bank, &*config.test.head, &device(config)?)?;
         let mut evaluation = Evaluation::new(&self.name, self.epoch, config, results);
         evaluation.skipped = dataset.len() - bank.len();
@@ -128,12 +95,22 @@ impl Candidate {
         Ok((evaluation, bank.labels().to_vec()))
     }
 
-    /// Extracts the features of a dataset as the settings have heads see them.
-    fn features(&self, dataset: &Dataset) -> Result<FeatureBank, Error> {
+    /// Extracts the features of a dataset as the settings have heads see them, beside those of its
+    /// ensemble.
+    ///
+    /// # Errors
+    /// If images cannot be read.
+    pub fn features(&self, dataset: &Dataset) -> Result<FeatureBank, Error> {
         let config = &self.config;
         let device = device(config)?;
         let mean = self.mean(&device)?;
-        episode_features(config, &self.model, dataset, mean.as_deref(), &device)
+        let own = episode_features(config, &self.model, dataset, mean.as_deref(), &device)?;
+        if self.ensemble.is_empty() {
+            return Ok(own);
+        }
+        let others = self.ensemble.iter().map(|other| other.features(dataset));
+        let banks = std::iter::once(Ok(own)).chain(others).collect::<Result<Vec<_>, _>>()?;
+        Ok(FeatureBank::side_by_side(&banks)?)
     }
 
     /// The mean feature of base images, if `test.center` asks for it: the checkpoint's own, or that of the

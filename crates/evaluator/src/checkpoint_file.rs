@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use fewshot_experiment::{Checkpoint, Error};
+use evaluator::Candidate;
+use fewshot_experiment::{Checkpoint, Error, RawConfig};
 
 /// The file of a checkpoint on this machine.
-pub struct CheckpointFile {
-    pub path: PathBuf,
+struct CheckpointFile {
+    path: PathBuf,
     /// The name that results give it: the path, or the `hf://` address with its commit.
-    pub name: PathBuf,
+    name: PathBuf,
 }
 
 impl CheckpointFile {
@@ -17,7 +18,7 @@ impl CheckpointFile {
     ///
     /// # Errors
     /// If the address is malformed, or its file can be neither found in the cache nor downloaded.
-    pub fn locate(given: &Path) -> Result<Self, Error> {
+    fn locate(given: &Path) -> Result<Self, Error> {
         match given.to_str() {
             Some(address) if address.starts_with("hf:") => download(address),
             _ => {
@@ -26,6 +27,19 @@ impl CheckpointFile {
             }
         }
     }
+}
+
+/// Reads the checkpoint at a path or address as [`Candidate::read`] does.
+///
+/// # Errors
+/// Those of [`CheckpointFile::locate`] and [`Candidate::read`].
+pub fn read(
+    given: &Path,
+    overrides: &RawConfig,
+    adjust: impl FnOnce(&mut RawConfig),
+) -> Result<Candidate, Error> {
+    let CheckpointFile { path, name } = CheckpointFile::locate(given)?;
+    Candidate::read(&path, name, overrides, adjust)
 }
 
 #[cfg(feature = "hub")]

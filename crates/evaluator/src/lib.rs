@@ -41,6 +41,7 @@
 
 #[cfg(feature = "analysis")]
 pub mod analysis;
+mod candidate;
 mod command_line;
 mod doubts;
 mod features;
@@ -48,6 +49,7 @@ mod few_shot;
 mod protocol;
 mod report;
 
+pub use candidate::Candidate;
 pub use command_line::parse_arguments;
 pub use doubts::{OpenSplit, many_skipped, shared_with};
 pub use features::{

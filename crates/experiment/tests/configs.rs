@@ -74,7 +74,8 @@ fn every_file_checks_and_names_its_command() {
         assert!(text.starts_with("# "), "{file}: begins with a comment");
         // The quickstart is what runs when none is named.
         if file != "quickstart.toml" {
-            let on_gpu = if file.starts_with("gpu/") { "--features cuda " } else { "" };
+            let is_of_gpu = ["gpu/", "best/"].iter().any(|folder| file.starts_with(folder));
+            let on_gpu = if is_of_gpu { "--features cuda " } else { "" };
             let command =
                 format!("#   cargo run --release -p trainer {on_gpu}-- --config configs/{file}\n");
             assert!(text.contains(&command), "{file}: its command");

@@ -1,6 +1,7 @@
 //! The paper's main table and its curves over the margin, trained and evaluated at a budget's size,
 //! and curves of runs.
 
+mod ablation;
 mod budget;
 mod cells;
 mod estimate;
@@ -21,6 +22,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+pub use ablation::Ablation;
 use budget::Budget;
 use cells::Cell;
 use estimate::Estimator;
@@ -48,6 +50,7 @@ const FEATURES: &[&str] = if cfg!(feature = "cuda") { &["cuda"] } else { &[] };
   cargo xtask reproduce --budget my.toml              a budget of your own, as configs/budgets has them
   cargo xtask reproduce margins --dry-run             accuracy over the margin: the paper's first figure
   cargo xtask reproduce analysis --no-training        section 4 of the paper, of what is trained
+  cargo xtask reproduce ablation --dry-run            what each part of later recipes adds
 
 Budgets override settings of configs/DATASET/METHOD-SHOTshot.toml:
   paper          as published: ResNet-18, 224 px; days on a GPU
@@ -109,6 +112,10 @@ enum Paper {
     /// the base classes that unseen classes are taken for. OUT gets analysis.html, .md, .csv, .json,
     /// and OUT/CURVE/analysis-seed-N/analysis.html t-SNE maps and images
     Analysis(Margins),
+    /// Measures what each part of the recipes since 2020 adds to the published one, in training and in
+    /// evaluation, alone and together, with and without a negative margin: differences on the same
+    /// episodes. OUT gets ablation.md, .csv and .json
+    Ablation(Ablation),
 }
 
 /// How the command ended.
@@ -124,6 +131,7 @@ impl Reproduce {
         match &self.figure {
             Some(Paper::Margins(command)) => command.margins(),
             Some(Paper::Analysis(command)) => command.analysis(),
+            Some(Paper::Ablation(command)) => command.run(),
             None => exit(self.reproduce()),
         }
     }

@@ -84,6 +84,25 @@ impl Training {
         Ok(Self { name, config, folder, settings })
     }
 
+    /// Describes a training of a margin and a seed, into `out/NAME/marginM/seed-N`.
+    ///
+    /// # Errors
+    /// Settings that do not check.
+    pub fn of_margin(
+        name: &str,
+        mut settings: RawConfig,
+        margin: f64,
+        seed: u64,
+        out: &Path,
+    ) -> Result<Self, String> {
+        // A whole number is written with its point: TOML takes 0 for an integer.
+        for setting in [format!("method.margin={margin:?}"), format!("seed={seed}")] {
+            settings.set(&setting).map_err(|e| e.to_string())?;
+        }
+        let folder = out.join(name).join(format!("margin{margin}")).join(format!("seed-{seed}"));
+        Self::new(format!("{name} margin {margin} seed {seed}"), settings, folder)
+    }
+
     /// Returns its state, from the files in its folder. Its settings are those of its `config.toml`,
     /// as this version reads it, rather than a stored hash, which changes with every new key.
     pub fn state(&self) -> State {

@@ -147,15 +147,7 @@ impl Curve {
     /// # Errors
     /// Settings that do not check.
     pub fn training(&self, margin: f64, seed: u64, out: &Path) -> Result<Training, String> {
-        let name = format!("{} margin {margin} seed {seed}", self.name);
-        let mut settings = self.settings.clone();
-        // A whole number is written with its point: TOML takes 0 for an integer.
-        for setting in [format!("method.margin={margin:?}"), format!("seed={seed}")] {
-            settings.set(&setting).map_err(|e| e.to_string())?;
-        }
-        let folder =
-            out.join(&self.name).join(format!("margin{margin}")).join(format!("seed-{seed}"));
-        Training::new(name, settings, folder)
+        Training::of_margin(&self.name, self.settings.clone(), margin, seed, out)
     }
 }
 

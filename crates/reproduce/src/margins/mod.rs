@@ -17,6 +17,7 @@ use fewshot_progress::{Progress, say};
 use grid::{Curve, Grid};
 use output::{Output, Subject};
 use statistics::points;
+pub(crate) use statistics::{SeedValue, Summary};
 
 use crate::plan::{State, Training};
 use crate::work::Programs;
