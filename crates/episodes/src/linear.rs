@@ -44,6 +44,16 @@ impl LinearClassifier {
         Self { normalizes: true, ..softmax }
     }
 
+    /// Returns weights `[way, D]` and biases `[way]` that give the scores of an L2-normalized feature, but for
+    /// a number that all classes have in common; nothing if scores depend on a feature's length.
+    pub fn on_directions(&self) -> Option<(Vec<f64>, Vec<f64>)> {
+        let scale = self.kind.effective_scale(self.scale);
+        let rows = self.weights().zip(&self.inverse_norms);
+        let weight = rows.flat_map(|(row, inverse)| row.iter().map(move |w| w * inverse * scale));
+        let bias = self.bias.iter().map(|bias| bias * scale);
+        self.normalizes.then(|| (weight.collect(), bias.collect()))
+    }
+
     /// Returns the weight `[D]` of each class.
     pub fn weights(&self) -> impl ExactSizeIterator<Item = &[f64]> {
         self.weight.chunks_exact(self.dim)

@@ -44,8 +44,8 @@ fn classifiers_are_those_of_scikit_learn() {
             let (dim, way) = (features.len() / labels.len(), labels.last().unwrap() + 1);
             let support = Support::new(&features, dim, &labels, way).unwrap();
             let setting = |key: &str| set[key].as_f64().unwrap();
-            let logistic = Logistic { c: setting("c") }.classifier(&support);
-            let ridge = Ridge { alpha: setting("alpha") }.classifier(&support).unwrap();
+            let logistic = Logistic { c: setting("c") }.linear(&support);
+            let ridge = Ridge { alpha: setting("alpha") }.linear(&support).unwrap();
             for (head, classifier) in [("logistic", logistic), ("ridge", ridge)] {
                 let deviation = deviation(&set[head], &classifier);
                 println!("{name} {index} {head}: {deviation:.1e}");
@@ -60,8 +60,8 @@ fn classifiers_are_those_of_scikit_learn() {
 fn features_without_direction_are_classified_by_their_number() {
     let (features, labels) = ([0.0; 12], [0, 1, 1]);
     let support = Support::new(&features, 4, &labels, 2).unwrap();
-    let ridge = Ridge::default().classifier(&support).unwrap();
-    for classifier in [Logistic::default().classifier(&support), ridge] {
+    let ridge = Ridge::default().linear(&support).unwrap();
+    for classifier in [Logistic::default().linear(&support), ridge] {
         assert!(classifier.weights().flatten().all(|weight| *weight == 0.0));
         assert_eq!(classifier.predict(&[0.0; 4]).unwrap(), 1);
         assert_eq!(classifier.predict(&[1.0, -2.0, 0.0, 0.0]).unwrap(), 1);

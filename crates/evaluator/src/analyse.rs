@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
+use evaluator::Candidate;
 use evaluator::analysis::{Analysis, Subject, analyse, page};
 use fewshot_episodes::Head;
 use fewshot_episodes::heads::HeadKind;
 use fewshot_experiment::{Error, RawConfig, device, write_atomically};
 use fewshot_progress::warn;
 
-use crate::checkpoint_file::read;
 use crate::settings::set;
 
 /// Measures what a margin does to features: section 4 of the paper, for checkpoints side by side.
@@ -86,7 +86,7 @@ impl AnalyseArguments {
                     raw.take_from(first, |key| key.starts_with("test."));
                 }
             };
-            let candidate = read(path, &overrides, adjust)?;
+            let candidate = Candidate::open(path, &overrides, adjust)?;
             let heads = self.heads(&candidate.raw)?;
             let subject = Subject {
                 name: &candidate.name,

@@ -10,8 +10,8 @@ use fewshot_experiment::{
 };
 
 use crate::{
-    Evaluation, OpenSplit, episode_features, evaluate_bank, feature_mean, many_skipped,
-    shared_with, use_published_protocol,
+    CheckpointFile, Evaluation, OpenSplit, episode_features, evaluate_bank, feature_mean,
+    many_skipped, shared_with, use_published_protocol,
 };
 
 /// A checkpoint that is ready to be evaluated.
@@ -35,6 +35,19 @@ pub struct Candidate {
 }
 
 impl Candidate {
+    /// Reads the checkpoint at a path, or at an `hf://` address, as [`read`](Self::read) does.
+    ///
+    /// # Errors
+    /// Those of [`CheckpointFile::locate`] and of [`read`](Self::read).
+    pub fn open(
+        given: &Path,
+        overrides: &RawConfig,
+        adjust: impl FnOnce(&mut RawConfig),
+    ) -> Result<Self, Error> {
+        let CheckpointFile { path, name } = CheckpointFile::locate(given)?;
+        Self::read(&path, name, overrides, adjust)
+    }
+
     /// Reads a checkpoint's file, which results call `name`. Its configuration is its own with the
     /// published protocol, changed by `adjust`, then overridden.
     ///

@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use evaluator::Candidate;
-use fewshot_experiment::{Checkpoint, Error, RawConfig};
+use fewshot_experiment::{Checkpoint, Error};
 
 /// The file of a checkpoint on this machine.
-struct CheckpointFile {
-    path: PathBuf,
+pub struct CheckpointFile {
+    /// Where it lies.
+    pub path: PathBuf,
     /// The name that results give it: the path, or the `hf://` address with its commit.
-    name: PathBuf,
+    pub name: PathBuf,
 }
 
 impl CheckpointFile {
@@ -18,7 +18,7 @@ impl CheckpointFile {
     ///
     /// # Errors
     /// If the address is malformed, or its file can be neither found in the cache nor downloaded.
-    fn locate(given: &Path) -> Result<Self, Error> {
+    pub fn locate(given: &Path) -> Result<Self, Error> {
         match given.to_str() {
             Some(address) if address.starts_with("hf:") => download(address),
             _ => {
@@ -27,19 +27,6 @@ impl CheckpointFile {
             }
         }
     }
-}
-
-/// Reads the checkpoint at a path or address as [`Candidate::read`] does.
-///
-/// # Errors
-/// Those of [`CheckpointFile::locate`] and [`Candidate::read`].
-pub fn read(
-    given: &Path,
-    overrides: &RawConfig,
-    adjust: impl FnOnce(&mut RawConfig),
-) -> Result<Candidate, Error> {
-    let CheckpointFile { path, name } = CheckpointFile::locate(given)?;
-    Candidate::read(&path, name, overrides, adjust)
 }
 
 #[cfg(feature = "hub")]

@@ -42,6 +42,7 @@
 #[cfg(feature = "analysis")]
 pub mod analysis;
 mod candidate;
+mod checkpoint_file;
 mod command_line;
 mod doubts;
 mod features;
@@ -50,6 +51,7 @@ mod protocol;
 mod report;
 
 pub use candidate::Candidate;
+pub use checkpoint_file::CheckpointFile;
 pub use command_line::parse_arguments;
 pub use doubts::{OpenSplit, many_skipped, shared_with};
 pub use features::{

@@ -5,14 +5,12 @@
 #[cfg(feature = "analysis")]
 mod analyse;
 mod arguments;
-mod checkpoint_file;
 mod settings;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use arguments::{Arguments, Command, CommandLine, Format};
-use checkpoint_file::read;
 use evaluator::{Candidate, Comparison, Report, compare, parse_arguments, use_episodes_of};
 use fewshot_data::Dataset;
 use fewshot_experiment::{Config, Error, open_split, start};
@@ -40,11 +38,12 @@ fn run(arguments: Arguments) -> Result<String, Error> {
     start()?;
     let settings = Settings::resolve(arguments)?;
     let overrides = &settings.overrides;
-    let mut first = read(&settings.checkpoint, overrides, |raw| {
+    let mut first = Candidate::open(&settings.checkpoint, overrides, |raw| {
         raw.overlay(&settings.first_overrides);
     })?;
     // Another one is evaluated on the episodes of the first.
-    let other = |path: &PathBuf| read(path, overrides, |raw| use_episodes_of(raw, &first.raw));
+    let other =
+        |path: &PathBuf| Candidate::open(path, overrides, |raw| use_episodes_of(raw, &first.raw));
     let second = settings.compare.as_ref().map(other).transpose()?;
     first.ensemble = settings.ensemble.iter().map(other).collect::<Result<_, _>>()?;
     let split = first.config.split(settings.split);

@@ -33,7 +33,7 @@ mod decode;
 mod error;
 mod transform;
 
-pub use decode::{Encoded, check_image, decode};
+pub use decode::{Encoded, check_image, decode, decode_upright};
 pub use error::{DecodeError, ParameterError};
 pub use transform::{
     Adjustment, AugmentParams, Crop, MEAN, STD, TrainTransform, Transform, adjust_brightness,

@@ -43,7 +43,7 @@ impl Logistic {
     }
 
     /// Learns the classifier of a support set.
-    pub fn classifier(&self, support: &Support) -> LinearClassifier {
+    pub fn linear(&self, support: &Support) -> LinearClassifier {
         let (way, dim) = (support.way(), support.dim());
         let (subspace, rows) = Subspace::new(&directions(support), dim);
         let width = rows.len() / support.labels().len();
@@ -84,7 +84,7 @@ impl Head for Logistic {
     }
 
     fn fit(&self, support: &Support, _: &mut dyn RngCore) -> Result<Box<dyn Classifier>, Error> {
-        Ok(Box::new(self.classifier(support)))
+        Ok(Box::new(self.linear(support)))
     }
 }
 

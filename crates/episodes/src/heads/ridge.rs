@@ -43,7 +43,7 @@ impl Ridge {
     /// # Errors
     ///
     /// A penalty so small beside the features that rounding hides it.
-    pub fn classifier(&self, support: &Support) -> Result<LinearClassifier, Error> {
+    pub fn linear(&self, support: &Support) -> Result<LinearClassifier, Error> {
         let (way, dim, count) = (support.way(), support.dim(), support.labels().len());
         let (subspace, rows) = Subspace::new(&directions(support), dim);
         let width = rows.len() / count;
@@ -87,6 +87,6 @@ impl Head for Ridge {
     }
 
     fn fit(&self, support: &Support, _: &mut dyn RngCore) -> Result<Box<dyn Classifier>, Error> {
-        Ok(Box::new(self.classifier(support)?))
+        Ok(Box::new(self.linear(support)?))
     }
 }

@@ -1,6 +1,7 @@
 //! JPEGs, decoded by zune-jpeg and no further down than needed.
 
 use image::RgbImage;
+use image::metadata::Orientation;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
@@ -35,6 +36,12 @@ impl Jpeg {
 
     pub(super) fn dimensions(&self) -> (u32, u32) {
         (self.width, self.height)
+    }
+
+    /// How the image is to be turned, if EXIF says.
+    pub(super) fn orientation(&self) -> Option<Orientation> {
+        let decoder = decoder(&self.bytes, false).ok()?;
+        Orientation::from_exif_chunk(decoder.exif()?)
     }
 
     /// Most bytes that decoding the upper `rows` rows takes: where all coefficients are kept until the end,

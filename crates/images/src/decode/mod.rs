@@ -12,6 +12,7 @@ mod tiff;
 
 use std::io::Cursor;
 
+use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 
 use self::jpeg::Jpeg;
@@ -41,6 +42,23 @@ const MAX_ALLOC: u64 = 512 << 20;
 /// than 16,384 pixels a side or of more than 512 MiB in memory.
 pub fn decode(bytes: Vec<u8>) -> Result<RgbImage, DecodeError> {
     Encoded::open(bytes)?.decode_rows(u32::MAX, Vec::new())
+}
+
+/// Decodes as [`decode`] does, and turns the image as the camera notes in EXIF that it is to be seen: what
+/// every viewer of photographs shows.
+///
+/// # Errors
+/// Those of [`decode`].
+pub fn decode_upright(bytes: Vec<u8>) -> Result<RgbImage, DecodeError> {
+    let mut encoded = Encoded::open(bytes)?;
+    let orientation = encoded.orientation();
+    let image = encoded.decode_rows(u32::MAX, Vec::new())?;
+    if orientation == Orientation::NoTransforms {
+        return Ok(image);
+    }
+    let mut image = DynamicImage::ImageRgb8(image);
+    image.apply_orientation(orientation);
+    Ok(image.into_rgb8())
 }
 
 /// An image whose size is known and within the limits of [`decode`].
@@ -104,6 +122,16 @@ impl Encoded {
     /// Height in pixels.
     pub fn height(&self) -> u32 {
         self.height
+    }
+
+    /// How the camera notes that the image is to be turned; as it is where nothing is noted.
+    fn orientation(&mut self) -> Orientation {
+        let noted = match &mut self.format {
+            Format::Jpeg(jpeg) => jpeg.orientation(),
+            Format::Tiff(_) => None,
+            Format::Other(decoder) => decoder.orientation().ok(),
+        };
+        noted.unwrap_or(Orientation::NoTransforms)
     }
 
     /// Most bytes that decoding the upper `rows` rows takes, the pixels included.

@@ -84,6 +84,21 @@ impl FineTune {
         })
     }
 
+    /// Trains the classifier of a support set. Draws the initial weights first, then a new order of the
+    /// support rows for each pass.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`adapt`].
+    pub fn linear(
+        &self,
+        support: &Support,
+        rng: &mut dyn RngCore,
+    ) -> Result<LinearClassifier, Error> {
+        let initial = Initial::random(self.classifier, support, rng);
+        adapt(self, &initial, support, |_, order: &mut [usize]| order.shuffle(rng))
+    }
+
     fn check(&self) -> Result<(), Error> {
         let refuse = |what, got, expected| Err(Error::Parameter { what, got, expected });
         if !(self.scale > 0.0 && self.scale.is_finite()) {
@@ -116,11 +131,8 @@ impl Head for FineTune {
         HeadKind::FineTune.name()
     }
 
-    /// Draws the initial weights first, then a new order of the support rows for each pass.
     fn fit(&self, support: &Support, rng: &mut dyn RngCore) -> Result<Box<dyn Classifier>, Error> {
-        let initial = Initial::random(self.classifier, support, rng);
-        let shuffle = |_, order: &mut [usize]| order.shuffle(rng);
-        Ok(Box::new(adapt(self, &initial, support, shuffle)?))
+        Ok(Box::new(self.linear(support, rng)?))
     }
 
     #[cfg(feature = "cuda")]
