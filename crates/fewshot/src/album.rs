@@ -142,13 +142,62 @@ impl Album {
     pub fn add(&mut self, network: &Network, photos: &Photos) -> Result<usize, Error> {
         self.check_network(network)?;
         let (added, broken) = supports(network, photos, &HashMap::new())?;
+        let named = |support: Support| (photos.classes[support.label].clone(), support);
+        let count = self.insert(added.into_iter().map(named).collect())?;
+        self.broken = broken;
+        Ok(count)
+    }
+
+    /// Adds a photo whose feature is there to a class, which may be a new one. Returns whether it is new.
+    ///
+    /// # Errors
+    /// The same photo in another class.
+    pub fn add_one(
+        &mut self,
+        class: &str,
+        name: &str,
+        extracted: Extracted,
+    ) -> Result<bool, Error> {
+        let support = Support { name: name.to_owned(), label: 0, extracted };
+        Ok(self.insert(vec![(class.to_owned(), support)])? == 1)
+    }
+
+    /// Takes a photo out, by the SHA-256 of its file, and with the last photo of a class the class.
+    ///
+    /// # Errors
+    /// No such photo; the last but one class.
+    pub fn remove(&mut self, sha256: &str) -> Result<(), Error> {
+        let is_it = |support: &Support| support.extracted.sha256 == sha256;
+        let missing =
+            || Error::Broken { name: sha256.to_owned(), reason: "no such photo".to_owned() };
+        let index = self.supports.iter().position(is_it).ok_or_else(missing)?;
+        let label = self.supports[index].label;
+        let is_last = self.supports.iter().filter(|support| support.label == label).count() == 1;
+        if is_last && self.classes.len() == 2 {
+            let (name, class) = (self.supports[index].name.clone(), &self.classes[label]);
+            let reason =
+                format!("is the last photo of `{class}`, and an album has two classes at least");
+            return Err(Error::Broken { name, reason });
+        }
+        let before = self.clone();
+        self.supports.remove(index);
+        if is_last {
+            self.classes.remove(label);
+            for support in self.supports.iter_mut().filter(|support| support.label > label) {
+                support.label -= 1;
+            }
+        }
+        self.learn().inspect_err(|_| *self = before)
+    }
+
+    /// Adds photos to classes of these names, and learns all anew; all of them or none.
+    fn insert(&mut self, added: Vec<(String, Support)>) -> Result<usize, Error> {
         let before = self.clone();
         let mut count = 0;
-        for mut support in added {
+        for (class, mut support) in added {
             let is_there = |known: &&Support| known.extracted.sha256 == support.extracted.sha256;
-            let class = &photos.classes[support.label];
             if let Some(known) = self.supports.iter().find(is_there) {
-                if self.classes[known.label] != *class {
+                if self.classes[known.label] != class {
                     let reason = format!(
                         "is of `{class}`, but the same photo is there as `{}`, of `{}`",
                         known.name, self.classes[known.label]
@@ -158,22 +207,16 @@ impl Album {
                 }
                 continue;
             }
-            support.label = match self.classes.iter().position(|name| name == class) {
-                Some(label) => label,
-                None => {
-                    self.classes.push(class.clone());
-                    self.classes.len() - 1
-                }
-            };
+            let known = self.classes.iter().position(|name| *name == class);
+            support.label = known.unwrap_or(self.classes.len());
+            if known.is_none() {
+                self.classes.push(class);
+            }
             self.supports.push(support);
             count += 1;
         }
-        self.broken = broken;
         self.supports.sort_by_key(|support| support.label);
-        if let Err(error) = self.learn() {
-            *self = before;
-            return Err(error);
-        }
+        self.learn().inspect_err(|_| *self = before)?;
         Ok(count)
     }
 

@@ -52,8 +52,10 @@ pub fn extract(
     let progress = Progress::new("features", photos.len(), "photos");
     let mut all = Vec::with_capacity(photos.len());
     for batch in photos.chunks(BATCH) {
-        let decoded: Vec<Result<Decoded, Error>> =
-            batch.par_iter().map(|photo| decode(network, photo, known)).collect();
+        let decoded: Vec<Result<Decoded, Error>> = batch
+            .par_iter()
+            .map(|photo| decode(network, &photo.name, photo.read()?, known))
+            .collect();
         let images: Vec<RgbImage> = decoded
             .iter()
             .filter_map(|decoded| match decoded {
@@ -76,13 +78,27 @@ pub fn extract(
     Ok(all)
 }
 
+/// Extracts the feature of one photo from the bytes of its file.
+///
+/// # Errors
+/// [`Error::Broken`] about `name`; a network that fails.
+pub fn extract_one(network: &Network, name: &str, bytes: Vec<u8>) -> Result<Extracted, Error> {
+    match decode(network, name, bytes, &HashMap::new())? {
+        Decoded::Known(extracted) => Ok(extracted),
+        Decoded::New { sha256, image, thumbnail } => {
+            let feature = network.features(&[image])?.pop().unwrap_or_default();
+            Ok(Extracted { sha256, feature, thumbnail })
+        }
+    }
+}
+
 fn decode(
     network: &Network,
-    photo: &Photo,
+    name: &str,
+    bytes: Vec<u8>,
     known: &HashMap<String, Extracted>,
 ) -> Result<Decoded, Error> {
-    let broken = |reason: String| Error::Broken { name: photo.name.clone(), reason };
-    let bytes = photo.read()?;
+    let broken = |reason: String| Error::Broken { name: name.to_owned(), reason };
     let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     if let Some(extracted) = known.get(&sha256) {
         return Ok(Decoded::Known(extracted.clone()));

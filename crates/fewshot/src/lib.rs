@@ -30,14 +30,16 @@ mod file;
 mod measured;
 mod network;
 mod photos;
+mod server;
 mod table;
 
 pub use album::{Album, Answered, FitOptions, Support};
 pub use answer::Answer;
 pub use classifier::HeadKind;
 pub use error::Error;
-pub use features::{Extracted, extract};
+pub use features::{Extracted, extract, extract_one};
 pub use measured::{Checked, HeldOut};
 pub use network::Network;
 pub use photos::{Photo, Photos};
+pub use server::{ServeOptions, ServedAlbum, Server};
 pub use table::Confusion;

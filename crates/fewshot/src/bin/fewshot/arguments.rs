@@ -18,6 +18,7 @@ use clap_complete::Shell;
   fewshot predict birds.fewshot garden/ --copy-to sorted/
   fewshot add birds.fewshot more/                   more/heron/*.jpg: a new class, the others are not learned anew
   fewshot check birds.fewshot others/               accuracy on photos that it has not seen
+  fewshot serve birds.fewshot                       a page where photos are labelled, corrected and learned
   fewshot embed garden/ --model resnet.safetensors --out features.csv
 
 Exit status: 0 done, 1 done but for photos that are broken (each named on standard error), 2 nothing could be done."
@@ -48,6 +49,9 @@ pub enum Command {
     /// Measures accuracy on labelled photos that an album has not seen. Photos of classes that it does not
     /// have should be called unknown
     Check(Check),
+    /// Serves a page on this machine, where photos are dropped or pasted, labelled, corrected, and added to a
+    /// class or a new one, which is learned at once; and a JSON API (/openapi.json)
+    Serve(Serve),
     /// Writes the features of photos
     Embed(Embed),
     /// Prints completions of commands and options for a shell
@@ -170,6 +174,23 @@ pub struct Check {
     /// Print the measurements as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Args)]
+pub struct Serve {
+    /// The album, which is written when the page says so
+    pub album: PathBuf,
+    #[command(flatten)]
+    pub model: ModelArgument,
+    /// Port; 0 for any that is free
+    #[arg(long, value_name = "N", default_value_t = 8000)]
+    pub port: u16,
+    /// Address to listen on. Others than this machine's own need --token
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    pub host: std::net::IpAddr,
+    /// What every request has to carry (Authorization: Bearer TOKEN); the page asks for it
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
 }
 
 #[derive(Args)]

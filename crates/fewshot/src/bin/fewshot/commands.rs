@@ -4,13 +4,15 @@ use std::collections::HashMap;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
-use fewshot::{Album, Error, FitOptions, HeadKind, Network, Photo, Photos, extract};
+use fewshot::{
+    Album, Error, FitOptions, HeadKind, Network, Photo, Photos, ServeOptions, Server, extract,
+};
 use fewshot_experiment::write_atomically;
 use fewshot_progress::{counted, printable, say, warn};
 
 use crate::Outcome;
 use crate::arguments::{
-    Add, Check, Command, CommandLine, Embed, Fit, Head, ModelArgument, Predict, Unknown,
+    Add, Check, Command, CommandLine, Embed, Fit, Head, ModelArgument, Predict, Serve, Unknown,
 };
 use crate::output;
 
@@ -28,6 +30,7 @@ impl CommandLine {
             Command::Predict(command) => command.run(),
             Command::Add(command) => command.run(),
             Command::Check(command) => command.run(),
+            Command::Serve(command) => command.run(),
             Command::Embed(command) => command.run(),
             Command::Completions { .. } => Ok(Outcome::Done),
         }
@@ -178,6 +181,35 @@ impl Check {
             false => output::checked(&checked),
         })?;
         Ok(broken(&errors.iter().map(ToString::to_string).collect::<Vec<_>>()))
+    }
+}
+
+impl Serve {
+    fn run(self) -> Done {
+        let album = Album::load(&self.album)?;
+        let network = self.model.open(Some((&self.album, &album)))?;
+        let mut options = ServeOptions::default();
+        options.address = (self.host, self.port).into();
+        options.token = self.token;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime.map_err(|e| failed(&self.album, e))?;
+        runtime.block_on(async {
+            let server = Server::bind(self.album.clone(), album, network, &options).await?;
+            deliver(&format!("serving {} on http://{}", self.album.display(), server.address()))?;
+            say("Ctrl-C ends it");
+            let shared = server.handle();
+            let stop = async {
+                // Without signals it serves until it is killed.
+                if tokio::signal::ctrl_c().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            server.run(stop).await.map_err(|e| failed(&self.album, e))?;
+            if let Some(path) = shared.keep()? {
+                warn(format_args!("changes that were not saved are in {}", path.display()));
+            }
+            Ok(Outcome::Done)
+        })
     }
 }
 
