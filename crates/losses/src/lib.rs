@@ -66,4 +66,4 @@ pub use margin_head::MarginHead;
 #[cfg(feature = "candle")]
 pub use rotation::{RotationHead, quarter_turns};
 #[cfg(feature = "candle")]
-pub use targets::{smoothed_cross_entropy, soft_cross_entropy};
+pub use targets::{log_softmax, smoothed_cross_entropy, soft_cross_entropy};

@@ -1,7 +1,6 @@
 //! Losses with other targets than one label an image.
 
 use candle_core::{D, Tensor};
-use candle_nn::ops::log_softmax;
 use fewshot_ops::cross_entropy;
 
 use crate::Error;
@@ -33,8 +32,19 @@ pub fn smoothed_cross_entropy(
 /// # Errors
 /// Shapes that differ.
 pub fn soft_cross_entropy(scores: &Tensor, targets: &Tensor) -> Result<Tensor, Error> {
-    let products = (log_softmax(scores, D::Minus1)? * targets)?;
+    let products = (log_softmax(scores)? * targets)?;
     Ok(products.sum(D::Minus1)?.mean_all()?.neg()?)
+}
+
+/// Returns the logarithm of each row's softmax, `[B, C]`.
+///
+/// # Errors
+/// Out of memory.
+pub fn log_softmax(scores: &Tensor) -> Result<Tensor, Error> {
+    // What is subtracted has no influence, and so needs no gradient.
+    let scores = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?.detach())?;
+    let sums = scores.exp()?.sum_keepdim(D::Minus1)?;
+    Ok(scores.broadcast_sub(&sums.log()?)?)
 }
 
 #[cfg(test)]

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Result as TensorResult, Tensor, Var, bail};
-use candle_nn::ops::softmax_last_dim;
 use fewshot_experiment::{Checkpoint, Config, DeviceBatch, Error, Model};
-use fewshot_losses::{RotationHead, quarter_turns, smoothed_cross_entropy, soft_cross_entropy};
+use fewshot_losses::{
+    RotationHead, log_softmax, quarter_turns, smoothed_cross_entropy, soft_cross_entropy,
+};
 use fewshot_models::{Parameters, Pass};
 use fewshot_ops::{Mixing, TapeContext};
 use fewshot_seed::stream;
@@ -215,7 +216,7 @@ impl Teacher {
     ) -> Result<Tensor, Error> {
         let features = self.model.backbone.forward(images, Pass::Eval)?;
         let taught = self.model.head()?.scores(&features)?.detach();
-        let mut targets = softmax_last_dim(&(taught / self.temperature)?)?;
+        let mut targets = log_softmax(&(taught / self.temperature)?)?.exp()?;
         if let Some(mixing) = mixing {
             let others = targets.index_select(mixing.order(), 0)?;
             targets = shares(&targets, &others, mixing.share())?;

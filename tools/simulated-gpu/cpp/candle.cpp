@@ -1,5 +1,6 @@
 // Those kernels of candle that the tests use, by name: candle's compiled kernels cannot run here.
 #include "shim.h"
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <string>
@@ -59,6 +60,8 @@ template <class T, char OP> static void map(void** a) {
         case 'r': return std::sqrt(x);
         case 'a': return std::fabs(x);
         case 'p': return x > 0 ? x : 0;
+        case 'e': return std::exp(x);
+        case 'l': return std::log(x);
         default: return -x;
         }
     });
@@ -109,6 +112,52 @@ template <class T, bool SMALL> static void sum(void** a) {
         out[i] = (T)total;
     }
 }
+template <class T> static void maximum(void** a, bool small) {
+    if (!is_first()) return;
+    size_t count = of<size_t>(a, 0), together = of<size_t>(a, 1), rank = of<size_t>(a, 2);
+    const size_t* info = of<const size_t*>(a, 3);
+    const T* in = of<const T*>(a, 4);
+    T* out = of<T*>(a, 5);
+    size_t results = small ? count : count / (together ? together : 1);
+    for (size_t i = 0; i < results; i++) {
+        T largest = in[offset(i * together, rank, info, info + rank)];
+        for (size_t k = 1; k < together; k++)
+            largest = std::max(largest, in[offset(i * together + k, rank, info, info + rank)]);
+        out[i] = largest;
+    }
+}
+template <class T, bool SMALL> static void maximum(void** a) { maximum<T>(a, SMALL); }
+template <class T> static void index_select(void** a) {
+    if (!is_first()) return;
+    size_t count = of<size_t>(a, 0);
+    const unsigned* ids = of<const unsigned*>(a, 3);
+    const T* in = of<const T*>(a, 4);
+    T* out = of<T*>(a, 5);
+    size_t from = of<size_t>(a, 7), to = of<size_t>(a, 8), right = of<size_t>(a, 9);
+    for (size_t i = 0; i < count; i++) {
+        size_t left = i / (to * right), id = ids[i / right % to];
+        out[i] = in[(left * from + id) * right + i % right];
+    }
+}
+template <class T> static void gather(void** a) {
+    if (!is_first()) return;
+    size_t count = of<size_t>(a, 0);
+    const unsigned* ids = of<const unsigned*>(a, 1);
+    const T* in = of<const T*>(a, 2);
+    T* out = of<T*>(a, 3);
+    size_t from = of<size_t>(a, 5), to = of<size_t>(a, 6), right = of<size_t>(a, 7);
+    for (size_t i = 0; i < count; i++)
+        out[i] = in[(i / (right * to) * from + ids[i]) * right + i % right];
+}
+template <class T> static void scatter_add(void** a) {
+    if (!is_first()) return;
+    const unsigned* ids = of<const unsigned*>(a, 0);
+    const T* in = of<const T*>(a, 1);
+    T* out = of<T*>(a, 2);
+    size_t left = of<size_t>(a, 3), from = of<size_t>(a, 4), to = of<size_t>(a, 5), right = of<size_t>(a, 6);
+    for (size_t i = 0; i < left * from * right; i++)
+        out[(i / (from * right) * to + ids[i]) * right + i % right] += in[i];
+}
 
 Kernel kernel_of_candle(const char* name) {
     static const std::map<std::string, Kernel> known = {
@@ -126,12 +175,20 @@ Kernel kernel_of_candle(const char* name) {
         {"usqrt_f32", map<float, 'r'>}, {"usqrt_f64", map<double, 'r'>},
         {"uabs_f32", map<float, 'a'>}, {"uabs_f64", map<double, 'a'>},
         {"urelu_f32", map<float, 'p'>}, {"urelu_f64", map<double, 'p'>},
+        {"uexp_f32", map<float, 'e'>}, {"uexp_f64", map<double, 'e'>},
+        {"ulog_f32", map<float, 'l'>}, {"ulog_f64", map<double, 'l'>},
         {"uneg_f32", map<float, '-'>}, {"uneg_f64", map<double, '-'>},
         {"badd_f32", binary<float, '+'>}, {"badd_f64", binary<double, '+'>},
         {"bsub_f32", binary<float, '-'>}, {"bsub_f64", binary<double, '-'>},
         {"bmul_f32", binary<float, '*'>}, {"bmul_f64", binary<double, '*'>},
         {"bdiv_f32", binary<float, '/'>}, {"bdiv_f64", binary<double, '/'>},
         {"fast_sum_f32", sum<float, false>}, {"fast_sum_f64", sum<double, false>},
+        {"fast_max_f32", maximum<float, false>}, {"fast_max_f64", maximum<double, false>},
+        {"fast_max_small_f32", maximum<float, true>}, {"fast_max_small_f64", maximum<double, true>},
+        {"is_u32_f32", index_select<float>}, {"is_u32_f64", index_select<double>},
+        {"is_u32_u32", index_select<unsigned>}, {"is_u32_bf16", index_select<BFloat16>},
+        {"gather_u32_f32", gather<float>}, {"gather_u32_f64", gather<double>},
+        {"sa_u32_f32", scatter_add<float>}, {"sa_u32_f64", scatter_add<double>},
         {"fast_sum_small_f32", sum<float, true>}, {"fast_sum_small_f64", sum<double, true>},
     };
     auto found = known.find(name);
