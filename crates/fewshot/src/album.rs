@@ -67,6 +67,15 @@ pub(crate) struct Backbone {
     pub image_size: usize,
 }
 
+/// Photos that an album had not seen, with what it said of each.
+#[derive(Clone, Debug)]
+pub struct Tested {
+    /// Accuracy.
+    pub checked: Checked,
+    /// The photos of classes that the album has, with their answers.
+    pub photos: Vec<(Support, Answer)>,
+}
+
 /// A photo with its answer, or with why it could not be read.
 pub type Answered<'p> = (&'p Photo, Result<Answer, Error>);
 
@@ -278,31 +287,52 @@ impl Album {
         network: &Network,
         photos: &Photos,
     ) -> Result<(Checked, Vec<Error>), Error> {
+        let (tested, broken) = self.test(network, photos)?;
+        Ok((tested.checked, broken))
+    }
+
+    /// As [`check`](Self::check), with the answer about each photo.
+    ///
+    /// # Errors
+    /// Those of [`check`](Self::check).
+    pub fn test(&self, network: &Network, photos: &Photos) -> Result<(Tested, Vec<Error>), Error> {
+        self.check_network(network)?;
         let of_class =
             |label: usize| self.classes.iter().position(|name| *name == photos.classes[label]);
-        let (mut answers, mut broken, mut strangers) = (Vec::new(), Vec::new(), Vec::new());
-        for (photo, answer) in self.classify(network, photos)? {
-            match (answer, photo.label.and_then(of_class)) {
-                (Ok(answer), Some(class)) => {
-                    let taken_for =
-                        (class, answer.class(), answer.probability(), answer.is_unknown);
-                    answers.push(taken_for);
+        let (mut tested, mut broken, mut strangers) = (Vec::new(), Vec::new(), Vec::new());
+        let extracted = extract(network, &photos.photos, &self.known())?;
+        for (photo, extracted) in photos.photos.iter().zip(extracted) {
+            let extracted = match extracted {
+                Ok(extracted) => extracted,
+                Err(error) => {
+                    broken.push(error);
+                    continue;
                 }
-                (Ok(answer), None) => strangers.push(answer.is_unknown),
-                (Err(error), _) => broken.push(error),
+            };
+            let answer = self.answer(&extracted.feature);
+            match photo.label.and_then(of_class) {
+                Some(label) => {
+                    let support = Support { name: photo.name.clone(), label, extracted };
+                    tested.push((support, answer));
+                }
+                None => strangers.push(answer.is_unknown),
             }
         }
-        if answers.is_empty() && strangers.is_empty() {
+        if tested.is_empty() && strangers.is_empty() {
             return Err(broken.into_iter().next().unwrap_or_else(|| {
                 Error::photos(Path::new(""), "there is no photo to check with")
             }));
         }
+        let answers: Vec<_> = tested
+            .iter()
+            .map(|(photo, a)| (photo.label, a.class(), a.probability(), a.is_unknown))
+            .collect();
         let mut checked = Checked::new(&self.classes, &answers);
         if !strangers.is_empty() {
             let unknown = strangers.iter().filter(|is_unknown| **is_unknown).count();
             checked.strangers = Some((strangers.len(), unknown as f64 / strangers.len() as f64));
         }
-        Ok((checked, broken))
+        Ok((Tested { checked, photos: tested }, broken))
     }
 
     /// Accuracy on photos that were left out, the only ones of their class excepted.
@@ -352,6 +382,11 @@ impl Album {
     /// The path or address of its network, as it was given.
     pub fn network_reference(&self) -> &str {
         &self.backbone.reference
+    }
+
+    /// Has the album name its network by another path, such as one that is relative to its own file.
+    pub fn set_network_reference(&mut self, reference: String) {
+        self.backbone.reference = reference;
     }
 
     /// How its classifier is learned.

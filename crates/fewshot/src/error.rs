@@ -35,6 +35,9 @@ pub enum Error {
     /// A network that cannot be read, or failed.
     #[error(transparent)]
     Network(#[from] fewshot_experiment::Error),
+    /// A figure that cannot be drawn.
+    #[error(transparent)]
+    Figure(#[from] fewshot_figures::Error),
     /// A head that failed.
     #[error(transparent)]
     Head(#[from] fewshot_episodes::Error),

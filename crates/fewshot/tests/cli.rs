@@ -293,6 +293,8 @@ fn files_that_are_no_albums_are_refused() {
     let desk = Desk::new();
     desk.fit();
     let album = fs::read(desk.path("known.fewshot")).unwrap();
+    let here = desk.folder.path().to_str().unwrap();
+    assert!(!String::from_utf8_lossy(&album).contains(here), "a path of this machine");
     let refused = |bytes: &[u8], part: &str| {
         fs::write(desk.path("bad.fewshot"), bytes).unwrap();
         desk.refuse(&["predict", "bad.fewshot", "fresh"], &["bad.fewshot", part]);
@@ -325,6 +327,37 @@ fn files_that_are_no_albums_are_refused() {
     desk.refuse(&["predict", "known.fewshot", "fresh"], &["another network", "--model"]);
     fs::remove_file(desk.path("net.safetensors")).unwrap();
     desk.refuse(&["predict", "known.fewshot", "fresh"], &["name it by --model"]);
+}
+
+#[test]
+fn a_report_is_one_file_that_loads_nothing() {
+    let desk = Desk::new();
+    desk.fit();
+    desk.print(&["report", "known.fewshot"]);
+    desk.draw("fresh/emblem", 97, 0..5);
+    desk.print(&["report", "known.fewshot", "--test", "fresh", "--out", "tested.html"]);
+    let own = fs::read_to_string(desk.path("report.html")).unwrap();
+    let tested = fs::read_to_string(desk.path("tested.html")).unwrap();
+    for html in [&own, &tested] {
+        for part in [
+            "4 classes",
+            "taken for which",
+            "Reliability",
+            "t-SNE",
+            "bell/0.png",
+            "data:image/jpeg;base64,",
+        ] {
+            assert!(html.contains(part), "no {part}");
+        }
+        for part in ["<script", "src=\"http", "href="] {
+            assert!(!html.contains(part), "{part}");
+        }
+    }
+    assert!(own.contains("On its own photos") && !own.contains("had not seen"));
+    assert!(
+        tested.contains("had not seen: ")
+            && tested.contains("Of 5 photos of classes that it does not have")
+    );
 }
 
 #[test]

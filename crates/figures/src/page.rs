@@ -35,8 +35,8 @@ svg [stroke=\"#D8DEE4\"]{stroke:var(--line)}
 /// A small image with a line of text below it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Thumbnail {
-    /// A PNG file.
-    pub png: Vec<u8>,
+    /// A PNG or JPEG file.
+    pub image: Vec<u8>,
     /// What it shows.
     pub label: String,
 }
@@ -97,9 +97,12 @@ impl Page {
     pub fn images(&mut self, images: &[Thumbnail], caption: &str) {
         let shown: String = images
             .iter()
-            .map(|Thumbnail { png, label }| {
-                let (label, data) = (escape(label), STANDARD.encode(png));
-                format!("<span><img alt=\"{label}\" src=\"data:image/png;base64,{data}\"/>{label}</span>\n")
+            .map(|Thumbnail { image, label }| {
+                let kind = if image.starts_with(&[0xff, 0xd8]) { "jpeg" } else { "png" };
+                let (label, data) = (escape(label), STANDARD.encode(image));
+                format!(
+                    "<span><img alt=\"{label}\" src=\"data:image/{kind};base64,{data}\"/>{label}</span>\n"
+                )
             })
             .collect();
         let caption = escape(caption);

@@ -117,7 +117,7 @@ fn a_page_stands_alone_and_shows_text_as_it_is() {
     page.preformatted("evaluator analyse\n  --out DIR");
     page.table(&["name".into(), "value".into()], &[vec!["<script>".into(), "1".into()]]);
     page.figure(&chart().svg().unwrap(), "A caption.");
-    page.images(&[Thumbnail { png: chart().png().unwrap(), label: "bird".into() }], "Closest.");
+    page.images(&[Thumbnail { image: chart().png().unwrap(), label: "bird".into() }], "Closest.");
     let html = page.finish();
     let body = html.strip_prefix("<!DOCTYPE html>\n").unwrap();
     let document = Document::parse(body).unwrap();

@@ -262,7 +262,7 @@ fn images(page: &mut Page, extracted: &Extracted) -> Result<(), PageError> {
         let images: Result<Vec<_>, PageError> = ends
             .map(|&(image, cosine)| {
                 let label = format!("cosine {cosine:.2}, {}", dataset.image_name(image));
-                Ok(Thumbnail { png: thumbnail(dataset, image)?, label })
+                Ok(Thumbnail { image: thumbnail(dataset, image)?, label })
             })
             .collect();
         let name = &dataset.class_names()[class];

@@ -18,6 +18,7 @@ use clap_complete::Shell;
   fewshot predict birds.fewshot garden/ --copy-to sorted/
   fewshot add birds.fewshot more/                   more/heron/*.jpg: a new class, the others are not learned anew
   fewshot check birds.fewshot others/               accuracy on photos that it has not seen
+  fewshot report birds.fewshot --test others/ --out report.html
   fewshot serve birds.fewshot                       a page where photos are labelled, corrected and learned
   fewshot embed garden/ --model resnet.safetensors --out features.csv
 
@@ -49,6 +50,9 @@ pub enum Command {
     /// Measures accuracy on labelled photos that an album has not seen. Photos of classes that it does not
     /// have should be called unknown
     Check(Check),
+    /// Writes one HTML file: accuracy, which classes are taken for which, whether probabilities are true, a map
+    /// of the photos, each class, and each error beside the photo that it looks like
+    Report(Report),
     /// Serves a page on this machine, where photos are dropped or pasted, labelled, corrected, and added to a
     /// class or a new one, which is learned at once; and a JSON API (/openapi.json)
     Serve(Serve),
@@ -174,6 +178,21 @@ pub struct Check {
     /// Print the measurements as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Args)]
+pub struct Report {
+    /// The album
+    pub album: PathBuf,
+    /// Labelled photos that it has not seen: folder of class folders, archive, or CSV of path,label [default: its
+    /// own, each left out]
+    #[arg(long, value_name = "PHOTOS")]
+    pub test: Option<PathBuf>,
+    #[command(flatten)]
+    pub model: ModelArgument,
+    /// The file to write
+    #[arg(long, value_name = "FILE", default_value = "report.html")]
+    pub out: PathBuf,
 }
 
 #[derive(Args)]

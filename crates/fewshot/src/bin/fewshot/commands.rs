@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 
 use fewshot::{
     Album, Error, FitOptions, HeadKind, Network, Photo, Photos, ServeOptions, Server, extract,
+    report,
 };
 use fewshot_experiment::write_atomically;
 use fewshot_progress::{counted, printable, say, warn};
 
 use crate::Outcome;
 use crate::arguments::{
-    Add, Check, Command, CommandLine, Embed, Fit, Head, ModelArgument, Predict, Serve, Unknown,
+    Add, Check, Command, CommandLine, Embed, Fit, Head, ModelArgument, Predict, Report, Serve,
+    Unknown,
 };
 use crate::output;
 
@@ -30,6 +32,7 @@ impl CommandLine {
             Command::Predict(command) => command.run(),
             Command::Add(command) => command.run(),
             Command::Check(command) => command.run(),
+            Command::Report(command) => command.run(),
             Command::Serve(command) => command.run(),
             Command::Embed(command) => command.run(),
             Command::Completions { .. } => Ok(Outcome::Done),
@@ -53,10 +56,8 @@ impl ModelArgument {
             return Err(failed(Path::new("--model"), reason));
         };
         let reference = PathBuf::from(album.network_reference());
-        // Where it was, or beside the album.
         let beside = path.parent().unwrap_or(Path::new("")).join(&reference);
-        let is_here = reference.exists() || album.network_reference().starts_with("hf:");
-        let reference = if is_here || !beside.exists() { reference } else { beside };
+        let reference = if beside.exists() { beside } else { reference };
         Network::open(&reference).map_err(|error| {
             let reason = format!(
                 "the network that it was made with is not there ({error}): name it by --model"
@@ -98,7 +99,10 @@ impl Fit {
             Head::Finetune => HeadKind::Finetune,
         };
         (options.false_alarms, options.seed) = (self.false_alarms, self.seed);
-        let album = Album::fit_knowing(&network, &photos, &options, &known)?;
+        let mut album = Album::fit_knowing(&network, &photos, &options, &known)?;
+        if let Some(path) = relative(&out, network.reference()) {
+            album.set_network_reference(path);
+        }
         album.save(&out)?;
         deliver(&if self.json { output::fitted_json(&album) } else { output::fitted(&album) })?;
         say(format_args!("written: {}", out.display()));
@@ -184,6 +188,25 @@ impl Check {
     }
 }
 
+impl Report {
+    fn run(self) -> Done {
+        let album = Album::load(&self.album)?;
+        let name = self.album.file_stem().unwrap_or_default().to_string_lossy();
+        let (html, broken_photos) = match &self.test {
+            None => (report(&album, &name, None)?, Vec::new()),
+            Some(path) => {
+                let network = self.model.open(Some((&self.album, &album)))?;
+                let photos = Photos::labelled(path)?;
+                let (tested, errors) = album.test(&network, &photos)?;
+                (report(&album, &name, Some(&tested))?, errors)
+            }
+        };
+        write_atomically(&self.out, html.as_bytes())?;
+        say(format_args!("written: {}", self.out.display()));
+        Ok(broken(&broken_photos.iter().map(ToString::to_string).collect::<Vec<_>>()))
+    }
+}
+
 impl Serve {
     fn run(self) -> Done {
         let album = Album::load(&self.album)?;
@@ -242,6 +265,19 @@ impl Embed {
         ));
         Ok(broken(&messages))
     }
+}
+
+/// Returns the path of a network from the folder of an album on, so that the album names no folder of this
+/// machine, and both can be moved together; nothing for an address.
+fn relative(album: &Path, network: &str) -> Option<String> {
+    let network = Path::new(network).canonicalize().ok()?;
+    let folder = album.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new(".")).canonicalize().ok()?;
+    let shared = folder.components().zip(network.components()).take_while(|(a, b)| a == b).count();
+    let up = folder.components().skip(shared).map(|_| Path::new("..").to_owned());
+    let down = network.components().skip(shared).map(|part| PathBuf::from(part.as_os_str()));
+    let path: PathBuf = up.chain(down).collect();
+    Some(path.to_string_lossy().replace('\\', "/"))
 }
 
 /// Warns of each broken photo.
