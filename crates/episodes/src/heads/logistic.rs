@@ -12,7 +12,7 @@ use crate::{Classifier, Error, Head, LinearClassifier, Support};
 /// ("Rethinking Few-Shot Image Classification", ECCV 2020) adapt to support sets.
 ///
 /// The objective is scikit-learn's: ½ Σ‖w‖² + C Σ cross-entropy, with a bias that is not penalised.
-/// It is minimised by L-BFGS, in the space that the support set spans, to machine precision rather than
+/// It is minimised by L-BFGS, in the space that the support set spans, to 1e-7 rather than
 /// to scikit-learn's tolerance.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Logistic {
@@ -20,8 +20,9 @@ pub struct Logistic {
     pub c: f64,
 }
 
-/// Largest element of the gradient at which the minimum is reached, for C = 1.
-const TOLERANCE: f64 = 1e-8;
+/// Largest element of the gradient at which the minimum is reached: no weight is farther from it than that,
+/// because of the penalty.
+const TOLERANCE: f64 = 1e-7;
 /// Most iterations.
 const ITERATIONS: usize = 1_000;
 
@@ -51,7 +52,7 @@ impl Logistic {
         // Weights `[way, width]`, then biases `[way]`.
         let found = minimize(
             vec![0.0; way * (width + 1)],
-            TOLERANCE * self.c.max(1.0),
+            TOLERANCE,
             ITERATIONS,
             |parameters, gradient| {
                 let (weights, biases) = parameters.split_at(way * width);

@@ -39,6 +39,9 @@ pub(crate) fn minimize(
             direction = descent(&gradient, &history);
             slope = dot(&direction, &gradient);
         }
+        if -slope <= f64::EPSILON * value.abs() {
+            break;
+        }
         let mut step = 1.0;
         let mut next_gradient = vec![0.0; x.len()];
         let mut tried = 0;
