@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Every check that needs an NVIDIA GPU, in one run of at most eight minutes.
 #
-#   scripts/gpu-check.sh pack          builds the programs (nvcc, no GPU) and packs them, about 20 MB:
-#                                      target/gpu-check.tar.xz; with FEATURE=nccl in the
-#                                      environment also the tests of NCCL, which needs NCCL
-#   scripts/gpu-check.sh [run] [OUT]   unpacks or builds them, runs all checks, writes to OUT
-#                                      (default: $OUT, else target/gpu-check/out)
+#   scripts/gpu-check.sh pack                   builds the programs (nvcc, no GPU) and packs them, about
+#                                               13 MB: target/gpu-check.tar.xz; with FEATURE=nccl in
+#                                               the environment also the tests of NCCL, which needs NCCL
+#   scripts/gpu-check.sh run [OUT [CHECK...]]   unpacks or builds them, runs all checks or those named
+#                                               (ops, models-parity, bench, ...), writes to OUT
+#                                               (default: $OUT, else target/gpu-check/out)
 #
 # The machine with the GPU needs this checkout (for fixtures and configs), the packed programs, the
 # driver, CUDA's libraries (those of a PyTorch wheel will do), and Python with PyTorch to compare
@@ -54,26 +55,30 @@ P
 }
 
 limit=$((SECONDS + 470))
-failed=0
-# check NAME SECONDS COMMAND...: runs a command for at most SECONDS; its output goes to NAME.log.
+# check NAME SECONDS COMMAND...: runs a command for at most SECONDS, unless other checks were asked for;
+# its output goes to NAME.log, its result to NAME.row.
 check() {
     local name=$1 timeout=$2 left=$((limit - SECONDS)) started=$SECONDS status
     shift 2
+    case " $wanted " in "  " | *" $name "*) ;; *) return ;; esac
     if [ "$left" -lt 5 ]; then
-        echo "| $name | not run: out of time | |" >> "$out/summary.md"
-        failed=1
+        echo "| $name | not run: out of time | |" > "$out/$name.row"
         return
     fi
     [ "$timeout" -gt "$left" ] && timeout=$left
     timeout -k 10 "$timeout" "$@" > "$out/$name.log" 2>&1
     status=$?
-    case $status in 0) status=passed ;; 124 | 137) status="cut off after $timeout s"; failed=1 ;; *) status="failed ($status)"; failed=1 ;; esac
-    echo "| $name | $status | $((SECONDS - started)) s |" | tee -a "$out/summary.md"
+    case $status in 0) status=passed ;; 124 | 137) status="cut off after $timeout s" ;; *) status="failed ($status)" ;; esac
+    # A test that skipped the GPU has failed here.
+    grep -q "skipped on a GPU" "$out/$name.log" && status="failed: skipped the GPU"
+    echo "| $name | $status | $((SECONDS - started)) s |" | tee "$out/$name.row"
 }
 
 run() {
     out=${1:-${OUT:-$folder/out}}
     mkdir -p "$out" || exit 2
+    [ $# -gt 0 ] && shift
+    local wanted="$*"
     if [ ! -x $folder/bin/ops-kernels ]; then
         if [ -e $packed ]; then
             mkdir -p $folder && tar -C $folder -xJf $packed || exit 2
@@ -91,33 +96,31 @@ run() {
     export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$wheels"
     PARITY_DIR=$PWD/fixtures/parity && export PARITY_DIR
     local bin=$PWD/$folder/bin
-    { echo "| check | result | time |"; echo "| --- | --- | --- |"; } > "$out/summary.md"
 
     check machine 20 nvidia-smi
-    check ops 60 "$bin/ops-kernels" --nocapture --test-threads=1
-    [ -x "$bin/nccl" ] && check nccl 30 "$bin/nccl" --nocapture
-    check losses-parity 20 "$bin/losses-parity" --nocapture
-    check episodes 20 "$bin/episodes" --nocapture
-    check images 20 "$bin/trainer-images" --nocapture images_are_varied
-    check trainer-parity 40 "$bin/trainer-parity" --nocapture
-    check models-parity 80 "$bin/models-parity" --nocapture --test-threads=1 --skip parity_wide_resnet parity
-    # Tests that skipped the GPU have failed here.
-    if grep -l "skipped on a GPU" "$out"/*.log; then
-        echo "| a GPU answered | failed | |" | tee -a "$out/summary.md"
-        failed=1
-    fi
+    # Right or wrong, all at once: what follows is timed, and runs alone.
+    check ops 100 "$bin/ops-kernels" --nocapture --test-threads=1 &
+    [ -x "$bin/nccl" ] && check nccl 30 "$bin/nccl" --nocapture &
+    check losses-parity 40 "$bin/losses-parity" --nocapture &
+    check episodes 40 "$bin/episodes" --nocapture &
+    check images 40 "$bin/trainer-images" --nocapture images_are_varied &
+    check trainer-parity 80 "$bin/trainer-parity" --nocapture &
+    check models-parity 120 "$bin/models-parity" --nocapture --test-threads=1 --skip parity_wide_resnet parity &
+    wait
     {
-        echo; echo "Largest deviations of the ops, each beside its tolerance:"
+        echo "Largest deviations of the ops, each beside its tolerance:"
         grep -ho "off by [^ ]* of [^ ]*" "$out/ops.log" | sort -u -t' ' -k5,5 -k3,3gr | sort -u -t' ' -k5,5
         echo; grep -h "^.*parity .*: deviation" "$out"/*-parity.log | sed 's/^test .*\.\.\. //'
         echo; grep -h ": at most" "$out/images.log"
-    } > "$out/deviations.txt"
+    } > "$out/deviations.txt" 2> /dev/null
     local against=--against-pytorch
     python3 -c 'import torch, torchvision, numpy, PIL' 2> /dev/null || {
         against=
-        echo "| PyTorch | not installed: only ours is measured | |" | tee -a "$out/summary.md"
+        echo "| PyTorch | not installed: only ours is measured | |" > "$out/pytorch.row"
     }
     check bench 210 "$bin/bench" bench gpu $against --pairs 3 --json "$out/bench.json"
+    check cores 60 "$bin/bench" bench train features $against --pairs 2 --json "$out/cores.json"
+    check one-core 60 "$bin/bench" bench train features --threads 1 --pairs 1 --json "$out/one-core.json"
     if [ -e "${FEWSHOT_DATA:-/nowhere}/mini-imagenet-84" ]; then
         local margin keep
         # Epochs only: whether files are read fast enough.
@@ -125,7 +128,7 @@ run() {
             check "two-epochs-kept-$keep" 30 "$bin/trainer" --config configs/gpu/mini-imagenet-resnet10-84.toml \
                 --run-dir "$out/kept-$keep" "loader.keep_on_gpu=$keep" train.epochs=2 val.freq=0 \
                 train.warmup_epochs=0 test.episodes=10
-            grep -h "images/s" "$out/two-epochs-kept-$keep.log" | tail -1 | tee -a "$out/summary.md"
+            grep -h "images/s" "$out/two-epochs-kept-$keep.log" 2> /dev/null | tail -1
         done
         for margin in 0 -0.02; do
             check "run-margin$margin" 90 "$bin/trainer" --config configs/gpu/mini-imagenet-resnet10-84.toml \
@@ -133,16 +136,16 @@ run() {
             [ -e "$out/run$margin/report.md" ] && cp "$out/run$margin/report.md" "$out/report$margin.md"
         done
     else
-        echo "| full run | not run: FEWSHOT_DATA has no mini-imagenet-84 | |" | tee -a "$out/summary.md"
+        echo "| trainings | not run: FEWSHOT_DATA has no mini-imagenet-84 | |" > "$out/trainings.row"
     fi
-    cat "$out/summary.md" "$out/deviations.txt"
-    cat "$out/bench.log" "$out"/report*.md 2> /dev/null
-    return $failed
+    { echo "| check | result | time |"; echo "| --- | --- | --- |"; cat "$out"/*.row; } > "$out/summary.md"
+    cat "$out/bench.log" "$out/cores.log" "$out/one-core.log" "$out"/report*.md "$out/deviations.txt" "$out/summary.md" 2> /dev/null
+    ! grep -q "failed\|cut off\|out of time" "$out"/*.row
 }
 
 case ${1:-run} in
 pack) pack ;;
-run) run "${2:-}" ;;
--h | --help) sed -n '2,15s/^# \{0,1\}//p' "$0" ;;
-*) run "$1" ;;
+run) shift; run "$@" ;;
+-h | --help) sed -n '2,18s/^# \{0,1\}//p' "$0" ;;
+*) echo "error: $1: neither pack nor run (--help says more)" >&2; exit 2 ;;
 esac

@@ -98,8 +98,9 @@ template <class T> static void copy2d(void** a) {
     for (unsigned i = 0; i < rows; i++)
         for (unsigned k = 0; k < columns; k++) to[i * to_stride + k] = from[i * from_stride + k];
 }
-// The first argument counts inputs, or outputs if SMALL, where each thread computes one output.
-template <class T, bool SMALL> static void sum(void** a) {
+// OP '+' adds, 'm' takes the largest. The first argument counts inputs, or outputs if SMALL, where each
+// thread computes one output.
+template <class T, char OP, bool SMALL> static void reduce(void** a) {
     if (!is_first()) return;
     size_t count = of<size_t>(a, 0), together = of<size_t>(a, 1), rank = of<size_t>(a, 2);
     const size_t* info = of<const size_t*>(a, 3);
@@ -107,26 +108,14 @@ template <class T, bool SMALL> static void sum(void** a) {
     T* out = of<T*>(a, 5);
     size_t results = SMALL ? count : count / (together ? together : 1);
     for (size_t i = 0; i < results; i++) {
-        double total = 0;
-        for (size_t k = 0; k < together; k++) total += in[offset(i * together + k, rank, info, info + rank)];
-        out[i] = (T)total;
+        double result = OP == '+' ? 0 : -INFINITY;
+        for (size_t k = 0; k < together; k++) {
+            double value = in[offset(i * together + k, rank, info, info + rank)];
+            result = OP == '+' ? result + value : std::max(result, value);
+        }
+        out[i] = (T)result;
     }
 }
-template <class T> static void maximum(void** a, bool small) {
-    if (!is_first()) return;
-    size_t count = of<size_t>(a, 0), together = of<size_t>(a, 1), rank = of<size_t>(a, 2);
-    const size_t* info = of<const size_t*>(a, 3);
-    const T* in = of<const T*>(a, 4);
-    T* out = of<T*>(a, 5);
-    size_t results = small ? count : count / (together ? together : 1);
-    for (size_t i = 0; i < results; i++) {
-        T largest = in[offset(i * together, rank, info, info + rank)];
-        for (size_t k = 1; k < together; k++)
-            largest = std::max(largest, in[offset(i * together + k, rank, info, info + rank)]);
-        out[i] = largest;
-    }
-}
-template <class T, bool SMALL> static void maximum(void** a) { maximum<T>(a, SMALL); }
 template <class T> static void index_select(void** a) {
     if (!is_first()) return;
     size_t count = of<size_t>(a, 0);
@@ -182,14 +171,14 @@ Kernel kernel_of_candle(const char* name) {
         {"bsub_f32", binary<float, '-'>}, {"bsub_f64", binary<double, '-'>},
         {"bmul_f32", binary<float, '*'>}, {"bmul_f64", binary<double, '*'>},
         {"bdiv_f32", binary<float, '/'>}, {"bdiv_f64", binary<double, '/'>},
-        {"fast_sum_f32", sum<float, false>}, {"fast_sum_f64", sum<double, false>},
-        {"fast_max_f32", maximum<float, false>}, {"fast_max_f64", maximum<double, false>},
-        {"fast_max_small_f32", maximum<float, true>}, {"fast_max_small_f64", maximum<double, true>},
+        {"fast_sum_f32", reduce<float, '+', false>}, {"fast_sum_f64", reduce<double, '+', false>},
+        {"fast_max_f32", reduce<float, 'm', false>}, {"fast_max_f64", reduce<double, 'm', false>},
+        {"fast_max_small_f32", reduce<float, 'm', true>}, {"fast_max_small_f64", reduce<double, 'm', true>},
         {"is_u32_f32", index_select<float>}, {"is_u32_f64", index_select<double>},
         {"is_u32_u32", index_select<unsigned>}, {"is_u32_bf16", index_select<BFloat16>},
         {"gather_u32_f32", gather<float>}, {"gather_u32_f64", gather<double>},
         {"sa_u32_f32", scatter_add<float>}, {"sa_u32_f64", scatter_add<double>},
-        {"fast_sum_small_f32", sum<float, true>}, {"fast_sum_small_f64", sum<double, true>},
+        {"fast_sum_small_f32", reduce<float, '+', true>}, {"fast_sum_small_f64", reduce<double, '+', true>},
     };
     auto found = known.find(name);
     return found == known.end() ? nullptr : found->second;
