@@ -49,6 +49,7 @@ fn settings() {
         ("precision=bf16", &["`precision` is bf16", "f32 on a CPU"]),
         ("precision=f16", &["`precision` is \"f16\"", "f32, tf32 or bf16"]),
         ("train.print_freq=0", &["`train.print_freq` is 0"]),
+        ("train.save_freq=0", &["`train.save_freq` is 0"]),
         ("loader.keep_on_gpu=true", &["`loader.keep_on_gpu` is true", "false on a CPU"]),
         ("dataset.source=folders", &["`dataset.root` is not set"]),
         ("verbose", &["argument `verbose`", "key=value"]),

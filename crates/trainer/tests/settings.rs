@@ -82,8 +82,13 @@ fn other(key: &str, value: &Value) -> Option<String> {
 
 /// As the documentation says it.
 fn may_change(key: &str) -> bool {
-    const FREE: [&str; 4] =
-        ["train.epochs", "train.print_freq", "loader.threads", "loader.prefetch_mib"];
+    const FREE: [&str; 5] = [
+        "train.epochs",
+        "train.print_freq",
+        "train.save_freq",
+        "loader.threads",
+        "loader.prefetch_mib",
+    ];
     FREE.contains(&key) || key.starts_with("val.") || key.starts_with("test.")
 }
 

@@ -198,6 +198,7 @@ fn train(r: &mut Reader, image_size: usize) -> Result<Train, Error> {
     Ok(Train {
         optimizer,
         print_freq: r.count("train.print_freq", 10, 1..=MANY)?,
+        save_freq: r.count("train.save_freq", 1, 1..=MANY)?,
         sync_batch_norm: r.flag("train.sync_batch_norm", false)?,
         learning_rate: r.number("train.learning_rate", 3e-3, POSITIVE, |v| v > 0.0)?,
         weight_decay: r.number("train.weight_decay", 0.0, NOT_NEGATIVE, |v| v >= 0.0)?,

@@ -123,6 +123,9 @@ impl Config {
         if let Some(loader) = settings.get_mut("loader").and_then(toml::Value::as_table_mut) {
             loader.retain(|key, _| !["threads", "prefetch_mib"].contains(&key));
         }
+        if let Some(train) = settings.get_mut("train").and_then(toml::Value::as_table_mut) {
+            train.remove("save_freq");
+        }
         let digest = Sha256::digest(settings.to_string());
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
@@ -194,6 +197,8 @@ pub struct Method {
 pub struct Train {
     /// Steps between readings of loss and accuracy: a GPU is waited for only then.
     pub print_freq: usize,
+    /// Epochs between checkpoints; the last epoch and the best one have theirs in any case.
+    pub save_freq: usize,
     /// Whether batch norms of several processes take the statistics of all their images.
     pub sync_batch_norm: bool,
     /// The update rule.

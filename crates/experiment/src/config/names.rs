@@ -10,6 +10,7 @@ const USUAL: &[(&[&str], &str)] = &[
     (&["optim", "opt"], "train.optimizer"),
     (&["scheduler", "lrscheduler", "lrschedule"], "train.schedule"),
     (&["logfreq", "logevery", "loginterval", "printfreq"], "train.print_freq"),
+    (&["savefreq", "saveevery", "saveinterval", "checkpointfreq"], "train.save_freq"),
     (&["syncbn"], "train.sync_batch_norm"),
     (&["arch", "architecture", "model", "network", "net", "encoder"], "method.backbone"),
     (&["loss", "criterion", "metric", "lossfn"], "method.classifier"),

@@ -140,6 +140,20 @@ impl RawConfig {
         self.values.retain(|key, setting| is_kept(key, &setting.value));
     }
 
+    /// Forgets that a GPU was computed on, if this build has none: the CPU then is. Returns whether
+    /// it was.
+    pub fn forget_gpu(&mut self) -> bool {
+        let device = self.values.get("device").and_then(|setting| setting.value.as_str());
+        let forgets =
+            !cfg!(feature = "cuda") && device.is_some_and(|device| device.starts_with("cuda"));
+        if forgets {
+            for key in ["device", "precision", "loader.keep_on_gpu"] {
+                self.values.remove(key);
+            }
+        }
+        forgets
+    }
+
     /// Checks the settings.
     ///
     /// # Errors
@@ -265,10 +279,13 @@ impl Reader<'_> {
         let retype = |value: &Value, typed: &str| {
             value.is_str().then(|| typed.parse().ok().map(Value::Float)).flatten()
         };
-        self.read_typed(key, default, expected, retype, |value| {
+        let number = self.read_typed(key, default, expected, retype, |value| {
             let number = value.as_float().or_else(|| value.as_integer().map(|i| i as f64))?;
             (number.is_finite() && is_valid(number)).then_some(number)
-        })
+        })?;
+        // 3 and 3.0 are the same configuration.
+        insert(&mut self.resolved, key, Value::Float(number));
+        Ok(number)
     }
 
     /// `true` or `false`.
@@ -402,6 +419,21 @@ mod tests {
         let mut raw = RawConfig::default();
         settings.iter().try_for_each(|setting| raw.set(setting))?;
         raw.check()
+    }
+
+    /// Trained on a GPU, evaluated where there is none.
+    #[test]
+    #[cfg(not(feature = "cuda"))]
+    fn what_a_gpu_computed_with_is_forgotten() {
+        use crate::{DeviceKind, Precision};
+        let mut raw = RawConfig::default();
+        for setting in ["device=cuda:0", "precision=bf16", "loader.keep_on_gpu=true", "seed=3"] {
+            raw.set(setting).unwrap();
+        }
+        assert!(raw.forget_gpu() && !raw.forget_gpu());
+        let config = raw.check().unwrap();
+        assert_eq!((config.device, config.precision), (DeviceKind::Cpu, Precision::F32));
+        assert!(config.seed == 3 && !config.loader.keep_on_gpu);
     }
 
     #[test]

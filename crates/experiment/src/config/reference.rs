@@ -141,6 +141,11 @@ const MEANINGS: &[Meaning] = &[
         "`train.print_freq`",
     ),
     (
+        "train.save_freq",
+        "Epochs between checkpoints, so that seconds of a GPU are not spent on files; the best one and the last one are saved in any case",
+        "`train.save_freq`",
+    ),
+    (
         "train.sync_batch_norm",
         "Whether batch norms of several processes take the statistics of all their images",
         "",

@@ -23,8 +23,13 @@ impl Change {
     /// Whether a run may go on under another value without being asked: what it has learned and will
     /// learn stays comparable.
     fn is_free(&self) -> bool {
-        const FREE: [&str; 4] =
-            ["train.epochs", "train.print_freq", "loader.threads", "loader.prefetch_mib"];
+        const FREE: [&str; 5] = [
+            "train.epochs",
+            "train.print_freq",
+            "train.save_freq",
+            "loader.threads",
+            "loader.prefetch_mib",
+        ];
         FREE.contains(&&*self.key) || ["val.", "test."].iter().any(|s| self.key.starts_with(s))
     }
 
@@ -215,8 +220,8 @@ mod tests {
             let Some(other) = other(&key, value) else { continue };
             let setting = format!("{key}={other}");
             tried += 1;
-            let is_free = ["train.epochs", "train.print_freq", "loader.threads"].contains(&&*key)
-                || key == "loader.prefetch_mib"
+            let is_free = ["train.epochs", "train.print_freq", "train.save_freq"].contains(&&*key)
+                || ["loader.threads", "loader.prefetch_mib"].contains(&&*key)
                 || key.starts_with("val.")
                 || key.starts_with("test.");
             match resumed(&own, &[&setting], false) {

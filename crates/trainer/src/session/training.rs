@@ -279,7 +279,9 @@ impl Session {
         // Before the checkpoint: after a kill in between, the epoch is repeated and its line
         // replaced.
         self.run.append_metrics(&metrics)?;
-        self.save(is_best)?;
+        if is_best || self.is_checkpoint_due() {
+            self.save(is_best)?;
+        }
         // Only now that it is true, and that whatever becomes of the output the epoch is kept.
         say(line);
         Ok(())
@@ -287,8 +289,15 @@ impl Session {
 
     fn is_validation_due(&self) -> bool {
         let freq = self.config.val.freq;
-        let is_last = self.state.epochs == self.config.train.epochs;
-        is_last || (freq > 0 && self.state.epochs.is_multiple_of(freq))
+        self.is_last_epoch() || (freq > 0 && self.state.epochs.is_multiple_of(freq))
+    }
+
+    fn is_checkpoint_due(&self) -> bool {
+        self.is_last_epoch() || self.state.epochs.is_multiple_of(self.config.train.save_freq)
+    }
+
+    fn is_last_epoch(&self) -> bool {
+        self.state.epochs == self.config.train.epochs
     }
 
     /// Returns the mean accuracy on validation classes, in percent, and its entry in the log.

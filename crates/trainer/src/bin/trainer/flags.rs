@@ -24,7 +24,7 @@ use clap_complete::Shell;
 
 Without --config, the quickstart's settings apply, or, if dataset.source or dataset.root names other
 images, the defaults of all settings. A run that goes on keeps its own settings: of what is given, only
-train.epochs, train.print_freq, loader.threads, loader.prefetch_mib and all of [val] and [test] may
+train.epochs, train.print_freq, train.save_freq, loader.threads, loader.prefetch_mib and all of [val] and [test] may
 differ, the rest with --change.
 
 The run folder holds config.toml, last and best.safetensors, metrics.jsonl (a line an epoch),
