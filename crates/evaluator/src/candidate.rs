@@ -6,7 +6,7 @@ use candle_core::Device;
 use fewshot_data::{Dataset, Split};
 use fewshot_episodes::FeatureBank;
 use fewshot_experiment::{
-    Checkpoint, Config, Error, FeatureMean, Model, RawConfig, SplitConfig, device, open_split,
+    Checkpoint, Config, Error, FeatureMean, Model, RawConfig, SplitConfig, device, note, open_split,
 };
 
 use crate::{
@@ -63,6 +63,11 @@ impl Candidate {
         let mut raw = checkpoint.config.clone();
         if raw.has("dataset") {
             raw.forget_inherited().map_err(|e| Error::checkpoint(path, e))?;
+        }
+        if raw.forget_gpu() {
+            note(
+                "trained on a GPU; this build computes on the CPU, in f32 (--features cuda: on the GPU)",
+            );
         }
         use_published_protocol(&mut raw);
         adjust(&mut raw);

@@ -101,6 +101,32 @@ fn results_repeat() {
 }
 
 #[test]
+fn images_that_were_skipped_are_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = checkpoint(folder.path(), "drawn", &SMALL);
+    let root = folder.path().join("birds");
+    for class in 0..5 {
+        let of_class = root.join(format!("novel/{class}"));
+        std::fs::create_dir_all(&of_class).unwrap();
+        for index in 0..20 {
+            let image = image::RgbImage::from_pixel(20, 20, image::Rgb([50 * class, index, 90]));
+            image.save(of_class.join(format!("{index}.png"))).unwrap();
+        }
+    }
+    std::fs::write(root.join("novel/3/4.png"), "x").unwrap();
+    let named = format!("dataset.novel.root={}", root.display());
+    let settings = ["dataset.novel.source=folders", &named, "loader.on_broken=skip"];
+    let heads = ["--heads", "prototype"];
+    let out = folder.path().join("out");
+    let (text, analysis) =
+        results(&analyse(&[&path], &out, &[&settings[..], &heads].concat()), &out);
+    let novel = analysis.checkpoints[0].split("novel").unwrap();
+    assert_eq!((novel.images, novel.skipped), (99, 1));
+    assert_eq!(analysis.checkpoints[0].split("base").unwrap().skipped, 0);
+    assert!(text.lines().any(|line| line.starts_with("images skipped as broken ")), "{text}");
+}
+
+#[test]
 fn what_cannot_be_analysed_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = checkpoint(folder.path(), "drawn", &SMALL);

@@ -46,13 +46,13 @@ pub fn image_dtype(config: &Config) -> DType {
 pub fn open_split(split: &SplitConfig) -> Result<Dataset, Error> {
     let source = SourceSpec { root: split.resolve_root()?, ..split.source.clone() };
     let dataset = source.open(split.split)?;
-    dataset.notes().iter().for_each(|note| say_once(note));
+    dataset.notes().iter().for_each(|note| self::note(note));
     Ok(dataset)
 }
 
 /// Tells the user something on standard error, unless it has been told before: several splits of a
 /// source have the same notes.
-fn say_once(note: &str) {
+pub fn note(note: &str) {
     static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
     if said.insert(note.to_owned()) {

@@ -47,7 +47,7 @@ pub use config::{
 };
 pub use error::Error;
 pub use factory::{
-    check_episodes, device, image_dtype, open_crop_loader, open_loader, open_optional,
+    check_episodes, device, image_dtype, note, open_crop_loader, open_loader, open_optional,
     open_replica_loader, open_split, sampler,
 };
 pub use model::Model;

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use fewshot_experiment::{Checkpoint, Error, RawConfig, device, write_atomically};
+use candle_core::Device;
+use fewshot_experiment::{Checkpoint, Error, RawConfig, write_atomically};
 
 use crate::card::Card;
 use crate::half;
@@ -75,7 +76,7 @@ pub fn publish(arguments: &Publish) -> Result<String, Error> {
         return Err(Error::checkpoint(&path, reason));
     }
     let config = raw.check()?;
-    let model = checkpoint.model(&path, &config, &device(&config)?)?;
+    let model = checkpoint.model(&path, &config, &Device::Cpu)?;
     let epoch = checkpoint.state.epochs;
     let measured = Measured::beside(&path, &config, epoch)?;
 

@@ -77,6 +77,9 @@ pub struct SplitAnalysis {
     pub split: String,
     /// Number of images.
     pub images: usize,
+    /// Number of further images that were skipped as broken.
+    #[serde(default)]
+    pub skipped: usize,
     /// Names of the classes, by label.
     pub class_names: Vec<String>,
     /// The clusters that classes form.
@@ -197,6 +200,7 @@ fn analyse_split(
         dataset: dataset.name().to_owned(),
         split: split.to_string(),
         images: bank.len(),
+        skipped: dataset.len() - bank.len(),
         class_names: dataset.class_names().to_vec(),
         clusters: clusters(bank, classes),
         base_accuracy: is_base.then(|| 100.0 * correct as f64 / bank.len().max(1) as f64),

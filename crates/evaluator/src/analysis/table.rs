@@ -30,7 +30,8 @@ pub struct Value {
 /// Measures that are one number a split, with their names.
 type Scalar = (&'static str, fn(&SplitAnalysis) -> Option<f64>);
 
-const SCALARS: [Scalar; 11] = [
+const SCALARS: [Scalar; 12] = [
+    ("images skipped as broken", |s| (s.skipped > 0).then_some(s.skipped as f64)),
     ("accuracy of the trained classifier (%)", |s| s.base_accuracy),
     ("discriminability", |s| Some(s.clusters?.discriminability)),
     ("D_inter", |s| Some(s.clusters?.between)),

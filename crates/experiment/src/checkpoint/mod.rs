@@ -83,6 +83,15 @@ impl Checkpoint {
             return Err(bad(&"is a pipe or a device, not a file"));
         }
         let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+        Self::parse(path, bytes)
+    }
+
+    /// As [`read`](Self::read), of the content of a file that errors call `path`.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read).
+    pub fn parse(path: &Path, bytes: Vec<u8>) -> Result<Self, Error> {
+        let bad = |reason: &dyn std::fmt::Display| Error::checkpoint(path, reason);
         // The length that safetensors begin with may look like the start of any other file.
         if bytes.get(8) != Some(&b'{') {
             if bytes.starts_with(b"PK") || bytes.starts_with(&[0x80]) {

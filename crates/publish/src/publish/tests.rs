@@ -3,7 +3,7 @@
 use std::fs;
 
 use evaluator::{ShotResult, SplitResults, evaluate_split};
-use fewshot_experiment::{Config, Model, Provenance, TrainingState, open_split};
+use fewshot_experiment::{Config, Model, Provenance, TrainingState, device, open_split};
 use trainer::{FinalReport, ModelReport};
 
 use super::*;
