@@ -1,6 +1,6 @@
 //! The network that turns photos into features.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use evaluator::CheckpointFile;
@@ -19,20 +19,33 @@ pub struct Network {
     sha256: String,
 }
 
+/// The network that comes along: `checkpoints/photos-resnet10`, whose README says what it was trained on.
+static OWN: &[u8] = include_bytes!("../../../checkpoints/photos-resnet10/model.safetensors");
+
 impl Network {
-    /// Reads the checkpoint at a path, of a run's folder, or at an `hf://` address.
+    /// Name of the network that comes along, where others have a path.
+    pub const DEFAULT: &str = "default";
+
+    /// Reads the checkpoint at a path, of a run's folder, or at an `hf://` address; or the network that
+    /// comes along, by the name [`DEFAULT`](Self::DEFAULT).
     ///
     /// # Errors
     /// [`Error::Network`].
     pub fn open(given: &Path) -> Result<Self, Error> {
+        if given == Path::new(Self::DEFAULT) {
+            return Self::of(given, given.to_owned(), Checkpoint::parse(given, OWN.to_vec())?);
+        }
         let CheckpointFile { path, name } = CheckpointFile::locate(given)?;
         let checkpoint = Checkpoint::read(&path)?;
+        Self::of(&path, name, checkpoint)
+    }
+
+    fn of(path: &Path, name: PathBuf, checkpoint: Checkpoint) -> Result<Self, Error> {
         let config = checkpoint
             .config
             .check()
-            .map_err(|e| fewshot_experiment::Error::checkpoint(&path, e))?;
-        let model =
-            checkpoint.model(&path, &config, &Device::Cpu)?.frozen(&config, &Device::Cpu)?;
+            .map_err(|e| fewshot_experiment::Error::checkpoint(path, e))?;
+        let model = checkpoint.model(path, &config, &Device::Cpu)?.frozen(&config, &Device::Cpu)?;
         // By content, so that the same network in another file is the same.
         let mut hash = Sha256::new();
         for (name, tensor) in

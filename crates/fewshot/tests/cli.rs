@@ -87,6 +87,23 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
 }
 
+/// Without `--model`, by the network that comes along, wherever the album goes.
+#[test]
+fn a_network_comes_along() {
+    let desk = Desk::new();
+    let text = desk.print(&["fit", "known"]);
+    assert!(text.contains("4 classes, 24 photos, logistic head"), "{text}");
+    fs::create_dir(desk.path("elsewhere")).unwrap();
+    fs::rename(desk.path("known.fewshot"), desk.path("elsewhere/k.fewshot")).unwrap();
+    let checked = json(&desk.print(&["check", "elsewhere/k.fewshot", "fresh", "--json"]));
+    assert_eq!(checked["photos"], 40);
+    desk.fit();
+    desk.refuse(
+        &["predict", "known.fewshot", "fresh", "--model", "default"],
+        &["another network than the conv4", "net.safetensors"],
+    );
+}
+
 #[test]
 fn photos_are_learned_and_others_labelled() {
     let desk = Desk::new();
@@ -281,7 +298,6 @@ fn broken_photos_are_told_and_the_rest_goes_on() {
     fs::create_dir_all(desk.path("one/clef")).unwrap();
     fs::write(desk.path("one/clef/0.png"), "no image").unwrap();
     desk.refuse(&["fit", "one", "--model", "net.safetensors"], &["clef: no photo of this class"]);
-    desk.refuse(&["fit", "known"], &["--model"]);
     // A class of one photo is learned; nothing is left out of it.
     fs::copy(desk.path("known/clef/1.png"), desk.path("one/clef/0.png")).unwrap();
     let text = desk.print(&["fit", "one", "--model", "net.safetensors"]);

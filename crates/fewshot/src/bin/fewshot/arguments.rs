@@ -11,7 +11,8 @@ use clap_complete::Shell;
     name = "fewshot",
     version,
     after_help = "Examples:
-  fewshot fit birds/ --model resnet.safetensors     birds/robin/*.jpg, birds/wren/*.jpg, …: makes birds.fewshot
+  fewshot fit birds/                                birds/robin/*.jpg, birds/wren/*.jpg, …: makes birds.fewshot
+  fewshot fit birds/ --model resnet.safetensors     by a network of your own
   fewshot predict birds.fewshot garden/             a line for each photo
   fewshot predict birds.fewshot garden/ --format csv --top 3 > labels.csv
   find /photos -name '*.jpg' | fewshot predict birds.fewshot -
@@ -20,7 +21,7 @@ use clap_complete::Shell;
   fewshot check birds.fewshot others/               accuracy on photos that it has not seen
   fewshot report birds.fewshot --test others/ --out report.html
   fewshot serve birds.fewshot                       a page where photos are labelled, corrected and learned
-  fewshot embed garden/ --model resnet.safetensors --out features.csv
+  fewshot embed garden/ --out features.csv
 
 Exit status: 0 done, 1 done but for photos that are broken (each named on standard error), 2 nothing could be done."
 )]
@@ -69,7 +70,8 @@ pub enum Command {
 #[derive(Args)]
 pub struct ModelArgument {
     /// Network that turns photos into features: a checkpoint of trainer (or its run's folder) or of PyTorch,
-    /// or hf://… for one of the Hugging Face hub [default: for an album, that which it was made with]
+    /// or hf://… for one of the Hugging Face hub; `default` is the one that comes along, a ResNet-10
+    /// (checkpoints/photos-resnet10) [default: that which the album was made with, else `default`]
     #[arg(long, value_name = "PATH")]
     pub model: Option<PathBuf>,
 }

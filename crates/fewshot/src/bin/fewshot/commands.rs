@@ -51,11 +51,12 @@ impl ModelArgument {
             return Network::open(path);
         }
         let Some((path, album)) = album else {
-            let reason = "name the network that turns photos into features: a checkpoint of trainer, its run's \
-                          folder, or hf://…";
-            return Err(failed(Path::new("--model"), reason));
+            return Network::open(Path::new(Network::DEFAULT));
         };
         let reference = PathBuf::from(album.network_reference());
+        if reference == Path::new(Network::DEFAULT) {
+            return Network::open(&reference);
+        }
         let beside = path.parent().unwrap_or(Path::new("")).join(&reference);
         let reference = if beside.exists() { beside } else { reference };
         Network::open(&reference).map_err(|error| {
@@ -100,7 +101,9 @@ impl Fit {
         };
         (options.false_alarms, options.seed) = (self.false_alarms, self.seed);
         let mut album = Album::fit_knowing(&network, &photos, &options, &known)?;
-        if let Some(path) = relative(&out, network.reference()) {
+        if network.reference() != Network::DEFAULT
+            && let Some(path) = relative(&out, network.reference())
+        {
             album.set_network_reference(path);
         }
         album.save(&out)?;
