@@ -6,6 +6,7 @@ mod budget;
 mod cells;
 mod estimate;
 mod files;
+mod grid_command;
 mod margins;
 mod plan;
 mod plot;

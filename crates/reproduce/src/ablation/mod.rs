@@ -4,7 +4,6 @@ mod measure;
 mod output;
 mod recipe;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,23 +13,18 @@ use fewshot_progress::{Progress, say};
 use self::measure::measure;
 use self::output::Output;
 use self::recipe::Recipes;
-use crate::{Options, Outcome, announce, prepare, stop_signal, train};
+use crate::Outcome;
+use crate::grid_command::GridOptions;
 
 /// Command line of `cargo xtask reproduce ablation`.
 #[derive(clap::Args)]
 pub struct Ablation {
-    /// An ablation of configs/budgets (ablation-cub, ablation-mini-imagenet, ablation-tiny), or a file
+    /// An ablation of configs/budgets (ablation-cub, ablation-gpu, ablation-mini-imagenet, ablation-tiny), or a file
     /// that ends in .toml
     #[arg(long, value_name = "BUDGET", default_value = "ablation-cub")]
     budget: String,
-    /// Trainings of each variant at most, with seeds from 0 [default: the budget's]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100))]
-    seeds: Option<u64>,
-    /// Train nothing: evaluate what is finished
-    #[arg(long)]
-    no_training: bool,
     #[command(flatten)]
-    options: Options,
+    grid: GridOptions,
 }
 
 impl Ablation {
@@ -41,31 +35,16 @@ impl Ablation {
 
     fn reproduce(&self) -> Result<Outcome, String> {
         let mut recipes = Recipes::read(&self.budget)?;
-        recipes.seeds = self.seeds.map_or(recipes.seeds, |seeds| recipes.seeds.min(seeds));
-        crate::go_on_in_release(self.options.any_build)?;
-        let out = self.options.out(&recipes.name);
-        let trainings = recipes.trainings(&out)?;
-        if !self.no_training {
-            say(announce(&recipes.name, &trainings)?);
-        }
-        if self.options.dry_run {
-            return Ok(Outcome::Done);
-        }
-        let stop = stop_signal()?;
-        let failures = match self.no_training {
-            true => BTreeMap::new(),
-            false => train(&trainings, &prepare()?, &stop),
-        };
-        if stop.load(Ordering::Relaxed) {
-            say("interrupted and saved; the same command goes on");
-            return Ok(Outcome::Interrupted);
-        }
-        evaluate(&recipes, &out, &stop)?;
-        Ok(if failures.is_empty() { Outcome::Done } else { Outcome::SomeFailed })
+        recipes.seeds = self.grid.seeds.map_or(recipes.seeds, |seeds| recipes.seeds.min(seeds));
+        self.grid.run(
+            &recipes.name,
+            |out| recipes.trainings(out),
+            |_, out, stop| evaluate(&recipes, out, stop),
+        )
     }
 }
 
-/// Evaluates all variants of which trainings are finished, and writes the table.
+/// Evaluates all variants of which trainings are finished, and writes the table, unless stopped.
 fn evaluate(recipes: &Recipes, out: &Path, stop: &AtomicBool) -> Result<(), String> {
     let count = recipes.variants.len() * recipes.margins.len();
     let progress = Progress::new("evaluations", count, "variants");
@@ -74,7 +53,7 @@ fn evaluate(recipes: &Recipes, out: &Path, stop: &AtomicBool) -> Result<(), Stri
     for variant in &recipes.variants {
         for &margin in &recipes.margins {
             if stop.load(Ordering::Relaxed) {
-                return Err("interrupted; the same command begins the evaluations anew".to_owned());
+                return Ok(());
             }
             let found = measure(recipes, variant, margin, out, baseline.as_ref(), &mut missing)?;
             if let Some(found) = found {
@@ -97,6 +76,7 @@ fn evaluate(recipes: &Recipes, out: &Path, stop: &AtomicBool) -> Result<(), Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train;
 
     /// Variants of a second each, trained by the programs beside this test.
     #[test]

@@ -86,7 +86,7 @@ impl Recipes {
     /// # Errors
     /// No such ablation; unknown keys; variants that do not fit together; settings that do not check.
     pub fn read(name: &str) -> Result<Self, String> {
-        let names = "ablation-cub, ablation-mini-imagenet, ablation-tiny";
+        let names = "ablation-cub, ablation-gpu, ablation-mini-imagenet, ablation-tiny";
         read_budget(name, names, Self::parse)
     }
 
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn ablations_of_the_workspace_check() {
-        for name in ["ablation-cub", "ablation-mini-imagenet", "ablation-tiny"] {
+        for name in ["ablation-cub", "ablation-gpu", "ablation-mini-imagenet", "ablation-tiny"] {
             let recipes = Recipes::read(name).unwrap();
             assert!(recipes.seeds >= 2 && recipes.variants.len() >= 4, "{name}");
             let trainings = recipes.trainings(Path::new("out")).unwrap();

@@ -63,7 +63,7 @@ impl Grid {
     /// No such grid; unknown keys; a curve without margin 0, with a margin twice, or with settings
     /// that do not check.
     pub fn read(name: &str) -> Result<Self, String> {
-        read_budget(name, "margins-cpu, margins-tiny", Self::parse)
+        read_budget(name, "margins-cpu, margins-gpu, margins-tiny", Self::parse)
     }
 
     fn parse(name: &str, text: &str) -> Result<Self, String> {
@@ -159,6 +159,8 @@ mod tests {
     fn grids_of_the_workspace_check() {
         let cpu = Grid::read("margins-cpu").unwrap();
         assert!(cpu.curves.iter().any(|curve| curve.seeds >= 3 && curve.margins.len() >= 6));
+        let gpu = Grid::read("margins-gpu").unwrap();
+        assert!(!gpu.trainings(Path::new("out")).unwrap().is_empty());
         let tiny = Grid::read("margins-tiny").unwrap();
         let trainings = tiny.trainings(Path::new("out")).unwrap();
         let names: Vec<&str> = trainings.iter().map(|training| training.name.as_str()).collect();
@@ -188,7 +190,7 @@ mod tests {
             assert!(error.contains(expected), "{error}");
         }
         let error = Grid::read("margins").unwrap_err();
-        assert!(error.contains("expected margins-cpu, margins-tiny"), "{error}");
+        assert!(error.contains("expected margins-cpu, margins-gpu, margins-tiny"), "{error}");
         let error =
             Grid::parse("t", "checkpoint = 'last'\nheads = ['svm']\ncurve = []").unwrap_err();
         assert!(error.contains("`heads` has svm: expected finetune"), "{error}");

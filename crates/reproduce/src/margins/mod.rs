@@ -7,7 +7,6 @@ mod statistics;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,9 +18,10 @@ use output::{Output, Subject};
 use statistics::points;
 pub(crate) use statistics::{SeedValue, Summary};
 
-use crate::plan::{State, Training};
+use crate::grid_command::GridOptions;
+use crate::plan::State;
 use crate::work::Programs;
-use crate::{Options, Outcome, announce, prepare, results, stop_signal, train};
+use crate::{Outcome, results};
 
 /// Command line of `cargo xtask reproduce margins` and `… analysis`.
 #[derive(clap::Args)]
@@ -29,17 +29,11 @@ pub struct Margins {
     /// Curves of the budget [default: all]
     #[arg(value_name = "CURVE")]
     curves: Vec<String>,
-    /// A grid of configs/budgets (margins-cpu, margins-tiny), or a file that ends in .toml
+    /// A grid of configs/budgets (margins-cpu, margins-gpu, margins-tiny), or a file that ends in .toml
     #[arg(long, value_name = "BUDGET", default_value = "margins-cpu")]
     budget: String,
-    /// Trainings of each margin at most, with seeds from 0 [default: the budget's]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100))]
-    seeds: Option<u64>,
-    /// Train nothing: analyse and draw what is finished
-    #[arg(long)]
-    no_training: bool,
     #[command(flatten)]
-    options: Options,
+    grid: GridOptions,
 }
 
 impl Margins {
@@ -56,56 +50,39 @@ impl Margins {
     fn reproduce(&self, subject: Subject) -> Result<Outcome, String> {
         let mut grid = Grid::read(&self.budget)?;
         grid.select(&self.curves)?;
-        if let Some(seeds) = self.seeds {
+        if let Some(seeds) = self.grid.seeds {
             grid.curves.iter_mut().for_each(|curve| curve.seeds = curve.seeds.min(seeds));
         }
-        crate::go_on_in_release(self.options.any_build)?;
-        let out = self.options.out(&grid.name);
-        let trainings = grid.trainings(&out)?;
-        if !self.no_training {
-            say(announce(&grid.name, &trainings)?);
-        }
-        if self.options.dry_run {
-            return Ok(Outcome::Done);
-        }
-        let stop = stop_signal()?;
-        let programs = prepare()?;
-        self.run(&grid, &trainings, &programs, subject, &out, &stop)
+        self.grid.run(
+            &grid.name,
+            |out| grid.trainings(out),
+            |programs, out, stop| measure(&grid, programs, subject, out, stop),
+        )
     }
+}
 
-    fn run(
-        &self,
-        grid: &Grid,
-        trainings: &[Training],
-        programs: &Programs,
-        subject: Subject,
-        out: &Path,
-        stop: &AtomicBool,
-    ) -> Result<Outcome, String> {
-        let failures = match self.no_training {
-            true => BTreeMap::new(),
-            false => train(trainings, programs, stop),
-        };
-        if stop.load(Ordering::Relaxed) {
-            say("interrupted and saved; the same command goes on");
-            return Ok(Outcome::Interrupted);
-        }
-        let output = analyse(grid, programs, out, stop)?;
-        if stop.load(Ordering::Relaxed) {
-            say("interrupted; the same command goes on");
-            return Ok(Outcome::Interrupted);
-        }
-        if output.points.is_empty() {
-            return Err(format!(
-                "{}: no finished training with margin 0 to compare others with",
-                out.display()
-            ));
-        }
-        say(format_args!("\n{}", output.write(subject, out)?));
-        let (out, name) = (out.display(), subject.name());
-        say(format_args!("written: {out}/{name}.html, .md, .csv, .json and figures"));
-        Ok(if failures.is_empty() { Outcome::Done } else { Outcome::SomeFailed })
+/// Analyses what is finished and writes tables and figures, unless stopped.
+fn measure(
+    grid: &Grid,
+    programs: &Programs,
+    subject: Subject,
+    out: &Path,
+    stop: &AtomicBool,
+) -> Result<(), String> {
+    let output = analyse(grid, programs, out, stop)?;
+    if stop.load(Ordering::Relaxed) {
+        return Ok(());
     }
+    if output.points.is_empty() {
+        return Err(format!(
+            "{}: no finished training with margin 0 to compare others with",
+            out.display()
+        ));
+    }
+    say(format_args!("\n{}", output.write(subject, out)?));
+    let (out, name) = (out.display(), subject.name());
+    say(format_args!("written: {out}/{name}.html, .md, .csv, .json and figures"));
+    Ok(())
 }
 
 /// Analyses the finished trainings: those of a curve and a seed together, so that each margin is
