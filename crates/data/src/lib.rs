@@ -49,8 +49,9 @@ mod tree;
 
 pub use fewshot_glyphs as glyphs;
 pub use fewshot_images::{
-    Adjustment, AugmentParams, Crop, MEAN, STD, TrainTransform, Transform, adjust_brightness,
-    adjust_contrast, adjust_saturation, center_crop, normalize, resize, resized_crop,
+    Adjustment, AugmentParams, Crop, Interpolation, MEAN, Preprocessing, STD, TrainTransform,
+    Transform, adjust_brightness, adjust_contrast, adjust_saturation, center_crop, normalize,
+    resize, resized_crop,
 };
 use image::RgbImage;
 

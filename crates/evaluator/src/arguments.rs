@@ -12,7 +12,7 @@ use fewshot_models::BackboneKind;
 /// Evaluates a checkpoint on episodes of classes that were not part of its training.
 ///
 /// A checkpoint of trainer carries its configuration, so that nothing else is needed. A checkpoint
-/// of PyTorch, as the published code or Lightning saves it, or a ResNet-18 of torchvision or timm,
+/// of PyTorch, as the published code or Lightning saves it, or a ResNet-18, -34 or -50 of torchvision or timm,
 /// determines backbone and classifier by its tensors (softmax by its bias; otherwise neg-cosine is
 /// assumed; a backbone alone will do); the dataset has to be named, by --config or by
 /// dataset.source=… dataset.root=…. Nothing in the file is executed.

@@ -35,8 +35,12 @@ fn download(address: &str) -> Result<CheckpointFile, Error> {
     use fewshot_progress::{Progress, Unit, printable};
 
     let progress = Progress::with_stages(address);
+    let is_new = std::cell::Cell::new(false);
     let mut show = |event: Event<'_>| match event {
-        Event::Arrived { done, total } => progress.set("downloading", Unit::Bytes, done, total),
+        Event::Arrived { done, total } => {
+            is_new.set(true);
+            progress.set("downloading", Unit::Bytes, done, total);
+        }
         Event::Waiting { wait, why } => {
             progress.note(&format!("{why}; again in {} s", wait.as_secs()));
         }
@@ -44,7 +48,13 @@ fn download(address: &str) -> Result<CheckpointFile, Error> {
     };
     let mut get = || {
         let file: HubFile = address.parse()?;
-        Hub::from_environment()?.get(&file, &mut show)
+        let hub = Hub::from_environment()?;
+        let cached = hub.get(&file, &mut show)?;
+        // What timm says of the network's images lies beside; other networks have no such file.
+        if is_new.get() && file.path().ends_with(".safetensors") {
+            let _ = hub.get(&cached.file.beside("config.json"), &mut |_| {});
+        }
+        Ok(cached)
     };
     let cached =
         get().map_err(|e: fewshot_fetch::Error| Error::Download(printable(&e.to_string())))?;

@@ -105,7 +105,7 @@ pub fn open_replica_loader(
             ..TrainTransform::new(size)
         })
     } else {
-        Transform::eval(size)
+        Transform::eval_for(size, config.method.preprocessing)
     };
     let batch_size = if is_training { config.train.batch_size } else { config.test.batch_size };
     let options = LoaderOptions {
@@ -114,6 +114,7 @@ pub fn open_replica_loader(
         shuffle: is_training,
         seed: config.seed,
         views: 1,
+        preprocessing: config.method.preprocessing,
         on_broken: config.loader.on_broken,
         prefetch_bytes: config.loader.prefetch_bytes,
         threads: config.loader.threads,
@@ -138,6 +139,7 @@ pub fn open_crop_loader(config: &Config, dataset: Dataset, crops: Crops) -> Resu
         batch_size: (config.test.batch_size / crops.count).max(1),
         seed: config.test.seed,
         views: crops.count,
+        preprocessing: config.method.preprocessing,
         on_broken: config.loader.on_broken,
         prefetch_bytes: config.loader.prefetch_bytes,
         threads: config.loader.threads,

@@ -105,7 +105,7 @@ fn decode(
     }
     let image = decode_upright(bytes).map_err(|e| broken(e.to_string()))?;
     let thumbnail = small(&image).map_err(broken)?;
-    let transform = Transform::eval(network.image_size());
+    let transform = Transform::eval_for(network.image_size(), network.preprocessing());
     // Nothing is drawn at random.
     let mut rng = fewshot_seed::stream(0, "photos", &[]);
     let image = transform.apply(&image, &mut rng).map_err(|e| broken(e.to_string()))?;

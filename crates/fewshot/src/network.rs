@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{Device, Tensor};
 use evaluator::CheckpointFile;
 use fewshot_experiment::{Checkpoint, Config, Model};
+use fewshot_images::Preprocessing;
 use fewshot_models::Pass;
 use image::RgbImage;
 use sha2::{Digest, Sha256};
@@ -59,6 +60,9 @@ impl Network {
             numbers.iter().for_each(|number| hash.update(number.to_le_bytes()));
         }
         hash.update(config.method.image_size.to_le_bytes());
+        if config.method.preprocessing != Preprocessing::Published {
+            hash.update(format!("{:?}", config.method.preprocessing));
+        }
         let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Self { model, config, reference: name.to_string_lossy().into_owned(), sha256 })
     }
@@ -78,7 +82,12 @@ impl Network {
         self.config.method.image_size
     }
 
-    /// Hash of its parameters and its image size, which features depend on.
+    /// How its images are resized, and normalized.
+    pub fn preprocessing(&self) -> Preprocessing {
+        self.config.method.preprocessing
+    }
+
+    /// Hash of its parameters and of how its images are made, which features depend on.
     pub fn sha256(&self) -> &str {
         &self.sha256
     }
@@ -94,7 +103,9 @@ impl Network {
     /// A network that gives numbers which are not finite.
     pub fn features(&self, images: &[RgbImage]) -> Result<Vec<Vec<f32>>, Error> {
         let size = self.image_size();
-        let numbers: Vec<f32> = images.iter().flat_map(fewshot_images::normalize).collect();
+        let preprocessing = self.preprocessing();
+        let numbers: Vec<f32> =
+            images.iter().flat_map(|image| preprocessing.normalize(image)).collect();
         let forward = || -> candle_core::Result<Vec<Vec<f32>>> {
             let images = Tensor::from_vec(numbers, (images.len(), 3, size, size), &Device::Cpu)?;
             self.model.backbone.forward(&images, Pass::Eval)?.to_vec2()

@@ -36,7 +36,7 @@ mod transform;
 pub use decode::{Encoded, check_image, decode, decode_upright};
 pub use error::{DecodeError, ParameterError};
 pub use transform::{
-    Adjustment, AugmentParams, Crop, MEAN, STD, TrainTransform, Transform, adjust_brightness,
-    adjust_contrast, adjust_saturation, center_crop, normalize, normalize_into, resize,
-    resized_crop,
+    Adjustment, AugmentParams, Crop, Interpolation, MEAN, Preprocessing, STD, TrainTransform,
+    Transform, adjust_brightness, adjust_contrast, adjust_saturation, center_crop, normalize,
+    resize, resized_crop,
 };

@@ -35,6 +35,10 @@ pub enum BackboneKind {
     ResNet12,
     /// Four stages of two blocks of two convolutions, 512 features.
     ResNet18,
+    /// Stages of three, four, six and three blocks of two convolutions, 512 features.
+    ResNet34,
+    /// Stages of three, four, six and three blocks of three convolutions, 2048 features.
+    ResNet50,
     /// WideResNet of depth 28 and width 10, 640 features.
     #[strum(serialize = "wrn28-10")]
     Wrn28_10,
@@ -51,6 +55,8 @@ impl BackboneKind {
             Self::ResNet10 => &resnet::RESNET10,
             Self::ResNet12 => &resnet12::RESNET12,
             Self::ResNet18 => &resnet::RESNET18,
+            Self::ResNet34 => &resnet::RESNET34,
+            Self::ResNet50 => &resnet::RESNET50,
             Self::Wrn28_10 => &wide_resnet::WRN28_10,
         }
     }
@@ -145,7 +151,8 @@ mod tests {
         }
         assert_eq!(
             "resnet19".parse::<BackboneKind>().unwrap_err().to_string(),
-            "unknown backbone `resnet19`: expected conv4, resnet10, resnet12, resnet18 or wrn28-10"
+            "unknown backbone `resnet19`: expected conv4, resnet10, resnet12, \
+             resnet18, resnet34, resnet50 or wrn28-10"
         );
     }
 

@@ -1,4 +1,4 @@
-//! Few-shot backbones on candle: Conv4, ResNet-10, ResNet-12, ResNet-18 and WRN-28-10.
+//! Few-shot backbones on candle: Conv4, ResNet-10, -12, -18, -34 and -50, and WRN-28-10.
 //!
 //! A [`Backbone`] maps images `[B, 3, S, S]` to features `[B, D]`. Parameters carry the names
 //! of the published PyTorch implementation (`layer1.0.C1.weight`; [`from_published`] renames the

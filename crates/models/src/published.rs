@@ -40,8 +40,8 @@ pub enum UnknownState {
     },
     /// A network under torchvision's names that is none of those known here.
     #[error(
-        "is no ResNet-18 as torchvision has it (a 7×7 stem, four stages of one or two blocks of \
-         two convolutions), the only network that is read under these names: {0}"
+        "is no ResNet-18, -34 or -50 as torchvision has them, the only networks that are read under \
+         these names: {0}"
     )]
     OtherNetwork(String),
 }
@@ -53,7 +53,7 @@ pub enum UnknownState {
 ///   (`DataParallel`), `_orig_mod.` (`torch.compile`), `model.` or `net.` (Lightning). All are
 ///   removed: the backbone is wherever its names are.
 /// - A state of the backbone alone has no `feature.` before its names.
-/// - torchvision and timm have other names for the same ResNet-18.
+/// - torchvision and timm have other names for the same ResNet-18, -34 and -50.
 /// - Conv4 lists each layer twice ([`BackboneKind::second_name`]), and batch norms count batches
 ///   (`num_batches_tracked`), which nothing here needs.
 ///
@@ -170,11 +170,15 @@ mod tests {
             (
                 [
                     "module.feature.conv1.weight",
-                    "feature.module.layer3.3.C2.weight",
+                    "feature.module.layer3.0.convShortcut.weight",
                     "feature.bn1.num_batches_tracked",
                     "module.classifier.weight",
                 ],
-                ["classifier.weight", "feature.conv1.weight", "feature.layer3.3.C2.weight"],
+                [
+                    "classifier.weight",
+                    "feature.conv1.weight",
+                    "feature.layer3.0.convShortcut.weight",
+                ],
             ),
             (
                 [

@@ -1,11 +1,13 @@
-//! ResNet-18 (and with one block a stage, ResNet-10) under the names of torchvision and timm.
+//! ResNet-18, -34 and -50 (and with one block a stage, ResNet-10) under the names of torchvision and timm.
 //!
-//! torchvision's ResNet-18 is the published code's: a 7×7 convolution of stride 2, batch norm, ReLU,
-//! 3×3 max pooling of stride 2; two blocks a stage of 64, 128, 256 and 512 channels, each of two 3×3
-//! convolutions with batch norms around a shortcut, which is a 1×1 convolution with batch norm where
-//! the number of channels grows; the mean over the last map. Only names differ.
+//! These are the networks of `resnet.rs`: a 7×7 convolution of stride 2, batch norm, ReLU, 3×3 max
+//! pooling of stride 2; four stages of blocks of two 3×3 convolutions, or of 1×1, 3×3 and 1×1, with
+//! batch norms around a shortcut, which is a 1×1 convolution with batch norm where the number of
+//! channels grows; the mean over the last map. Only names differ.
 
 use std::collections::BTreeMap;
+
+use crate::resnet::Stages;
 
 /// A name that every ResNet has there.
 pub const SIGNATURE: &str = "layer1.0.conv1.weight";
@@ -32,9 +34,6 @@ pub fn rename(name: &str) -> String {
 /// What differs first.
 pub fn check(shapes: &BTreeMap<&str, &[usize]>) -> Result<(), String> {
     let has = |name: &str| shapes.contains_key(name);
-    if has("layer1.0.conv3.weight") {
-        return Err("its blocks have three convolutions (ResNet-50 and deeper, ResNet-12)".into());
-    }
     if has("conv1.0.weight") {
         return Err(
             "its stem has several convolutions (timm's networks ending in d, s or t)".into()
@@ -47,13 +46,18 @@ pub fn check(shapes: &BTreeMap<&str, &[usize]>) -> Result<(), String> {
              networks for small images)"
         ));
     }
-    let blocks = [1, 2, 3, 4].map(|stage| {
+    let depths = [1, 2, 3, 4].map(|stage| {
         (0..).take_while(|block| has(&format!("layer{stage}.{block}.conv1.weight"))).count()
     });
-    if ![[1; 4], [2; 4]].contains(&blocks) {
-        return Err(format!("its stages have {blocks:?} blocks (ResNet-34 has 3, 4, 6 and 3)"));
+    let stages = Stages { depths, is_bottleneck: has("layer1.0.conv3.weight") };
+    if !Stages::ALL.contains(&stages) {
+        let convolutions = if stages.is_bottleneck { "three" } else { "two" };
+        return Err(format!(
+            "its stages have {depths:?} blocks of {convolutions} convolutions (ResNet-101 has \
+             3, 4, 23 and 3 of three)"
+        ));
     }
-    let expected = parameters(blocks[0]);
+    let expected = parameters(stages);
     for (name, shape) in &expected {
         match shapes.get(&**name) {
             None => return Err(format!("it has no `{name}`")),
@@ -69,8 +73,8 @@ pub fn check(shapes: &BTreeMap<&str, &[usize]>) -> Result<(), String> {
     }
 }
 
-/// The parameters of a network with so many blocks a stage, with their shapes.
-fn parameters(depth: usize) -> BTreeMap<String, Vec<usize>> {
+/// The parameters of a network with such stages, with their shapes.
+fn parameters(stages: Stages) -> BTreeMap<String, Vec<usize>> {
     let mut all = BTreeMap::new();
     let mut add = |conv: String, norm: String, shape: [usize; 4]| {
         all.insert(format!("{conv}.weight"), shape.to_vec());
@@ -80,11 +84,18 @@ fn parameters(depth: usize) -> BTreeMap<String, Vec<usize>> {
     };
     add("conv1".into(), "bn1".into(), [64, 3, 7, 7]);
     let mut from = 64;
-    for (stage, to) in [(1, 64), (2, 128), (3, 256), (4, 512)] {
-        for block in 0..depth {
+    for (stage, inner) in [(1, 64), (2, 128), (3, 256), (4, 512)] {
+        let to = stages.out_channels(inner);
+        for block in 0..stages.depths[stage - 1] {
             let own = |layer: &str| format!("layer{stage}.{block}.{layer}");
-            add(own("conv1"), own("bn1"), [to, from, 3, 3]);
-            add(own("conv2"), own("bn2"), [to, to, 3, 3]);
+            if stages.is_bottleneck {
+                add(own("conv1"), own("bn1"), [inner, from, 1, 1]);
+                add(own("conv2"), own("bn2"), [inner, inner, 3, 3]);
+                add(own("conv3"), own("bn3"), [to, inner, 1, 1]);
+            } else {
+                add(own("conv1"), own("bn1"), [to, from, 3, 3]);
+                add(own("conv2"), own("bn2"), [to, to, 3, 3]);
+            }
             if from != to {
                 add(own("downsample.0"), own("downsample.1"), [to, from, 1, 1]);
             }
@@ -101,7 +112,7 @@ mod tests {
     use candle_core::{DType, Device};
 
     fn refusal(change: impl FnOnce(&mut BTreeMap<String, Vec<usize>>)) -> String {
-        let mut all = parameters(2);
+        let mut all = parameters(Stages::ALL[1]);
         change(&mut all);
         let shapes = all.iter().map(|(name, shape)| (&**name, &**shape)).collect();
         check(&shapes).expect_err("a refusal")
@@ -109,12 +120,14 @@ mod tests {
 
     #[test]
     fn names_and_shapes_are_those_of_this_crates_networks() {
-        for (depth, kind) in [(1, BackboneKind::ResNet10), (2, BackboneKind::ResNet18)] {
+        use BackboneKind::{ResNet10, ResNet18, ResNet34, ResNet50};
+        for (stages, kind) in Stages::ALL.into_iter().zip([ResNet10, ResNet18, ResNet34, ResNet50])
+        {
             let ours = Parameters::new(0);
             let builder = ours.builder(DType::F32, &Device::Cpu);
             Backbone::new(kind, DropOptions::default(), builder).unwrap();
             let ours = ours.all().into_iter().map(|(name, v)| (name, v.dims().to_vec()));
-            let all = parameters(depth);
+            let all = parameters(stages);
             let shapes = all.iter().map(|(name, shape)| (&**name, &**shape)).collect();
             check(&shapes).unwrap();
             let renamed: BTreeMap<_, _> =
@@ -128,7 +141,7 @@ mod tests {
         let deeper = refusal(|all| {
             all.insert("layer1.0.conv3.weight".into(), vec![256, 64, 1, 1]);
         });
-        assert!(deeper.contains("ResNet-50"), "{deeper}");
+        assert!(deeper.contains("[2, 2, 2, 2] blocks of three"), "{deeper}");
         let small = refusal(|all| {
             all.insert("conv1.weight".into(), vec![64, 3, 3, 3]);
         });
@@ -141,7 +154,7 @@ mod tests {
         let of_34 = refusal(|all| {
             all.insert("layer1.2.conv1.weight".into(), vec![64, 64, 3, 3]);
         });
-        assert!(of_34.contains("[3, 2, 2, 2] blocks"), "{of_34}");
+        assert!(of_34.contains("[3, 2, 2, 2] blocks of two"), "{of_34}");
         let squeezed = refusal(|all| {
             all.insert("layer1.0.se.fc1.weight".into(), vec![4, 64, 1, 1]);
         });

@@ -15,7 +15,7 @@ pub const WRN28_10: Architecture = Architecture {
     features: |_| 640,
     usual_image_size: |_| 80,
     smallest_image: 1,
-    signature: "layer3.3.C2.weight",
+    signature: "layer3.0.convShortcut.weight",
     second_names: None,
     build: |drop, parameters| Ok(Arc::new(WideResNet::new(drop, parameters)?)),
 };

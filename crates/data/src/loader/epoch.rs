@@ -5,7 +5,6 @@ use std::iter::FusedIterator;
 use std::ops::Range;
 use std::sync::Arc;
 
-use fewshot_images::normalize_into;
 use fewshot_seed::stream;
 
 use super::pipeline::{FilledBatch, Pipeline, Plan};
@@ -55,7 +54,7 @@ impl Epoch {
         let started = Pipeline::start(plan(loader, order.len()), loader.threads, {
             let (dataset, order) = (loader.dataset.clone(), Arc::clone(&order));
             let (transform, seed) = (loader.transform.clone(), loader.options.seed);
-            let views = loader.options.views;
+            let (views, preprocessing) = (loader.options.views, loader.options.preprocessing);
             move |position, samples: &mut [f32]| {
                 let index = order[position];
                 let mut rng = stream(seed, "augment", &[epoch, index as u64]);
@@ -68,7 +67,7 @@ impl Epoch {
                 let (image, params, _share) = dataset.load_rows(index, BUFFER.take(), choose)?;
                 let size = samples.len() / views;
                 for (params, samples) in params.iter().zip(samples.chunks_exact_mut(size)) {
-                    normalize_into(&transform.apply_with(&image, params)?, samples);
+                    preprocessing.normalize_into(&transform.apply_with(&image, params)?, samples);
                 }
                 let pixels = image.into_raw();
                 if pixels.capacity() <= MAX_BUFFER {

@@ -9,7 +9,7 @@ use fewshot_seed::stream;
 use rand::seq::SliceRandom;
 
 pub use self::epoch::{Batch, Epoch};
-use crate::{AugmentParams, Dataset, Error, Transform};
+use crate::{AugmentParams, Dataset, Error, Preprocessing, Transform};
 
 /// What to do about an image that cannot be decoded.
 ///
@@ -37,6 +37,8 @@ pub struct LoaderOptions {
     pub seed: u64,
     /// Number of times that each image is transformed, at least 1; it is decoded once.
     pub views: usize,
+    /// What images are normalized by. How they are resized is up to the transform.
+    pub preprocessing: Preprocessing,
     /// What to do about an image that cannot be decoded.
     pub on_broken: OnBroken,
     /// How far to work ahead: most bytes of batches that are in progress or waiting. One batch is
@@ -54,6 +56,7 @@ impl Default for LoaderOptions {
             shuffle: false,
             seed: 0,
             views: 1,
+            preprocessing: Preprocessing::Published,
             on_broken: OnBroken::Error,
             prefetch_bytes: 256 << 20,
             threads: None,

@@ -1,6 +1,7 @@
 //! Checkpoints of other programs, which carry no configuration.
 
 use std::path::Path;
+use std::str::FromStr;
 
 use candle_core::DType;
 use fewshot_losses::ClassifierKind;
@@ -45,6 +46,7 @@ fn epochs(root: &PickleValue<'_>) -> usize {
 
 /// Makes a checkpoint of a state without a configuration: its tensors determine the network.
 pub fn from_state(path: &Path, tensors: Tensors, epochs: usize) -> Result<Checkpoint, Error> {
+    let is_torchvisions = tensors.keys().any(|name| name.ends_with("layer1.0.conv1.weight"));
     let tensors = from_published(tensors).map_err(|e| Error::checkpoint(path, e))?;
     let Some(backbone) = BackboneKind::of_state(&tensors, "feature.") else {
         return Err(Error::checkpoint(path, "holds no backbone that is known here"));
@@ -58,6 +60,96 @@ pub fn from_state(path: &Path, tensors: Tensors, epochs: usize) -> Result<Checkp
     config.set(&format!("method.backbone={backbone}"))?;
     config.set(&format!("method.classifier={classifier}"))?;
     config.set(&format!("method.image_size={image_size}"))?;
+    if is_torchvisions {
+        preprocess(path, &mut config)?;
+    }
     let state = TrainingState { epochs, ..TrainingState::default() };
     Ok(Checkpoint { config, state, feature_mean: None, tensors })
+}
+
+/// Sets how the images of a network for ImageNet are made: as torchvision does, or as timm's
+/// `config.json` beside the checkpoint says.
+fn preprocess(path: &Path, config: &mut RawConfig) -> Result<(), Error> {
+    config.set("method.preprocessing=imagenet")?;
+    let beside = path.with_file_name("config.json");
+    // Longer ones are no configuration of timm's; others that are none of its either say nothing.
+    let is_small = beside.metadata().is_ok_and(|file| file.is_file() && file.len() < 1 << 20);
+    let text = if is_small { std::fs::read_to_string(&beside).ok() } else { None };
+    let json = text.and_then(|text| serde_json::Value::from_str(&text).ok());
+    let Some(json) = json.as_ref().and_then(|json| json.get("pretrained_cfg")) else {
+        return Ok(());
+    };
+    let bad = |what: &str| {
+        let reason = format!("`{what}` is {}, which is not supported", json[what]);
+        Error::checkpoint(&beside, reason)
+    };
+    for (what, expected) in [("mean", [0.485, 0.456, 0.406]), ("std", [0.229, 0.224, 0.225])] {
+        let numbers = json[what].as_array().map(|n| n.iter().map(|v| v.as_f64()).collect());
+        let is_it = |numbers: Vec<Option<f64>>| {
+            numbers.len() == 3
+                && numbers
+                    .iter()
+                    .zip(expected)
+                    .all(|(a, b)| a.is_some_and(|a| (a - b).abs() < 1e-3))
+        };
+        if !numbers.is_none_or(is_it) {
+            return Err(bad(what));
+        }
+    }
+    let mut set = |key: &str, what: &str, value: Option<String>| match value {
+        Some(value) => config.set(&format!("method.{key}={value}")).map_err(|_| bad(what)),
+        None => Ok(()),
+    };
+    let side = json["input_size"].as_array().and_then(|size| size.last()?.as_u64());
+    set("image_size", "input_size", side.map(|side| side.to_string()))?;
+    let percent = json["crop_pct"].as_f64().map(|share| format!("{:?}", 100.0 * share));
+    set("crop_percent", "crop_pct", percent)?;
+    match json["interpolation"].as_str() {
+        None => Ok(()),
+        Some(name @ ("bilinear" | "bicubic")) => {
+            set("interpolation", "interpolation", Some(name.to_owned()))
+        }
+        Some(_) => Err(bad("interpolation")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fewshot_data::{Interpolation, Preprocessing};
+
+    use super::*;
+
+    fn beside(json: Option<&str>) -> Result<crate::config::Method, Error> {
+        let folder = tempfile::tempdir().unwrap();
+        if let Some(json) = json {
+            std::fs::write(folder.path().join("config.json"), json).unwrap();
+        }
+        let mut config = RawConfig::default();
+        preprocess(&folder.path().join("model.safetensors"), &mut config)?;
+        Ok(config.check()?.method)
+    }
+
+    #[test]
+    fn images_are_made_as_timm_says() {
+        let torchvision =
+            Preprocessing::ImageNet { crop_percent: 87.5, interpolation: Interpolation::Bilinear };
+        for other in [None, Some("{}"), Some("no JSON"), Some(r#"{"model_type": "vit"}"#)] {
+            let method = beside(other).unwrap();
+            assert_eq!((method.preprocessing, method.image_size), (torchvision, 224));
+        }
+        // As that of resnet18.a1_in1k, with another size.
+        let timm = r#"{"architecture": "resnet18", "num_classes": 1000, "pretrained_cfg": {"tag": "a1_in1k",
+            "input_size": [3, 288, 288], "interpolation": "bicubic", "crop_pct": 0.95, "crop_mode": "center",
+            "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "first_conv": "conv1"}}"#;
+        let method = beside(Some(timm)).unwrap();
+        let expected =
+            Preprocessing::ImageNet { crop_percent: 95.0, interpolation: Interpolation::Bicubic };
+        assert_eq!((method.preprocessing, method.image_size), (expected, 288));
+        for (from, to, named) in
+            [("0.456", "0.5", "`mean`"), ("bicubic", "lanczos", "`interpolation`")]
+        {
+            let error = beside(Some(&timm.replace(from, to))).unwrap_err().to_string();
+            assert!(error.contains("config.json") && error.contains(named), "{error}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use fewshot_data::glyphs::GlyphOptions;
-use fewshot_data::{SourceKind, SourceSpec, Split};
+use fewshot_data::{Interpolation, Preprocessing, SourceKind, SourceSpec, Split};
 use fewshot_episodes::heads::{HeadKind, Settings};
 use fewshot_losses::ClassifierKind;
 use fewshot_models::BackboneKind;
@@ -146,6 +146,7 @@ fn method(r: &mut Reader) -> Result<Method, Error> {
     Ok(Method {
         backbone,
         image_size,
+        preprocessing: preprocessing(r)?,
         classifier,
         scale: r.number("method.scale", 30.0, POSITIVE, |v| v > 0.0)?,
         margin: r.number("method.margin", 0.0, "a finite number of any sign", |_| true)?,
@@ -154,6 +155,38 @@ fn method(r: &mut Reader) -> Result<Method, Error> {
             .number("method.drop_rate", 0.0, "a number in [0, 1)", |v| (0.0..1.0).contains(&v))?,
         dropblock_size: r.count("method.dropblock_size", 5, 1..=1024)?,
     })
+}
+
+#[derive(strum::EnumString, strum::VariantNames)]
+#[strum(serialize_all = "lowercase")]
+enum PreprocessingName {
+    Published,
+    ImageNet,
+}
+
+#[derive(strum::EnumString, strum::VariantNames)]
+#[strum(serialize_all = "lowercase")]
+enum InterpolationName {
+    Bilinear,
+    Bicubic,
+}
+
+fn preprocessing(r: &mut Reader) -> Result<Preprocessing, Error> {
+    match r.name("method.preprocessing", "published")? {
+        PreprocessingName::Published => Ok(Preprocessing::Published),
+        PreprocessingName::ImageNet => Ok(Preprocessing::ImageNet {
+            crop_percent: r.number(
+                "method.crop_percent",
+                87.5,
+                "a number from 10 to 100",
+                |v| (10.0..=100.0).contains(&v),
+            )?,
+            interpolation: match r.name("method.interpolation", "bilinear")? {
+                InterpolationName::Bilinear => Interpolation::Bilinear,
+                InterpolationName::Bicubic => Interpolation::Bicubic,
+            },
+        }),
+    }
 }
 
 /// The most images of this side that a batch may have.

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use fewshot_data::{OnBroken, SourceKind, SourceSpec, Split};
+use fewshot_data::{OnBroken, Preprocessing, SourceKind, SourceSpec, Split};
 use fewshot_episodes::Head;
 use fewshot_losses::ClassifierKind;
 use fewshot_models::BackboneKind;
@@ -177,6 +177,8 @@ pub struct Method {
     pub backbone: BackboneKind,
     /// Side of its images, in pixels.
     pub image_size: usize,
+    /// How its images are resized for evaluation, and normalized.
+    pub preprocessing: Preprocessing,
     /// The classifier over base classes.
     pub classifier: ClassifierKind,
     /// Its scale, positive.

@@ -57,6 +57,14 @@ const MEANINGS: &[Meaning] = &[
     ("method.backbone", "Network", "`method.backbone`"),
     ("method.image_size", "Side of its images, in pixels", "`method.image_size`"),
     (
+        "method.preprocessing",
+        "How images are resized for evaluation, and normalized: as published (a square, of which the centre is taken), or \
+         as torchvision's and timm's networks for ImageNet",
+        "",
+    ),
+    ("method.crop_percent", "Of imagenet: share of the shorter side that is taken", ""),
+    ("method.interpolation", "Of imagenet: how pixels between pixels are found", ""),
+    (
         "method.classifier",
         "Classifier over base classes; those with `neg` have a margin",
         "`method.metric`",
@@ -231,6 +239,7 @@ pub fn settings_reference() -> Result<String, String> {
         HeadKind::ALL.iter().map(|head| format!("test.head={}", head.name())).collect();
     conditions.extend(
         [
+            "method.preprocessing=imagenet",
             "train.schedule=step",
             "train.schedule=cosine-restarts",
             "test.crops=1",

@@ -199,6 +199,7 @@ mod tests {
             }
             ("method.backbone", _) => Some("resnet10".to_owned()),
             ("method.classifier", _) => Some("softmax".to_owned()),
+            ("method.preprocessing", _) => Some("imagenet".to_owned()),
             ("train.optimizer", _) => Some("adam".to_owned()),
             ("train.schedule", _) => Some("constant".to_owned()),
             ("train.distill", _) => Some("teacher.safetensors".to_owned()),

@@ -43,6 +43,12 @@ impl HubFile {
         &self.revision
     }
 
+    /// Returns the file of this name in the same folder.
+    pub fn beside(&self, name: &str) -> Self {
+        let folder = self.path.rfind('/').map_or("", |slash| &self.path[..=slash]);
+        Self { path: format!("{folder}{name}"), ..self.clone() }
+    }
+
     /// Returns the same file at another revision.
     pub fn at(&self, revision: &str) -> Self {
         Self { revision: revision.to_owned(), ..self.clone() }
@@ -139,6 +145,17 @@ mod tests {
             let file: HubFile = address.parse().unwrap();
             assert_eq!((file.repository(), file.path(), file.revision()), ("o/r", path, revision));
             assert_eq!(file.to_string().parse::<HubFile>().unwrap(), file);
+        }
+    }
+
+    #[test]
+    fn files_lie_beside_others() {
+        for (address, expected) in [
+            ("hf://o/r/f.safetensors@v1.0", "hf://o/r/config.json@v1.0"),
+            ("hf://o/r/a/b/f.tar", "hf://o/r/a/b/config.json"),
+        ] {
+            let file: HubFile = address.parse().unwrap();
+            assert_eq!(file.beside("config.json"), expected.parse().unwrap());
         }
     }
 

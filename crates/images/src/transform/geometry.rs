@@ -7,6 +7,7 @@ use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 
+use super::Interpolation;
 use crate::ParameterError;
 use crate::decode::MAX_SIDE;
 
@@ -48,7 +49,7 @@ impl Crop {
 pub fn resize(image: &RgbImage, width: u32, height: u32) -> Result<RgbImage, ParameterError> {
     let whole = Crop::whole(image.width(), image.height());
     let area = Area::whole(&whole);
-    resample(&view(image)?, whole, area, width, height)
+    resample(&view(image)?, whole, area, [width, height], Interpolation::Bilinear)
 }
 
 /// Crops the central `size`×`size` pixels.
@@ -93,24 +94,28 @@ pub fn resized_crop(
         return Err(outside());
     }
     let crop = Crop { top, left, height, width };
-    resample(&source, crop, Area::whole(&crop), size, size)
+    resample(&source, crop, Area::whole(&crop), [size, size], Interpolation::Bilinear)
 }
 
-/// Resizes to a square of ⌊1.15 `size`⌋ pixels and crops the central `size`×`size`, without
-/// computing the pixels that the crop would cut off.
-pub(super) fn resized_center(image: &RgbImage, size: u32) -> Result<RgbImage, ParameterError> {
-    // In floating point as published: 100 pixels make 114, not 115.
-    let side = (f64::from(size) * 1.15) as u32;
-    let start = central_start(side, size);
-    let scaled = |at: u32, length: u32| f64::from(at) * f64::from(length) / f64::from(side);
+/// Resizes an image to `width`×`height` pixels and crops the central `size`×`size`, without computing the
+/// pixels that the crop would cut off.
+pub(super) fn resized_center(
+    image: &RgbImage,
+    [width, height]: [u32; 2],
+    size: u32,
+    interpolation: Interpolation,
+) -> Result<RgbImage, ParameterError> {
+    let [left, top] = [width, height].map(|side| central_start(side, size));
+    let scaled =
+        |at: u32, length: u32, side: u32| f64::from(at) * f64::from(length) / f64::from(side);
     let area = Area {
-        left: scaled(start, image.width()),
-        top: scaled(start, image.height()),
-        width: scaled(size, image.width()),
-        height: scaled(size, image.height()),
+        left: scaled(left, image.width(), width),
+        top: scaled(top, image.height(), height),
+        width: scaled(size, image.width(), width),
+        height: scaled(size, image.height(), height),
     };
     let whole = Crop::whole(image.width(), image.height());
-    resample(&view(image)?, whole, area, size, size)
+    resample(&view(image)?, whole, area, [size, size], interpolation)
 }
 
 /// Offset of the central `inner` of `outer` pixels; halves are rounded to even as in Python.
@@ -147,8 +152,8 @@ fn resample(
     image: &TypedImageRef<'_, U8x3>,
     crop: Crop,
     area: Area,
-    width: u32,
-    height: u32,
+    [width, height]: [u32; 2],
+    interpolation: Interpolation,
 ) -> Result<RgbImage, ParameterError> {
     let impossible = || {
         let expected = "1 to 16384 pixels a side";
@@ -157,9 +162,14 @@ fn resample(
     if [width, height].iter().any(|side| !(1..=MAX_SIDE).contains(side)) {
         return Err(impossible());
     }
-    let bilinear = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    let across = bilinear.crop(area.left, 0.0, area.width, crop.height.into());
-    let down = bilinear.crop(0.0, area.top, width.into(), area.height);
+    let filter = match interpolation {
+        Interpolation::Bilinear => FilterType::Bilinear,
+        // Pillow's, with a = -0.5.
+        Interpolation::Bicubic => FilterType::CatmullRom,
+    };
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
+    let across = options.crop(area.left, 0.0, area.width, crop.height.into());
+    let down = options.crop(0.0, area.top, width.into(), area.height);
     let mut resized = RgbImage::new(width, height);
     let mut resize = |resizer: &mut Resizer, between: &mut Vec<u8>| -> Option<()> {
         // Horizontally first as in Pillow, since each pass rounds. In one call the library would

@@ -3,6 +3,7 @@
 
 mod color;
 mod geometry;
+mod preprocessing;
 mod train;
 
 use image::RgbImage;
@@ -10,13 +11,9 @@ use rand::Rng;
 
 pub use self::color::{adjust_brightness, adjust_contrast, adjust_saturation};
 pub use self::geometry::{Crop, center_crop, resize, resized_crop};
+pub use self::preprocessing::{Interpolation, MEAN, Preprocessing, STD, normalize};
 pub use self::train::{Adjustment, AugmentParams, TrainTransform};
 use crate::ParameterError;
-
-/// Mean of each channel that [`normalize`] subtracts, for samples from 0 to 1.
-pub const MEAN: [f32; 3] = [0.507, 0.487, 0.441];
-/// Standard deviation of each channel that [`normalize`] divides by, for samples from 0 to 1.
-pub const STD: [f32; 3] = [0.267, 0.257, 0.276];
 
 /// Largest side of transformed images, in pixels.
 const MAX_SIZE: usize = 4096;
@@ -28,7 +25,7 @@ pub struct Transform(Kind);
 #[derive(Clone, Debug, PartialEq)]
 enum Kind {
     Train(TrainTransform),
-    Eval { size: usize },
+    Eval { size: usize, preprocessing: Preprocessing },
 }
 
 impl Transform {
@@ -40,14 +37,20 @@ impl Transform {
     /// Resizes to a square of ⌊1.15 `size`⌋ pixels, whatever the image's shape, and crops the
     /// central `size`×`size`.
     pub fn eval(size: usize) -> Self {
-        Self(Kind::Eval { size })
+        Self::eval_for(size, Preprocessing::Published)
+    }
+
+    /// Crops the centre, `size`×`size` pixels, of an image that is resized as a network's images
+    /// were.
+    pub fn eval_for(size: usize, preprocessing: Preprocessing) -> Self {
+        Self(Kind::Eval { size, preprocessing })
     }
 
     /// The side of transformed images, in pixels.
     pub fn size(&self) -> usize {
         match &self.0 {
             Kind::Train(options) => options.size,
-            Kind::Eval { size } => *size,
+            Kind::Eval { size, .. } => *size,
         }
     }
 
@@ -100,39 +103,7 @@ impl Transform {
         let size = self.size() as u32;
         match &self.0 {
             Kind::Train(_) => params.apply(image, size),
-            Kind::Eval { .. } => geometry::resized_center(image, size),
-        }
-    }
-}
-
-/// Scales samples to 0…1, subtracts [`MEAN`] and divides by [`STD`]: row-major
-/// `[3, height, width]`.
-pub fn normalize(image: &RgbImage) -> Vec<f32> {
-    let mut normalized = vec![0.0; image.len()];
-    normalize_into(image, &mut normalized);
-    normalized
-}
-
-/// Normalized value of each level of each channel.
-static NORMALIZED: [[f32; 256]; 3] = {
-    let mut tables = [[0.0; 256]; 3];
-    let mut at = 0;
-    while at < 3 * 256 {
-        let (channel, level) = (at / 256, at % 256);
-        tables[channel][level] = (level as f32 / 255.0 - MEAN[channel]) / STD[channel];
-        at += 1;
-    }
-    tables
-};
-
-/// [`normalize`] into a slice of as many samples as the image has.
-pub fn normalize_into(image: &RgbImage, normalized: &mut [f32]) {
-    let plane = normalized.len() / 3;
-    let pixels = image.as_raw().as_chunks::<3>().0;
-    let planes = normalized.chunks_exact_mut(plane.max(1));
-    for ((channel, plane), table) in planes.enumerate().zip(&NORMALIZED) {
-        for (out, pixel) in plane.iter_mut().zip(pixels) {
-            *out = table[usize::from(pixel[channel])];
+            Kind::Eval { preprocessing, .. } => preprocessing.center(image, size),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! All images of a training, decoded and kept in a GPU's memory, where they are augmented.
 
 use candle_core::{DType, Device, Tensor};
-use fewshot_data::{Adjustment, AugmentParams, BatchPlan, Dataset, Loader, OnBroken, normalize};
+use fewshot_data::{Adjustment, AugmentParams, BatchPlan, Dataset, Loader, OnBroken};
 use fewshot_experiment::{Config, DeviceBatch, Error, Progress};
 use fewshot_ops::cuda::images::{self, Images};
 use image::RgbImage;
@@ -28,7 +28,7 @@ impl GpuImageCache {
         let dataset = loader.dataset();
         let levels = RgbImage::from_fn(256, 1, |level, _| image::Rgb([level as u8; 3]));
         let mut cache = Self {
-            images: Images::new(&normalize(&levels), device)?,
+            images: Images::new(&config.method.preprocessing.normalize(&levels), device)?,
             entries: Vec::with_capacity(dataset.len()),
             size: config.method.image_size,
             device: device.clone(),
