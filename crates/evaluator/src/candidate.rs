@@ -122,7 +122,8 @@ impl Candidate {
         let config = &self.config;
         let device = device(config)?;
         let mean = self.mean(&device)?;
-        let own = episode_features(config, &self.model, dataset, mean.as_deref(), &device)?;
+        let own = episode_features(config, &self.model, dataset, mean.as_deref(), &device)
+            .map_err(|error| named(&self.name, error))?;
         if self.ensemble.is_empty() {
             return Ok(own);
         }
@@ -161,5 +162,16 @@ impl Candidate {
         let seen = trained_on.filter(|base| !(is_of_base && base.source == split.0.source));
         let shared = seen.and_then(|base| shared_with((base, &open_split(base).ok()?), split));
         shared.into_iter().chain(many_skipped(split, skipped)).collect()
+    }
+}
+
+/// Names the checkpoint whose features are not finite: nothing else is at fault for that.
+pub(crate) fn named(checkpoint: &Path, error: Error) -> Error {
+    match error {
+        Error::Episodes(fewshot_episodes::Error::NotFinite { .. }) => {
+            let reason = "its features are not finite: it is damaged, or its training diverged";
+            Error::checkpoint(checkpoint, reason)
+        }
+        error => error,
     }
 }

@@ -137,6 +137,18 @@ fn what_cannot_be_analysed_is_named() {
     };
     let absent = folder.path().join("absent.safetensors");
     assert!(error(&[&path, &absent], &["--heads", "prototype"]).contains("absent.safetensors"));
+    // Weights that no features come of.
+    let mut bytes = std::fs::read(&path).unwrap();
+    let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    bytes[header..].fill(0x7f);
+    let damaged = folder.path().join("damaged.safetensors");
+    std::fs::write(&damaged, bytes).unwrap();
+    let message = error(&[&damaged], &["--heads", "prototype"]);
+    assert!(message.contains("damaged.safetensors: its features are not finite"), "{message}");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_evaluator"));
+    let output = command.arg("--checkpoint").arg(&damaged).args(FEW).output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("damaged.safetensors: its features are not finite"), "{message}");
     let message = error(&[&path], &["--heads", "svm"]);
     assert!(message.contains(&fewshot_episodes::heads::HeadKind::names()), "{message}");
     let output = Command::new(env!("CARGO_BIN_EXE_evaluator")).arg("analyse").output().unwrap();

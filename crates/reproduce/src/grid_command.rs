@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use fewshot_progress::say;
 
 use crate::plan::Training;
-use crate::work::Programs;
 use crate::{Options, Outcome, announce, go_on_in_release, prepare, stop_signal, train};
 
 /// Options of a command that trains a grid and measures it.
@@ -30,7 +29,7 @@ impl GridOptions {
         &self,
         name: &str,
         plan: impl FnOnce(&Path) -> Result<Vec<Training>, String>,
-        measure: impl FnOnce(&Programs, &Path, &AtomicBool) -> Result<(), String>,
+        measure: impl FnOnce(&Path, &AtomicBool) -> Result<(), String>,
     ) -> Result<Outcome, String> {
         go_on_in_release(self.options.any_build)?;
         let out = self.options.out(name);
@@ -42,14 +41,13 @@ impl GridOptions {
             return Ok(Outcome::Done);
         }
         let stop = stop_signal()?;
-        let programs = prepare()?;
         let failures = match self.no_training {
             true => BTreeMap::new(),
-            false => train(&trainings, &programs, &stop),
+            false => train(&trainings, &prepare()?, &stop),
         };
         let is_stopped = || stop.load(Ordering::Relaxed);
         if !is_stopped() {
-            measure(&programs, &out, &stop)?;
+            measure(&out, &stop)?;
         }
         if is_stopped() {
             say("interrupted and saved; the same command goes on");

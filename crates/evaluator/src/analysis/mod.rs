@@ -24,6 +24,7 @@ pub use measures::{Clusters, Peaks, by_closeness, clusters, confusion, peaks};
 pub use page::{PageError, page};
 pub use table::{Measure, Value, accuracy_measure};
 
+use crate::candidate::named;
 use crate::{SplitDifferences, SplitResults, compare, evaluate_bank, extract_features};
 
 /// The splits that are measured where the dataset has them: base classes by the images that they were
@@ -148,7 +149,8 @@ pub fn analyse(
         }
         let Some(dataset) = open_optional(&images)? else { continue };
         seen.push(images);
-        let bank = extract_features(config, model, &dataset, device)?;
+        let bank = extract_features(config, model, &dataset, device)
+            .map_err(|error| named(name, error))?;
         splits.push(analyse_split(subject, split, &dataset, &bank, device)?);
         extracted.push(Extracted { split, dataset, bank });
     }

@@ -60,6 +60,8 @@ impl Drop for FolderLock {
     fn drop(&mut self) {
         // An empty file is nobody's. If this fails, the operating system's lock still tells.
         let _ = self.file.set_len(0);
+        // A process that is about to be started may have the file open for a moment longer.
+        let _ = self.file.unlock();
     }
 }
 

@@ -39,7 +39,7 @@ impl Ablation {
         self.grid.run(
             &recipes.name,
             |out| recipes.trainings(out),
-            |_, out, stop| evaluate(&recipes, out, stop),
+            |out, stop| evaluate(&recipes, out, stop),
         )
     }
 }

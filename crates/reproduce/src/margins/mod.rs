@@ -21,7 +21,7 @@ pub(crate) use statistics::{SeedValue, Summary};
 use crate::grid_command::GridOptions;
 use crate::plan::State;
 use crate::work::Programs;
-use crate::{Outcome, results};
+use crate::{Outcome, prepare, results};
 
 /// Command line of `cargo xtask reproduce margins` and `… analysis`.
 #[derive(clap::Args)]
@@ -56,7 +56,7 @@ impl Margins {
         self.grid.run(
             &grid.name,
             |out| grid.trainings(out),
-            |programs, out, stop| measure(&grid, programs, subject, out, stop),
+            |out, stop| measure(&grid, &prepare()?, subject, out, stop),
         )
     }
 }
