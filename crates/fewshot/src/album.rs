@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::calibration::{calibration_error, probabilities, quantile, temperature};
 use crate::classifier::{Classifier, directions, dot, sums};
 use crate::{
-    Answer, Checked, Error, Extracted, HeadKind, HeldOut, Network, Photo, Photos, extract,
+    Answer, Checked, Error, Extracted, HeadKind, HeldOut, Network, Photo, Photos, Wanted, extract,
 };
 
 /// Most photos of a class of which each is left out alone, with one of each other class; of more, a
@@ -239,7 +239,7 @@ impl Album {
         photos: &'p Photos,
     ) -> Result<Vec<Answered<'p>>, Error> {
         self.check_network(network)?;
-        let extracted = extract(network, &photos.photos, &self.known())?;
+        let extracted = extract(network, &photos.photos, &self.known(), Wanted::Features)?;
         let answers: Vec<_> = extracted
             .into_par_iter()
             .map(|extracted| extracted.map(|extracted| self.answer(&extracted.feature)))
@@ -300,7 +300,7 @@ impl Album {
         let of_class =
             |label: usize| self.classes.iter().position(|name| *name == photos.classes[label]);
         let (mut tested, mut broken, mut strangers) = (Vec::new(), Vec::new(), Vec::new());
-        let extracted = extract(network, &photos.photos, &self.known())?;
+        let extracted = extract(network, &photos.photos, &self.known(), Wanted::Thumbnails)?;
         for (photo, extracted) in photos.photos.iter().zip(extracted) {
             let extracted = match extracted {
                 Ok(extracted) => extracted,
@@ -467,7 +467,7 @@ fn supports(
     photos: &Photos,
     known: &HashMap<String, Extracted>,
 ) -> Result<(Vec<Support>, Vec<String>), Error> {
-    let extracted = extract(network, &photos.photos, known)?;
+    let extracted = extract(network, &photos.photos, known, Wanted::Thumbnails)?;
     let (mut supports, mut broken) = (Vec::new(), Vec::new());
     for (photo, extracted) in photos.photos.iter().zip(extracted) {
         match (extracted, photo.label) {

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::io::Cursor;
 
-use fewshot_images::{Transform, decode_upright};
+use fewshot_images::{Transform, decode_upright, resize};
 use fewshot_progress::Progress;
 use image::RgbImage;
-use image::imageops::{FilterType, thumbnail};
+use image::imageops::thumbnail;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -24,8 +24,17 @@ pub struct Extracted {
     pub sha256: String,
     /// Its feature `[D]`, L2-normalised.
     pub feature: Vec<f32>,
-    /// A small JPEG of it.
+    /// A small JPEG of it; empty where none was asked for.
     pub thumbnail: Vec<u8>,
+}
+
+/// What photos are turned into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Features alone, to label photos.
+    Features,
+    /// Features, and thumbnails for an album or a report.
+    Thumbnails,
 }
 
 /// A photo that has been read and decoded.
@@ -48,13 +57,14 @@ pub fn extract(
     network: &Network,
     photos: &[Photo],
     known: &HashMap<String, Extracted>,
+    wanted: Wanted,
 ) -> Result<Vec<Result<Extracted, Error>>, Error> {
     let progress = Progress::new("features", photos.len(), "photos");
     let mut all = Vec::with_capacity(photos.len());
     for batch in photos.chunks(BATCH) {
         let decoded: Vec<Result<Decoded, Error>> = batch
             .par_iter()
-            .map(|photo| decode(network, &photo.name, photo.read()?, known))
+            .map(|photo| decode(network, &photo.name, photo.read()?, known, wanted))
             .collect();
         let images: Vec<RgbImage> = decoded
             .iter()
@@ -83,7 +93,7 @@ pub fn extract(
 /// # Errors
 /// [`Error::Broken`] about `name`; a network that fails.
 pub fn extract_one(network: &Network, name: &str, bytes: Vec<u8>) -> Result<Extracted, Error> {
-    match decode(network, name, bytes, &HashMap::new())? {
+    match decode(network, name, bytes, &HashMap::new(), Wanted::Thumbnails)? {
         Decoded::Known(extracted) => Ok(extracted),
         Decoded::New { sha256, image, thumbnail } => {
             let feature = network.features(&[image])?.pop().unwrap_or_default();
@@ -97,6 +107,7 @@ fn decode(
     name: &str,
     bytes: Vec<u8>,
     known: &HashMap<String, Extracted>,
+    wanted: Wanted,
 ) -> Result<Decoded, Error> {
     let broken = |reason: String| Error::Broken { name: name.to_owned(), reason };
     let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -104,7 +115,10 @@ fn decode(
         return Ok(Decoded::Known(extracted.clone()));
     }
     let image = decode_upright(bytes).map_err(|e| broken(e.to_string()))?;
-    let thumbnail = small(&image).map_err(broken)?;
+    let thumbnail = match wanted {
+        Wanted::Features => Vec::new(),
+        Wanted::Thumbnails => small(&image).map_err(broken)?,
+    };
     let transform = Transform::eval_for(network.image_size(), network.preprocessing());
     // Nothing is drawn at random.
     let mut rng = fewshot_seed::stream(0, "photos", &[]);
@@ -123,7 +137,7 @@ fn small(image: &RgbImage) -> Result<Vec<u8>, String> {
     let small = match longest > 8 * THUMBNAIL {
         // Averages of whole pixels, which is quick for large photos.
         true => thumbnail(image, width, height),
-        false => image::imageops::resize(image, width, height, FilterType::Triangle),
+        false => resize(image, width, height).map_err(|e| e.to_string())?,
     };
     let mut jpeg = Cursor::new(Vec::new());
     let encoder = jpeg_encoder::Encoder::new(&mut jpeg, 80);

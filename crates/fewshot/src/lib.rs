@@ -38,7 +38,7 @@ pub use album::{Album, Answered, FitOptions, Support, Tested};
 pub use answer::Answer;
 pub use classifier::HeadKind;
 pub use error::Error;
-pub use features::{Extracted, extract, extract_one};
+pub use features::{Extracted, Wanted, extract, extract_one};
 pub use measured::{Checked, HeldOut};
 pub use network::Network;
 pub use photos::{Photo, Photos};

@@ -67,6 +67,7 @@ fn other(key: &str, value: &Value) -> Option<String> {
         "train.optimizer" => "adam".to_owned(),
         "train.schedule" => "warmup-cosine".to_owned(),
         "test.head" => "nearest".to_owned(),
+        "method.preprocessing" => "imagenet".to_owned(),
         "loader.on_broken" => "skip".to_owned(),
         "test.shots" => "[2]".to_owned(),
         "test.query" => "2".to_owned(),

@@ -5,8 +5,8 @@ use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
 use fewshot::{
-    Album, Error, FitOptions, HeadKind, Network, Photo, Photos, ServeOptions, Server, extract,
-    report,
+    Album, Error, FitOptions, HeadKind, Network, Photo, Photos, ServeOptions, Server, Wanted,
+    extract, report,
 };
 use fewshot_experiment::write_atomically;
 use fewshot_progress::{counted, printable, say, warn};
@@ -244,9 +244,12 @@ impl Embed {
         let network = self.model.open(None)?;
         let photos = Photos::unlabelled(&with_input(&self.images)?)?;
         let (mut messages, mut names, mut features) = (Vec::new(), Vec::new(), Vec::new());
-        for (photo, extracted) in
-            photos.photos.iter().zip(extract(&network, &photos.photos, &HashMap::new())?)
-        {
+        for (photo, extracted) in photos.photos.iter().zip(extract(
+            &network,
+            &photos.photos,
+            &HashMap::new(),
+            Wanted::Features,
+        )?) {
             match extracted {
                 Ok(extracted) => {
                     names.push(photo.name.clone());
