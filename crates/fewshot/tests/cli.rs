@@ -98,6 +98,8 @@ fn a_network_comes_along() {
     let checked = json(&desk.print(&["check", "elsewhere/k.fewshot", "fresh", "--json"]));
     assert_eq!(checked["photos"], 40);
     desk.fit();
+    // An album that is made again keeps its network.
+    desk.print(&["fit", "known"]);
     desk.refuse(
         &["predict", "known.fewshot", "fresh", "--model", "default"],
         &["another network than the conv4", "net.safetensors"],

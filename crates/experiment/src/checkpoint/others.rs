@@ -1,12 +1,12 @@
 //! Checkpoints of other programs, which carry no configuration.
 
 use std::path::Path;
-use std::str::FromStr;
 
 use candle_core::DType;
 use fewshot_losses::ClassifierKind;
 use fewshot_models::{BackboneKind, from_published};
 use fewshot_pytorch::PickleValue;
+use serde_json::Value;
 
 use super::{Checkpoint, Tensors, TrainingState};
 use crate::{Error, RawConfig};
@@ -61,7 +61,7 @@ pub fn from_state(path: &Path, tensors: Tensors, epochs: usize) -> Result<Checkp
     config.set(&format!("method.classifier={classifier}"))?;
     config.set(&format!("method.image_size={image_size}"))?;
     if is_torchvisions {
-        preprocess(path, &mut config)?;
+        preprocess(path, backbone.name(), &mut config)?;
     }
     let state = TrainingState { epochs, ..TrainingState::default() };
     Ok(Checkpoint { config, state, feature_mean: None, tensors })
@@ -69,45 +69,61 @@ pub fn from_state(path: &Path, tensors: Tensors, epochs: usize) -> Result<Checkp
 
 /// Sets how the images of a network for ImageNet are made: as torchvision does, or as timm's
 /// `config.json` beside the checkpoint says.
-fn preprocess(path: &Path, config: &mut RawConfig) -> Result<(), Error> {
+fn preprocess(path: &Path, backbone: &str, config: &mut RawConfig) -> Result<(), Error> {
     config.set("method.preprocessing=imagenet")?;
     let beside = path.with_file_name("config.json");
-    // Longer ones are no configuration of timm's; others that are none of its either say nothing.
-    let is_small = beside.metadata().is_ok_and(|file| file.is_file() && file.len() < 1 << 20);
-    let text = if is_small { std::fs::read_to_string(&beside).ok() } else { None };
-    let json = text.and_then(|text| serde_json::Value::from_str(&text).ok());
-    let Some(json) = json.as_ref().and_then(|json| json.get("pretrained_cfg")) else {
+    if !beside.metadata().is_ok_and(|file| file.is_file()) {
         return Ok(());
+    }
+    let refuse = |reason: String| {
+        let remedy = "correct it, or move it away to have images made as torchvision does";
+        Error::checkpoint(&beside, format!("{reason}: {remedy}"))
     };
-    let bad = |what: &str| {
-        let reason = format!("`{what}` is {}, which is not supported", json[what]);
-        Error::checkpoint(&beside, reason)
+    let text = std::fs::read_to_string(&beside).map_err(Error::io("read", &beside))?;
+    let json: Value =
+        serde_json::from_str(&text).map_err(|e| refuse(format!("is no JSON ({e})")))?;
+    // Other programs have files of this name, too.
+    let Some(timm) = json.get("pretrained_cfg") else { return Ok(()) };
+    let given = |what: &str| timm.get(what).filter(|value| !value.is_null());
+    let bad = |what: &str| refuse(format!("`{what}` is {}, which is not supported", timm[what]));
+    if let Some(architecture) = json.get("architecture").and_then(Value::as_str)
+        && architecture.trim_start_matches("tv_") != backbone
+    {
+        let architecture = fewshot_progress::printable(architecture);
+        return Err(refuse(format!("calls the network {architecture}, not {backbone}")));
+    }
+    let numbers = |what: &str| -> Option<[f64; 3]> {
+        let numbers: Option<Vec<f64>> = timm[what].as_array()?.iter().map(Value::as_f64).collect();
+        numbers?.try_into().ok()
     };
     for (what, expected) in [("mean", [0.485, 0.456, 0.406]), ("std", [0.229, 0.224, 0.225])] {
-        let numbers = json[what].as_array().map(|n| n.iter().map(|v| v.as_f64()).collect());
-        let is_it = |numbers: Vec<Option<f64>>| {
-            numbers.len() == 3
-                && numbers
-                    .iter()
-                    .zip(expected)
-                    .all(|(a, b)| a.is_some_and(|a| (a - b).abs() < 1e-3))
-        };
-        if !numbers.is_none_or(is_it) {
+        let is_it = |got: [f64; 3]| got.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-3);
+        if given(what).is_some() && !numbers(what).is_some_and(is_it) {
             return Err(bad(what));
         }
     }
-    let mut set = |key: &str, what: &str, value: Option<String>| match value {
-        Some(value) => config.set(&format!("method.{key}={value}")).map_err(|_| bad(what)),
+    if given("input_size").is_some() {
+        match numbers("input_size") {
+            Some([channels, height, width])
+                if channels == 3.0
+                    && height == width
+                    && height.fract() == 0.0
+                    && (1.0..=1024.0).contains(&height) =>
+            {
+                config.set(&format!("method.image_size={height}"))?;
+            }
+            _ => return Err(bad("input_size")),
+        }
+    }
+    if let Some(share) = given("crop_pct") {
+        let share = share.as_f64().filter(|share| (0.1..=1.0).contains(share));
+        let percent = 100.0 * share.ok_or_else(|| bad("crop_pct"))?;
+        config.set(&format!("method.crop_percent={percent:?}"))?;
+    }
+    match given("interpolation").map(Value::as_str) {
         None => Ok(()),
-    };
-    let side = json["input_size"].as_array().and_then(|size| size.last()?.as_u64());
-    set("image_size", "input_size", side.map(|side| side.to_string()))?;
-    let percent = json["crop_pct"].as_f64().map(|share| format!("{:?}", 100.0 * share));
-    set("crop_percent", "crop_pct", percent)?;
-    match json["interpolation"].as_str() {
-        None => Ok(()),
-        Some(name @ ("bilinear" | "bicubic")) => {
-            set("interpolation", "interpolation", Some(name.to_owned()))
+        Some(Some(name @ ("bilinear" | "bicubic"))) => {
+            config.set(&format!("method.interpolation={name}"))
         }
         Some(_) => Err(bad("interpolation")),
     }
@@ -125,7 +141,7 @@ mod tests {
             std::fs::write(folder.path().join("config.json"), json).unwrap();
         }
         let mut config = RawConfig::default();
-        preprocess(&folder.path().join("model.safetensors"), &mut config)?;
+        preprocess(&folder.path().join("model.safetensors"), "resnet18", &mut config)?;
         Ok(config.check()?.method)
     }
 
@@ -133,7 +149,7 @@ mod tests {
     fn images_are_made_as_timm_says() {
         let torchvision =
             Preprocessing::ImageNet { crop_percent: 87.5, interpolation: Interpolation::Bilinear };
-        for other in [None, Some("{}"), Some("no JSON"), Some(r#"{"model_type": "vit"}"#)] {
+        for other in [None, Some("{}"), Some(r#"{"model_type": "vit"}"#)] {
             let method = beside(other).unwrap();
             assert_eq!((method.preprocessing, method.image_size), (torchvision, 224));
         }

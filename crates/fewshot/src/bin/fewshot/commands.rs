@@ -88,9 +88,9 @@ impl Fit {
             );
             return Err(failed(&self.photos, reason));
         }
-        let network = self.model.open(None)?;
-        // Photos that an earlier album of the same network has are not computed again.
+        // The network of an earlier album stays, and its photos are not computed again.
         let earlier = out.exists().then(|| Album::load(&out).ok()).flatten();
+        let network = self.model.open(earlier.as_ref().map(|album| (&*out, album)))?;
         let earlier = earlier.filter(|album| album.check_network(&network).is_ok());
         let known = earlier.map(|album| album.known()).unwrap_or_default();
         let mut options = FitOptions::default();
@@ -104,7 +104,9 @@ impl Fit {
         if network.reference() != Network::DEFAULT
             && let Some(path) = relative(&out, network.reference())
         {
-            album.set_network_reference(path);
+            // A file that has the name of the network that comes along is told from it by its folder.
+            let is_taken = path == Network::DEFAULT;
+            album.set_network_reference(if is_taken { format!("./{path}") } else { path });
         }
         album.save(&out)?;
         deliver(&if self.json { output::fitted_json(&album) } else { output::fitted(&album) })?;
